@@ -1,0 +1,17 @@
+# Language, warnings and sanitizers, for every target of the project.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+add_library(ragdot_flags INTERFACE)
+# Contraction would fuse a multiply and an add that the reduction order keeps apart.
+target_compile_options(ragdot_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Werror -ffp-contract=off)
+if(RAGDOT_SANITIZE)
+  target_compile_options(ragdot_flags INTERFACE -fsanitize=${RAGDOT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(ragdot_flags INTERFACE -fsanitize=${RAGDOT_SANITIZE})
+endif()

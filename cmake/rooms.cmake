@@ -1,0 +1,19 @@
+# ragdot_room(name [libraries...]): the object library ragdot_<name> from src/<name> (or <name>), without its tests.
+# ragdot_test(name sources... [LINK libraries...] [LABEL label] [TIMEOUT s]): a GoogleTest program over all rooms.
+set(RAGDOT_ROOMS "" CACHE INTERNAL "")
+
+function(ragdot_room room)
+  set(folder "${PROJECT_SOURCE_DIR}/src/${room}")
+  if(NOT IS_DIRECTORY "${folder}")
+    set(folder "${PROJECT_SOURCE_DIR}/${room}")
+  endif()
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${folder}/*.cpp")
+  list(FILTER sources EXCLUDE REGEX "_(test|sweep)\\.cpp$")
+  if(NOT sources)
+    return()
+  endif()
+  add_library(ragdot_${room} OBJECT ${sources})
+  target_include_directories(ragdot_${room} PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}")
+  target_link_libraries(ragdot_${room} PUBLIC ragdot_flags fmt::fmt-header-only ${ARGN})
+  set(RAGDOT_ROOMS "${RAGDOT_ROOMS};ragdot_${room}" CACHE INTERNAL "")
+endfunction()

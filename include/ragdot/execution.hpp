@@ -1,0 +1,40 @@
+// How a call runs: threads, tiling, a forced kernel, the caller's executor. None of it changes a bit of the result.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "ragdot/types.hpp"
+
+namespace ragdot {
+
+/// Runs tasks for a call. Derive from it to run on the pool of a framework.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  /// Calls task(context, i) once for every i in [0, tasks), on any threads in any order, and returns when all have returned.
+  /// The calling thread must be able to do all of them alone.
+  virtual void run(int tasks, void (*task)(void* context, int index), void* context) = 0;
+
+  /// How many tasks can make progress at once.
+  [[nodiscard]] virtual int concurrency() const = 0;
+};
+
+/// Executor on oneTBB: the default. One for the process, thread-safe.
+[[nodiscard]] Executor& tbb_executor();
+
+/// Executor that starts std::threads for each call: for sanitizers, and hosts without oneTBB's scheduler.
+[[nodiscard]] Executor& thread_executor();
+
+struct Options {
+  std::optional<Tiling> tiling;  // empty: chosen by the plan
+  std::string_view kernel;       // empty: the first usable one, or the forced one (kernels.hpp)
+  int threads = 0;               // 0: the executor's concurrency
+  Executor* executor = nullptr;  // null: tbb_executor()
+  Strictness strictness = Strictness::ieee;
+};
+
+}  // namespace ragdot

@@ -1,0 +1,39 @@
+// Weights packed once, multiplied many times.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "ragdot/execution.hpp"
+#include "ragdot/status.hpp"
+#include "ragdot/view.hpp"
+
+namespace ragdot {
+
+/// A gmm rhs in the layout of one kernel. Opaque and self-describing: a call that it does not fit refuses it and says why.
+/// Copies share the memory; immutable, so any number of threads may use it. FP8 stays FP8; holds no reference to its source.
+class PackedRhs {
+ public:
+  struct Contents;
+
+  PackedRhs() = default;
+  explicit PackedRhs(std::shared_ptr<const Contents> contents) : contents_(std::move(contents)) {}
+
+  [[nodiscard]] bool present() const { return contents_ != nullptr; }
+  [[nodiscard]] const Contents* contents() const { return contents_.get(); }
+  /// Resident bytes, scales included.
+  [[nodiscard]] std::size_t size_bytes() const;
+  /// One line: formats, [L, K, N], scale grid, the kernel whose layout it has, bytes.
+  [[nodiscard]] std::string describe() const;
+
+ private:
+  std::shared_ptr<const Contents> contents_;
+};
+
+/// Packs rhs [L, K, N] (any strides) for `options.kernel` or the kernel that a plan would take.
+[[nodiscard]] Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options = {});
+
+}  // namespace ragdot

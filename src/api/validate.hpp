@@ -1,0 +1,26 @@
+// Every rule of what a legal call is, and the sentence a caller gets who breaks one. Nothing is written before these pass.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ragdot/gmm.hpp"
+#include "ragdot/quantize.hpp"
+#include "ragdot/tgmm.hpp"
+#include "schedule/rows.hpp"
+
+namespace ragdot::api {
+
+/// Rules that need neither pointers nor group numbers: enums, formats, dimensions, strides, grids, tiling. Enough for a plan.
+[[nodiscard]] Status check_shapes(const GmmArgs& args, const Options& options);
+[[nodiscard]] Status check_shapes(const TgmmArgs& args, const Options& options);
+
+/// Reads `groups` (any of the four forms) into out[0 .. G): checks null, negative, unordered, overlapping, overflowing and
+/// out-of-range numbers against `rows`. `op` starts the sentence.
+[[nodiscard]] Status read_groups(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out);
+
+/// Rules that need pointers or group numbers: null data, per_group scale rows, overlap of out with an input, strict scales.
+[[nodiscard]] Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
+[[nodiscard]] Status check_buffers(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
+
+}  // namespace ragdot::api
