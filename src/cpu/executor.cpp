@@ -1,0 +1,58 @@
+// The two executors of the library: oneTBB's pool, and plain threads for each call.
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "ragdot/execution.hpp"
+
+namespace ragdot {
+namespace {
+
+class TbbExecutor final : public Executor {
+ public:
+  void run(int tasks, void (*task)(void* context, int index), void* context) override {
+    // Isolated, so that a thread which waits here takes no unrelated task of the caller's.
+    tbb::this_task_arena::isolate(
+        [&] { tbb::parallel_for(0, tasks, [&](int index) { task(context, index); }, tbb::simple_partitioner()); });
+  }
+
+  [[nodiscard]] int concurrency() const override { return tbb::this_task_arena::max_concurrency(); }
+};
+
+class ThreadExecutor final : public Executor {
+ public:
+  void run(int tasks, void (*task)(void* context, int index), void* context) override {
+    std::vector<std::thread> threads;
+    int started = 1;
+    try {
+      threads.reserve(static_cast<std::size_t>(tasks));
+      for (; started < tasks; ++started) threads.emplace_back(task, context, started);
+    } catch (const std::exception&) {  // no memory or no more threads: the caller does the rest
+    }
+    task(context, 0);
+    for (int index = started; index < tasks; ++index) task(context, index);
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  [[nodiscard]] int concurrency() const override {
+    const unsigned n = std::thread::hardware_concurrency();
+    return n == 0 ? 1 : static_cast<int>(n);
+  }
+};
+
+}  // namespace
+
+Executor& tbb_executor() {
+  static TbbExecutor executor;
+  return executor;
+}
+
+Executor& thread_executor() {
+  static ThreadExecutor executor;
+  return executor;
+}
+
+}  // namespace ragdot

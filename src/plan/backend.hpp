@@ -1,0 +1,82 @@
+// What a backend offers to the plan, and the plan it is asked to carry out.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "plan/problem.hpp"
+#include "ragdot/kernels.hpp"
+#include "ragdot/plan.hpp"
+#include "schedule/rows.hpp"
+
+namespace ragdot::plan {
+class Backend;
+}
+
+namespace ragdot {
+
+/// What Plan holds.
+struct Plan::Choice {
+  plan::Problem problem;
+  const plan::Backend* backend = nullptr;
+  std::size_t kernel_index = 0;  // in the backend's list
+  std::string kernel;
+  std::vector<std::string> refusals;  // "name: reason" of every kernel before the chosen one
+  std::optional<Tiling> asked;
+  Tiling effective;
+  int threads = 1;
+  Executor* executor = nullptr;  // null: the default one
+  Strictness strictness = Strictness::ieee;
+  std::size_t workspace_bytes = 0;
+};
+
+/// What PackedRhs holds: a copy of the operand in one kernel's layout.
+struct PackedRhs::Contents {
+  std::vector<std::byte> values;
+  std::vector<std::byte> scales;
+  Operand operand;     // views into the two buffers
+  std::string kernel;  // whose layout it is
+};
+
+}  // namespace ragdot
+
+namespace ragdot::plan {
+
+/// A family of kernels for one kind of machine.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// Its kernels, best first.
+  [[nodiscard]] virtual std::vector<KernelInfo> kernels() const = 0;
+  /// Why kernel `index` does not take this problem; empty when it does.
+  [[nodiscard]] virtual std::string refusal(std::size_t index, const Problem& problem) const = 0;
+  /// Fills effective tiling and workspace size of a choice whose other fields are set.
+  virtual void size(Plan::Choice& choice) const = 0;
+  /// Computes a checked call. `groups` holds all G of them; `workspace` is aligned to 64 bytes.
+  virtual void run(const Plan::Choice& choice, const GmmArgs& args, std::span<const RowRange> groups, std::byte* workspace) const = 0;
+  virtual void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups, std::byte* workspace) const = 0;
+  /// Copies checked weights into the layout of kernel `index`. May throw std::bad_alloc.
+  [[nodiscard]] virtual std::shared_ptr<const PackedRhs::Contents> pack(std::size_t index, const Operand& rhs) const = 0;
+};
+
+/// The backends of this build, best first.
+[[nodiscard]] std::span<const Backend* const> backends();
+
+/// Picks the first kernel that is usable, allowed by `forced` (empty: any) and takes the problem.
+[[nodiscard]] Result<Plan> choose(const Problem& problem, const Options& options, const std::string& forced);
+
+/// The kernel that is forced for every call of the process ("" is none), and who forced it.
+struct Forced {
+  std::string kernel;
+  const char* by = "";
+};
+[[nodiscard]] Forced forced_kernel(const Options& options);
+
+/// Empty when a call fits a plan, else the sentence that says where it does not.
+[[nodiscard]] std::string mismatch(const Problem& planned, const Problem& call);
+
+}  // namespace ragdot::plan

@@ -1,0 +1,129 @@
+// Picks the kernel for a problem, or says kernel by kernel why there is none.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+
+#include "plan/backend.hpp"
+
+namespace ragdot::plan {
+namespace {
+
+std::mutex forced_mutex;
+std::string forced_name;  // guarded by forced_mutex
+
+bool verbose() {
+  const char* value = std::getenv("RAGDOT_VERBOSE");
+  return value != nullptr && *value != '\0' && *value != '0';
+}
+
+std::string joined(const std::vector<std::string>& lines) {
+  std::string all;
+  for (const std::string& line : lines) all += (all.empty() ? "" : "; ") + line;
+  return all;
+}
+
+}  // namespace
+
+Forced forced_kernel(const Options& options) {
+  if (!options.kernel.empty()) return {std::string(options.kernel), "Options::kernel"};
+  {
+    const std::scoped_lock lock(forced_mutex);
+    if (!forced_name.empty()) return {forced_name, "force_kernel"};
+  }
+  const char* variable = std::getenv("RAGDOT_KERNEL");
+  if (variable != nullptr && *variable != '\0') return {variable, "RAGDOT_KERNEL"};
+  return {};
+}
+
+Result<Plan> choose(const Problem& problem, const Options& options, const std::string& forced) {
+  auto choice = std::make_shared<Plan::Choice>();
+  choice->problem = problem;
+  choice->asked = options.tiling;
+  choice->executor = options.executor;
+  choice->strictness = options.strictness;
+  Executor& executor = options.executor != nullptr ? *options.executor : tbb_executor();
+  choice->threads = options.threads > 0 ? options.threads : executor.concurrency();
+  bool known = forced.empty();
+  for (const Backend* backend : backends()) {
+    const std::vector<KernelInfo> kernels = backend->kernels();
+    for (std::size_t i = 0; i < kernels.size(); ++i) {
+      const bool named = forced.empty() || kernels[i].name == forced;
+      known = known || named;
+      const std::string reason = !named                ? fmt::format("{} is forced", forced)
+                                 : !kernels[i].usable ? kernels[i].reason
+                                                      : backend->refusal(i, problem);
+      if (reason.empty()) {
+        choice->backend = backend;
+        choice->kernel_index = i;
+        choice->kernel = kernels[i].name;
+        backend->size(*choice);
+        Plan plan(choice);
+        if (verbose()) std::fprintf(stderr, "ragdot: %s\n", plan.describe().c_str());
+        return plan;
+      }
+      choice->refusals.push_back(kernels[i].name + ": " + reason);
+    }
+  }
+  if (!known) {
+    return Status(Code::unsupported, fmt::format("kernel \"{}\" is unknown; this build has {}", forced, joined(choice->refusals)));
+  }
+  return Status(Code::unsupported, fmt::format("no kernel takes {}: {}", describe(problem), joined(choice->refusals)));
+}
+
+std::string mismatch(const Problem& planned, const Problem& call) {
+  if (call.m > planned.m) {
+    return fmt::format("the call has {} rows and the plan was made for at most {}; make a plan for the largest M", call.m, planned.m);
+  }
+  Problem same = call;
+  same.m = planned.m;
+  if (same == planned) return "";
+  return fmt::format("the call is {} and the plan was made for {}; make a plan for each problem", describe(call), describe(planned));
+}
+
+}  // namespace ragdot::plan
+
+namespace ragdot {
+
+std::vector<KernelInfo> list_kernels() {
+  std::vector<KernelInfo> all;
+  for (const plan::Backend* backend : plan::backends()) {
+    for (KernelInfo& kernel : backend->kernels()) all.push_back(std::move(kernel));
+  }
+  return all;
+}
+
+Status force_kernel(std::string_view name) {
+  if (!name.empty()) {
+    std::string known;
+    bool found = false;
+    for (const KernelInfo& kernel : list_kernels()) {
+      known += (known.empty() ? "" : ", ") + kernel.name + (kernel.usable ? "" : " (" + kernel.reason + ")");
+      found = found || (kernel.name == name && kernel.usable);
+    }
+    if (!found) {
+      return {Code::unsupported, fmt::format("force_kernel: \"{}\" is not usable here; take one of {}", name, known)};
+    }
+  }
+  const std::scoped_lock lock(plan::forced_mutex);
+  plan::forced_name = name;
+  return {};
+}
+
+const char* version() { return RAGDOT_VERSION; }
+
+std::size_t Plan::workspace_bytes() const { return choice_->workspace_bytes; }
+std::string Plan::kernel() const { return choice_->kernel; }
+Tiling Plan::effective_tiling() const { return choice_->effective; }
+
+std::string Plan::describe() const {
+  const Choice& c = *choice_;
+  const auto text = [](const Tiling& t) { return fmt::format("{}x{}x{}", t.tm, t.tk, t.tn); };
+  std::string lines = fmt::format("{}: kernel {}, tile {} (asked: {}), {} threads, workspace {} bytes", plan::describe(c.problem),
+                                  c.kernel, text(c.effective), c.asked ? text(*c.asked) : "auto", c.threads, c.workspace_bytes);
+  for (const std::string& refusal : c.refusals) lines += "\n  not " + refusal;
+  return lines;
+}
+
+}  // namespace ragdot

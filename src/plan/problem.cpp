@@ -1,0 +1,77 @@
+// From arguments to a Problem, and its one-line text.
+#include "plan/problem.hpp"
+
+#include <fmt/format.h>
+
+#include "plan/backend.hpp"
+
+namespace ragdot::plan {
+namespace {
+
+OperandShape shape_of(const Operand& operand) {
+  OperandShape shape;
+  shape.values = operand.values.format;
+  if (operand.scales.present()) {
+    shape.scales = operand.scales.view.format;
+    shape.block_rows = operand.scales.block_rows;
+    shape.block_cols = operand.scales.block_cols;
+    shape.origin = operand.scales.origin;
+  }
+  return shape;
+}
+
+std::string block_text(std::int64_t block) { return block == kWholeAxis ? "*" : fmt::format("{}", block); }
+
+std::string describe(const OperandShape& shape) {
+  if (shape.scales == Format::none) return name(shape.values);
+  return fmt::format("{}:{}x{}/{}{}", name(shape.values), block_text(shape.block_rows), block_text(shape.block_cols),
+                     name(shape.scales), shape.origin == ScaleOrigin::per_group ? "/per_group" : "");
+}
+
+}  // namespace
+
+const Operand& rhs_of(const GmmArgs& args) { return args.packed_rhs.present() ? args.packed_rhs.contents()->operand : args.rhs; }
+
+Problem problem_of(const GmmArgs& args) {
+  const Operand& rhs = rhs_of(args);
+  Problem p;
+  p.op = Op::gmm;
+  p.m = args.lhs.values.rows;
+  p.k = args.lhs.values.cols;
+  p.n = rhs.values.cols;
+  p.groups = args.groups.count;
+  p.local = rhs.values.batch;
+  p.first_group = args.first_group;
+  p.lhs = shape_of(args.lhs);
+  p.rhs = shape_of(rhs);
+  p.out = args.out.format;
+  p.out_mode = args.out_mode;
+  p.rows_outside = args.rows_outside;
+  p.activation = args.activation;
+  p.bias = args.bias.present();
+  return p;
+}
+
+Problem problem_of(const TgmmArgs& args) {
+  Problem p;
+  p.op = Op::tgmm;
+  p.m = args.lhs.values.rows;
+  p.k = args.lhs.values.cols;
+  p.n = args.rhs.values.cols;
+  p.groups = args.groups.count;
+  p.local = args.out.batch;
+  p.first_group = args.first_group;
+  p.lhs = shape_of(args.lhs);
+  p.rhs = shape_of(args.rhs);
+  p.out = args.out.format;
+  p.out_mode = args.out_mode;
+  return p;
+}
+
+std::string describe(const Problem& p) {
+  return fmt::format("{} g={} m={} k={} n={} lhs={} rhs={} out={}{}", p.op == Op::gmm ? "gmm" : "tgmm", p.groups, p.m, p.k, p.n,
+                     describe(p.lhs), describe(p.rhs), name(p.out),
+                     p.local == p.groups ? "" : fmt::format(" first={} local={}", p.first_group, p.local));
+}
+
+}  // namespace ragdot::plan

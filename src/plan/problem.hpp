@@ -1,0 +1,57 @@
+// A call without its pointers: what a plan is made for, and what later calls are compared with.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "ragdot/gmm.hpp"
+#include "ragdot/tgmm.hpp"
+
+namespace ragdot::plan {
+
+enum class Op : std::int32_t { gmm, tgmm };
+
+/// Formats and scale grid of one operand.
+struct OperandShape {
+  Format values = Format::none;
+  Format scales = Format::none;
+  std::int64_t block_rows = kWholeAxis;
+  std::int64_t block_cols = kWholeAxis;
+  ScaleOrigin origin = ScaleOrigin::global;
+
+  bool operator==(const OperandShape&) const = default;
+};
+
+struct Problem {
+  Op op = Op::gmm;
+  std::int64_t m = 0;  // rows; the largest that the plan takes
+  std::int64_t k = 0;
+  std::int64_t n = 0;
+  std::int64_t groups = 0;
+  std::int64_t local = 0;
+  std::int64_t first_group = 0;
+  OperandShape lhs;
+  OperandShape rhs;
+  Format out = Format::none;
+  OutMode out_mode = OutMode::overwrite;
+  RowsOutside rows_outside = RowsOutside::zero;
+  Activation activation = Activation::none;
+  bool bias = false;
+
+  bool operator==(const Problem&) const = default;
+
+  /// Rows and columns of one group's out, -1 rows where they are the group's own (gmm).
+  [[nodiscard]] std::int64_t out_rows_per_span() const { return op == Op::gmm ? -1 : k; }
+  [[nodiscard]] std::int64_t out_cols() const { return n; }
+};
+
+/// The operand itself, or the one inside packed_rhs.
+[[nodiscard]] const Operand& rhs_of(const GmmArgs& args);
+
+[[nodiscard]] Problem problem_of(const GmmArgs& args);
+[[nodiscard]] Problem problem_of(const TgmmArgs& args);
+
+/// "gmm m=2048 k=2048 n=512 g=8 lhs=e4m3:1x128 ..."
+[[nodiscard]] std::string describe(const Problem& problem);
+
+}  // namespace ragdot::plan
