@@ -33,8 +33,8 @@ struct MultiplyJob {
   schedule::Piece piece;
   const float* row_scales = nullptr;  // null: no f32 or bf16 scales on either side
   const float* col_scales = nullptr;
-  float* acc = nullptr;               // [rows, ld], row by row; rows and columns up to whole blocks are written
-  double* part = nullptr;             // [rows, ld]: the unfinished segment between its pieces
+  float* acc = nullptr;    // [rows, ld], row by row; rows and columns up to whole blocks are written
+  double* part = nullptr;  // [rows, ld]: the unfinished segment between its pieces
   std::int64_t ld = 0;
 };
 

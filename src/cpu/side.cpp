@@ -16,8 +16,8 @@ Side rows_as_outer(const Operand& operand, std::int64_t matrix, std::int64_t fir
   side.format = v.format;
   side.outer_stride = v.row_stride;
   side.depth_stride = v.col_stride;
-  side.values = static_cast<const std::byte*>(v.data) +
-                (matrix * v.batch_stride + first_row * v.row_stride) * element_bytes(v.format);
+  side.values =
+      static_cast<const std::byte*>(v.data) + (matrix * v.batch_stride + first_row * v.row_stride) * element_bytes(v.format);
   if (!operand.scales.present()) return side;
   const ConstView& s = operand.scales.view;
   side.scale_format = s.format;

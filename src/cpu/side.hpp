@@ -48,7 +48,8 @@ struct Side {
 
 [[nodiscard]] Arithmetic arithmetic_of(const Side& lhs, const Side& rhs);
 
-/// An operand whose rows are cut into groups, for the group of `span`: rows outer (gmm's lhs) or rows reduced (tgmm's operands).
+/// An operand whose rows are cut into groups, for the group of `span`: rows outer (gmm's lhs) or rows reduced (tgmm's
+/// operands).
 [[nodiscard]] Side rows_outer(const Operand& operand, const schedule::Span& span);
 [[nodiscard]] Side rows_reduced(const Operand& operand, const schedule::Span& span, std::int64_t scale_row);
 /// gmm's weights of one local group: rows reduced, columns outer.

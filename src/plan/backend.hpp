@@ -18,6 +18,8 @@ class Backend;
 
 namespace ragdot {
 
+inline constexpr std::size_t kWorkspaceAlignment = 64;
+
 /// What Plan holds.
 struct Plan::Choice {
   plan::Problem problem;
@@ -30,7 +32,13 @@ struct Plan::Choice {
   int threads = 1;
   Executor* executor = nullptr;  // null: the default one
   Strictness strictness = Strictness::ieee;
-  std::size_t workspace_bytes = 0;
+  std::size_t workspace_bytes = 0;  // of the backend, aligned to 64
+
+  /// The table of groups comes first in the caller's workspace, the backend's part behind it.
+  [[nodiscard]] std::size_t table_bytes() const {
+    return (static_cast<std::size_t>(problem.groups) * sizeof(RowRange) + kWorkspaceAlignment - 1) / kWorkspaceAlignment *
+           kWorkspaceAlignment;
+  }
 };
 
 /// What PackedRhs holds: a copy of the operand in one kernel's layout.
@@ -57,8 +65,10 @@ class Backend {
   /// Fills effective tiling and workspace size of a choice whose other fields are set.
   virtual void size(Plan::Choice& choice) const = 0;
   /// Computes a checked call. `groups` holds all G of them; `workspace` is aligned to 64 bytes.
-  virtual void run(const Plan::Choice& choice, const GmmArgs& args, std::span<const RowRange> groups, std::byte* workspace) const = 0;
-  virtual void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups, std::byte* workspace) const = 0;
+  virtual void run(const Plan::Choice& choice, const GmmArgs& args, std::span<const RowRange> groups,
+                   std::byte* workspace) const = 0;
+  virtual void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups,
+                   std::byte* workspace) const = 0;
   /// Copies checked weights into the layout of kernel `index`. May throw std::bad_alloc.
   [[nodiscard]] virtual std::shared_ptr<const PackedRhs::Contents> pack(std::size_t index, const Operand& rhs) const = 0;
 };

@@ -51,7 +51,7 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
     for (std::size_t i = 0; i < kernels.size(); ++i) {
       const bool named = forced.empty() || kernels[i].name == forced;
       known = known || named;
-      const std::string reason = !named                ? fmt::format("{} is forced", forced)
+      const std::string reason = !named               ? fmt::format("{} is forced", forced)
                                  : !kernels[i].usable ? kernels[i].reason
                                                       : backend->refusal(i, problem);
       if (reason.empty()) {
@@ -67,19 +67,22 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
     }
   }
   if (!known) {
-    return Status(Code::unsupported, fmt::format("kernel \"{}\" is unknown; this build has {}", forced, joined(choice->refusals)));
+    return Status(Code::unsupported,
+                  fmt::format("kernel \"{}\" is unknown; this build has {}", forced, joined(choice->refusals)));
   }
   return Status(Code::unsupported, fmt::format("no kernel takes {}: {}", describe(problem), joined(choice->refusals)));
 }
 
 std::string mismatch(const Problem& planned, const Problem& call) {
   if (call.m > planned.m) {
-    return fmt::format("the call has {} rows and the plan was made for at most {}; make a plan for the largest M", call.m, planned.m);
+    return fmt::format("the call has {} rows and the plan was made for at most {}; make a plan for the largest M", call.m,
+                       planned.m);
   }
   Problem same = call;
   same.m = planned.m;
   if (same == planned) return "";
-  return fmt::format("the call is {} and the plan was made for {}; make a plan for each problem", describe(call), describe(planned));
+  return fmt::format("the call is {} and the plan was made for {}; make a plan for each problem", describe(call),
+                     describe(planned));
 }
 
 }  // namespace ragdot::plan
@@ -113,15 +116,16 @@ Status force_kernel(std::string_view name) {
 
 const char* version() { return RAGDOT_VERSION; }
 
-std::size_t Plan::workspace_bytes() const { return choice_->workspace_bytes; }
+std::size_t Plan::workspace_bytes() const { return choice_->workspace_bytes + choice_->table_bytes() + kWorkspaceAlignment; }
 std::string Plan::kernel() const { return choice_->kernel; }
 Tiling Plan::effective_tiling() const { return choice_->effective; }
 
 std::string Plan::describe() const {
   const Choice& c = *choice_;
   const auto text = [](const Tiling& t) { return fmt::format("{}x{}x{}", t.tm, t.tk, t.tn); };
-  std::string lines = fmt::format("{}: kernel {}, tile {} (asked: {}), {} threads, workspace {} bytes", plan::describe(c.problem),
-                                  c.kernel, text(c.effective), c.asked ? text(*c.asked) : "auto", c.threads, c.workspace_bytes);
+  std::string lines =
+      fmt::format("{}: kernel {}, tile {} (asked: {}), {} threads, workspace {} bytes", plan::describe(c.problem), c.kernel,
+                  text(c.effective), c.asked ? text(*c.asked) : "auto", c.threads, workspace_bytes());
   for (const std::string& refusal : c.refusals) lines += "\n  not " + refusal;
   return lines;
 }

@@ -30,7 +30,9 @@ std::string describe(const OperandShape& shape) {
 
 }  // namespace
 
-const Operand& rhs_of(const GmmArgs& args) { return args.packed_rhs.present() ? args.packed_rhs.contents()->operand : args.rhs; }
+const Operand& rhs_of(const GmmArgs& args) {
+  return args.packed_rhs.present() ? args.packed_rhs.contents()->operand : args.rhs;
+}
 
 Problem problem_of(const GmmArgs& args) {
   const Operand& rhs = rhs_of(args);

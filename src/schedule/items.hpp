@@ -12,10 +12,10 @@ namespace ragdot::schedule {
 /// Rows with the same weights, or rows of gmm's out that belong to no local group (matrix -1).
 struct Span {
   RowRange rows;
-  std::int64_t matrix = -1;      // local group
-  std::int64_t scale_row = 0;    // first scale row of the group under a per_group grid of the lhs
+  std::int64_t matrix = -1;        // local group
+  std::int64_t scale_row = 0;      // first scale row of the group under a per_group grid of the lhs
   std::int64_t scale_row_rhs = 0;  // the same for tgmm's rhs
-  std::int64_t first_item = 0;   // items of all spans before it
+  std::int64_t first_item = 0;     // items of all spans before it
 };
 
 /// One tile of out.

@@ -41,14 +41,17 @@ struct AxisGrid {
 }
 
 /// The grid of a row axis whose blocks restart with the group (per_group origin); `base` is the group's first scale row.
-[[nodiscard]] RAGDOT_HOST_DEVICE constexpr AxisGrid group_grid(std::int64_t block, std::int64_t base) { return {block, 0, base}; }
+[[nodiscard]] RAGDOT_HOST_DEVICE constexpr AxisGrid group_grid(std::int64_t block, std::int64_t base) {
+  return {block, 0, base};
+}
 
 /// Scale rows of a group of `size` rows under a per_group grid.
 [[nodiscard]] RAGDOT_HOST_DEVICE constexpr std::int64_t group_scale_rows(std::int64_t size, std::int64_t block) {
   return block == kWholeAxis ? 1 : size / block + (size % block != 0 ? 1 : 0);
 }
 
-/// Part of a segment: elements [begin, end) of the reduction axis. begin is a whole number of chunks behind the segment's start.
+/// Part of a segment: elements [begin, end) of the reduction axis. begin is a whole number of chunks behind the segment's
+/// start.
 struct Piece {
   std::int64_t begin = 0;
   std::int64_t end = 0;
@@ -61,7 +64,8 @@ struct Piece {
 /// Walks a reduction axis of `depth` elements piece by piece. lhs and rhs are the grids that cut segments (kWholeAxis: none).
 class PieceWalk {
  public:
-  RAGDOT_HOST_DEVICE constexpr PieceWalk(AxisGrid lhs, AxisGrid rhs, std::int64_t depth) : lhs_(lhs), rhs_(rhs), depth_(depth) {}
+  RAGDOT_HOST_DEVICE constexpr PieceWalk(AxisGrid lhs, AxisGrid rhs, std::int64_t depth)
+      : lhs_(lhs), rhs_(rhs), depth_(depth) {}
 
   [[nodiscard]] RAGDOT_HOST_DEVICE constexpr bool done() const { return at_ >= depth_; }
 

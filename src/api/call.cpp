@@ -1,0 +1,130 @@
+// The doors of the two products: check, plan, compute. Nothing is written before every check has passed.
+#include <fmt/format.h>
+
+#include <new>
+#include <vector>
+
+#include "api/validate.hpp"
+#include "plan/backend.hpp"
+#include "ragdot/plan.hpp"
+
+namespace ragdot {
+namespace {
+
+const char* op_name(const GmmArgs&) { return "gmm"; }
+const char* op_name(const TgmmArgs&) { return "tgmm"; }
+
+/// The same call with the operand that packed_rhs holds in place of rhs.
+Result<GmmArgs> unpacked(const GmmArgs& args) {
+  if (!args.packed_rhs.present()) return args;
+  if (args.rhs.values.present()) {
+    return Status(Code::invalid_argument, "gmm: both rhs and packed_rhs are given; give one of them");
+  }
+  GmmArgs plain = args;
+  plain.rhs = args.packed_rhs.contents()->operand;
+  plain.packed_rhs = {};
+  return plain;
+}
+Result<TgmmArgs> unpacked(const TgmmArgs& args) { return args; }
+
+/// The kernel that the call must take: a forced one, or the one that packed the weights. They must agree.
+Result<std::string> needed_kernel(const GmmArgs& args, const Options& options) {
+  const plan::Forced forced = plan::forced_kernel(options);
+  if (!args.packed_rhs.present()) return forced.kernel;
+  const std::string& packed = args.packed_rhs.contents()->kernel;
+  if (!forced.kernel.empty() && forced.kernel != packed) {
+    return Status(Code::invalid_argument,
+                  fmt::format("gmm: packed_rhs has the layout of kernel {} and {} asks for {}; pack for that kernel", packed,
+                              forced.by, forced.kernel));
+  }
+  return packed;
+}
+Result<std::string> needed_kernel(const TgmmArgs&, const Options& options) { return plan::forced_kernel(options).kernel; }
+
+std::byte* aligned(std::byte* p) {
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  return p + (kWorkspaceAlignment - address % kWorkspaceAlignment) % kWorkspaceAlignment;
+}
+
+/// Checks what depends on pointers and group numbers, then computes. `args` is unpacked and its shapes are checked.
+template <class Args>
+Status compute(const Plan::Choice& choice, const Args& args, std::byte* workspace) {
+  std::byte* base = aligned(workspace);
+  const std::span<RowRange> groups(reinterpret_cast<RowRange*>(base), static_cast<std::size_t>(args.groups.count));
+  if (Status s = api::read_groups(op_name(args), args.groups, args.lhs.values.rows, groups); !s.ok()) return s;
+  if (Status s = api::check_buffers(args, groups, choice.strictness); !s.ok()) return s;
+  choice.backend->run(choice, args, groups, base + choice.table_bytes());
+  return {};
+}
+
+template <class Args>
+Result<Plan> plan_for(const Args& args, const Options& options) {
+  const Result<Args> plain = unpacked(args);
+  if (!plain.ok()) return plain.status();
+  if (Status s = api::check_shapes(plain.value(), options); !s.ok()) return s;
+  const Result<std::string> kernel = needed_kernel(args, options);
+  if (!kernel.ok()) return kernel.status();
+  return plan::choose(plan::problem_of(plain.value()), options, kernel.value());
+}
+
+template <class F>
+Status catching(const char* op, F call) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return {Code::out_of_memory,
+            fmt::format("{}: the workspace could not be allocated; use a plan with a workspace of your own", op)};
+  }
+}
+
+template <class Args>
+Status one_shot(const Args& args, const Options& options) {
+  return catching(op_name(args), [&]() -> Status {
+    const Result<Plan> plan = plan_for(args, options);
+    if (!plan.ok()) return plan.status();
+    const std::unique_ptr<std::byte[]> workspace(new std::byte[plan.value().workspace_bytes()]);
+    const Result<Args> plain = unpacked(args);
+    return compute(*plan.value().choice(), plain.value(), workspace.get());
+  });
+}
+
+template <class Args>
+Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspace) {
+  const char* op = op_name(args);
+  return catching(op, [&]() -> Status {
+    if (!plan.present()) return {Code::invalid_argument, fmt::format("{}: the plan is empty; get one from make_plan", op)};
+    const Plan::Choice& choice = *plan.choice();
+    if (workspace.size() < plan.workspace_bytes() || workspace.data() == nullptr) {
+      return {Code::invalid_argument, fmt::format("{}: the workspace has {} bytes{}; the plan needs {}", op, workspace.size(),
+                                                  workspace.data() == nullptr ? " at null" : "", plan.workspace_bytes())};
+    }
+    const Result<Args> plain = unpacked(args);
+    if (!plain.ok()) return plain.status();
+    if (Status s = api::check_shapes(plain.value(), {}); !s.ok()) return s;
+    if (const std::string why = plan::mismatch(choice.problem, plan::problem_of(plain.value())); !why.empty()) {
+      return {Code::invalid_argument, fmt::format("{}: {}", op, why)};
+    }
+    return compute(choice, plain.value(), workspace.data());
+  });
+}
+
+}  // namespace
+
+Status gmm(const GmmArgs& args, const Options& options) { return one_shot(args, options); }
+Status tgmm(const TgmmArgs& args, const Options& options) { return one_shot(args, options); }
+
+Result<Plan> make_plan(const GmmArgs& like, const Options& options) {
+  Result<Plan> plan = Status();
+  Status s = catching("gmm", [&] { return (plan = plan_for(like, options)).status(); });
+  return s.ok() ? plan : s;
+}
+Result<Plan> make_plan(const TgmmArgs& like, const Options& options) {
+  Result<Plan> plan = Status();
+  Status s = catching("tgmm", [&] { return (plan = plan_for(like, options)).status(); });
+  return s.ok() ? plan : s;
+}
+
+Status run(const Plan& plan, const GmmArgs& args, std::span<std::byte> workspace) { return run_plan(plan, args, workspace); }
+Status run(const Plan& plan, const TgmmArgs& args, std::span<std::byte> workspace) { return run_plan(plan, args, workspace); }
+
+}  // namespace ragdot

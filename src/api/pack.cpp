@@ -1,0 +1,61 @@
+// Packs weights for the kernel that a gmm with them would take.
+#include <fmt/format.h>
+
+#include <new>
+
+#include "api/validate.hpp"
+#include "plan/backend.hpp"
+#include "ragdot/pack.hpp"
+
+namespace ragdot {
+namespace {
+
+/// A gmm of no rows with these weights: what has to hold for it has to hold for the weights.
+GmmArgs empty_call(const Operand& rhs) {
+  const Format format = rhs.values.format;
+  GmmArgs args;
+  args.lhs = matrix(static_cast<const void*>(nullptr), format, 0, rhs.values.rows);
+  args.rhs = rhs;
+  args.groups.count = rhs.values.batch;
+  args.out = matrix(static_cast<void*>(nullptr), Format::f32, 0, rhs.values.cols);
+  return args;
+}
+
+Status check_data(const Operand& rhs) {
+  const bool empty = rhs.values.batch == 0 || rhs.values.rows == 0 || rhs.values.cols == 0;
+  if (!empty && rhs.values.data == nullptr) return {Code::invalid_argument, "pack_rhs: rhs is null; give its data"};
+  if (!empty && rhs.scales.present() && rhs.scales.view.data == nullptr) {
+    return {Code::invalid_argument, "pack_rhs: rhs scales are null; give their data"};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::size_t PackedRhs::size_bytes() const { return contents_->values.size() + contents_->scales.size(); }
+
+std::string PackedRhs::describe() const {
+  const Operand& rhs = contents_->operand;
+  const std::string scales = rhs.scales.present()
+                                 ? fmt::format(", scales {} [{}, {}, {}]", name(rhs.scales.view.format), rhs.scales.view.batch,
+                                               rhs.scales.view.rows, rhs.scales.view.cols)
+                                 : "";
+  return fmt::format("packed rhs {} [{}, {}, {}]{}, layout of kernel {}, {} bytes", name(rhs.values.format), rhs.values.batch,
+                     rhs.values.rows, rhs.values.cols, scales, contents_->kernel, size_bytes());
+}
+
+Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options) {
+  const GmmArgs call = empty_call(rhs);
+  if (Status s = api::check_shapes(call, options); !s.ok()) return s;
+  if (Status s = check_data(rhs); !s.ok()) return s;
+  try {
+    const Result<Plan> plan = plan::choose(plan::problem_of(call), options, plan::forced_kernel(options).kernel);
+    if (!plan.ok()) return plan.status();
+    const Plan::Choice& choice = *plan.value().choice();
+    return PackedRhs(choice.backend->pack(choice.kernel_index, rhs));
+  } catch (const std::bad_alloc&) {
+    return Status(Code::out_of_memory, "pack_rhs: the packed copy could not be allocated; pack fewer matrices");
+  }
+}
+
+}  // namespace ragdot

@@ -1,0 +1,160 @@
+// The CPU backend: from a checked call to spans, items and the driver.
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/drive.hpp"
+#include "cpu/kernel.hpp"
+#include "cpu/tile_size.hpp"
+#include "cpu/workspace.hpp"
+#include "format/fault.hpp"
+#include "plan/backend.hpp"
+#include "plan/cpu.hpp"
+
+namespace ragdot::cpu {
+namespace {
+
+using fault::Id;
+using schedule::Span;
+
+/// Running sum of per_group scale rows; 0 throughout for other grids.
+std::int64_t scale_rows(const Scales& scales, const RowRange& rows) {
+  if (!scales.present() || scales.origin == ScaleOrigin::global) return 0;
+  return schedule::group_scale_rows(rows.size(), scales.block_rows);
+}
+
+/// Writes the local groups into `spans`, and with `outside` the rows between them; returns how many.
+std::int64_t fill_spans(std::span<const RowRange> groups, const plan::Problem& problem, const Operand& lhs, const Operand& rhs,
+                        bool outside, std::int64_t rows, Span* spans) {
+  std::int64_t count = 0;
+  std::int64_t covered = 0;
+  std::int64_t lhs_row = 0;
+  std::int64_t rhs_row = 0;
+  const auto skip_to = [&](std::int64_t row) {
+    if (outside && row > covered) spans[count++] = {{covered, row}, -1, 0, 0, 0};
+    covered = std::max(covered, row);
+  };
+  for (std::int64_t g = 0; g < problem.first_group + problem.local; ++g) {
+    RowRange range = groups[static_cast<std::size_t>(g)];
+    if (g >= problem.first_group) {
+      const std::int64_t end = range.end;
+      if (range.size() > 0) skip_to(range.begin);
+      if (fault::on(Id::boundary_row_counted_twice) && range.end < rows) ++range.end;
+      if (fault::on(Id::first_row_of_group_skipped) && range.size() > 1) ++range.begin;
+      if (fault::on(Id::tail_included) && g + 1 == problem.first_group + problem.local) range.end = rows;
+      // An empty slab of tgmm is zero, or left alone when it is accumulated into.
+      const bool keep = problem.out_mode == OutMode::accumulate || fault::on(Id::empty_group_unwritten);
+      if (range.size() > 0 || !keep) spans[count++] = {range, g - problem.first_group, lhs_row, rhs_row, 0};
+      covered = std::max(covered, end);
+    }
+    const RowRange& original = groups[static_cast<std::size_t>(g)];
+    lhs_row += scale_rows(lhs.scales, original);
+    rhs_row += problem.op == plan::Op::tgmm ? scale_rows(rhs.scales, original) : 0;
+  }
+  skip_to(rows);
+  return count;
+}
+
+void start(Call& call, const Plan::Choice& choice, std::span<const RowRange> groups, std::int64_t rows, bool outside) {
+  call.kernel = kernels()[choice.kernel_index];
+  call.op = choice.problem.op;
+  call.tile = choice.effective;
+  call.layout = layout_of(choice.problem, *call.kernel, choice.effective, choice.threads);
+  auto* spans = reinterpret_cast<Span*>(call.workspace + call.layout.spans);
+  const std::int64_t count = fill_spans(groups, choice.problem, call.lhs, call.rhs, outside, rows, spans);
+  const std::span<Span> filled(spans, static_cast<std::size_t>(count));
+  if (call.op == plan::Op::tgmm) {  // the longest reductions first, so that no thread ends on one alone
+    std::sort(filled.begin(), filled.end(), [](const Span& a, const Span& b) {
+      return a.rows.size() != b.rows.size() ? a.rows.size() > b.rows.size() : a.matrix < b.matrix;
+    });
+  }
+  call.spans = filled;
+  call.items = schedule::number_items(filled, call.out_rows_per_span(), call.out.cols, call.tile.tm, call.tile.tn);
+  drive(call, choice.threads, choice.executor != nullptr ? *choice.executor : tbb_executor());
+}
+
+class CpuBackend final : public plan::Backend {
+ public:
+  [[nodiscard]] std::vector<KernelInfo> kernels() const override {
+    std::vector<KernelInfo> list;
+    for (const Kernel* kernel : cpu::kernels()) {
+      const char* reason = kernel->refusal();
+      list.push_back({kernel->name, reason == nullptr, reason == nullptr ? "" : reason});
+    }
+    return list;
+  }
+
+  [[nodiscard]] std::string refusal(std::size_t /*index*/, const plan::Problem& /*problem*/) const override { return ""; }
+
+  void size(Plan::Choice& choice) const override {
+    const Kernel& kernel = *cpu::kernels()[choice.kernel_index];
+    choice.effective = effective_tile(choice.problem, kernel, choice.asked, choice.threads);
+    choice.workspace_bytes = layout_of(choice.problem, kernel, choice.effective, choice.threads).total;
+  }
+
+  void run(const Plan::Choice& choice, const GmmArgs& args, std::span<const RowRange> groups,
+           std::byte* workspace) const override {
+    Call call;
+    call.lhs = args.lhs;
+    call.rhs = plan::rhs_of(args);
+    call.out = args.out;
+    call.bias = args.bias;
+    call.activation = args.activation;
+    call.out_mode = args.out_mode;
+    call.depth = args.lhs.values.cols;
+    call.workspace = workspace;
+    bool outside = args.rows_outside == RowsOutside::zero && args.out_mode == OutMode::overwrite;
+    if (fault::on(Id::rows_outside_unwritten)) outside = false;
+    if (fault::on(Id::rows_outside_touched)) outside = true;
+    start(call, choice, groups, args.lhs.values.rows, outside);
+  }
+
+  void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups,
+           std::byte* workspace) const override {
+    Call call;
+    call.lhs = args.lhs;
+    call.rhs = args.rhs;
+    call.out = args.out;
+    call.out_mode = args.out_mode;
+    call.workspace = workspace;
+    start(call, choice, groups, args.lhs.values.rows, false);
+  }
+
+  [[nodiscard]] std::shared_ptr<const PackedRhs::Contents> pack(std::size_t index, const Operand& rhs) const override;
+};
+
+/// A dense copy of a view with the same logical shape, rows outermost.
+ConstView copy_dense(const ConstView& from, std::vector<std::byte>& buffer) {
+  const std::int64_t bytes = element_bytes(from.format);
+  buffer.resize(static_cast<std::size_t>(from.batch * from.rows * from.cols * bytes));
+  std::byte* out = buffer.data();
+  for (std::int64_t b = 0; b < from.batch; ++b) {
+    for (std::int64_t r = 0; r < from.rows; ++r) {
+      const std::byte* row = static_cast<const std::byte*>(from.data) + (b * from.batch_stride + r * from.row_stride) * bytes;
+      for (std::int64_t c = 0; c < from.cols; ++c, out += bytes) {
+        std::memcpy(out, row + c * from.col_stride * bytes, static_cast<std::size_t>(bytes));
+      }
+    }
+  }
+  return matrices(static_cast<const void*>(buffer.data()), from.format, from.batch, from.rows, from.cols);
+}
+
+std::shared_ptr<const PackedRhs::Contents> CpuBackend::pack(std::size_t index, const Operand& rhs) const {
+  auto contents = std::make_shared<PackedRhs::Contents>();
+  contents->kernel = cpu::kernels()[index]->name;
+  contents->operand = rhs;
+  contents->operand.values = copy_dense(rhs.values, contents->values);
+  if (rhs.scales.present()) contents->operand.scales.view = copy_dense(rhs.scales.view, contents->scales);
+  return contents;
+}
+
+}  // namespace
+}  // namespace ragdot::cpu
+
+namespace ragdot::plan {
+
+const Backend& cpu_backend() {
+  static const cpu::CpuBackend backend;
+  return backend;
+}
+
+}  // namespace ragdot::plan

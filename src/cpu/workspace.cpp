@@ -1,0 +1,44 @@
+// Sizes of the workspace, from the tile alone.
+#include "cpu/workspace.hpp"
+
+namespace ragdot::cpu {
+namespace {
+
+/// Hands out aligned stretches of bytes, one behind the other.
+class Cutter {
+ public:
+  std::size_t take(std::int64_t bytes) {
+    const std::size_t at = used_;
+    used_ += (static_cast<std::size_t>(bytes) + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
+    return at;
+  }
+  [[nodiscard]] std::size_t used() const { return used_; }
+
+ private:
+  std::size_t used_ = 0;
+};
+
+std::int64_t bytes_of(std::size_t size, std::int64_t count) { return static_cast<std::int64_t>(size) * count; }
+
+}  // namespace
+
+WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, const Tiling& tile, int threads) {
+  WorkspaceLayout layout;
+  Cutter scratch;
+  layout.lhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, tile.tm, tile.tk));
+  layout.rhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, tile.tn, tile.tk));
+  layout.acc = scratch.take(bytes_of(sizeof(float), tile.tm * tile.tn));
+  layout.part = scratch.take(bytes_of(sizeof(double), tile.tm * tile.tn));
+  layout.row_scales = scratch.take(bytes_of(sizeof(float), tile.tm));
+  layout.col_scales = scratch.take(bytes_of(sizeof(float), tile.tn));
+  layout.pieces = scratch.take(bytes_of(sizeof(schedule::Piece), tile.tk));
+  layout.scratch_stride = scratch.used();
+
+  Cutter call;
+  layout.spans = call.take(bytes_of(sizeof(schedule::Span), most_spans(problem)));
+  layout.scratch = call.used();
+  layout.total = layout.scratch + layout.scratch_stride * static_cast<std::size_t>(threads);
+  return layout;
+}
+
+}  // namespace ragdot::cpu

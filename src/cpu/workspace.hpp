@@ -1,0 +1,34 @@
+// How a call's workspace is cut up: tables of the call first, then one scratch area for each thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "cpu/kernel.hpp"
+#include "plan/backend.hpp"
+#include "schedule/items.hpp"
+
+namespace ragdot::cpu {
+
+/// Byte offsets in the workspace of one call; the same for sizing and for running.
+struct WorkspaceLayout {
+  std::size_t spans = 0;
+  std::size_t scratch = 0;         // of thread 0
+  std::size_t scratch_stride = 0;  // from thread to thread
+  std::size_t lhs_panel = 0;       // offsets within a scratch area
+  std::size_t rhs_panel = 0;
+  std::size_t acc = 0;
+  std::size_t part = 0;
+  std::size_t row_scales = 0;
+  std::size_t col_scales = 0;
+  std::size_t pieces = 0;
+  std::size_t total = 0;
+};
+
+/// Spans of a call: one for each local group, and for gmm the stretches of rows between, before and behind them.
+[[nodiscard]] constexpr std::int64_t most_spans(const plan::Problem& problem) { return 2 * problem.local + 1; }
+
+[[nodiscard]] WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, const Tiling& tile, int threads);
+
+}  // namespace ragdot::cpu
