@@ -37,14 +37,16 @@ std::int64_t fill_spans(std::span<const RowRange> groups, const plan::Problem& p
     RowRange range = groups[static_cast<std::size_t>(g)];
     if (g >= problem.first_group) {
       const std::int64_t end = range.end;
-      if (range.size() > 0) skip_to(range.begin);
+      if (range.size() > 0) {  // an empty group covers nothing, wherever it stands
+        skip_to(range.begin);
+        covered = end;
+      }
       if (fault::on(Id::boundary_row_counted_twice) && range.end < rows) ++range.end;
       if (fault::on(Id::first_row_of_group_skipped) && range.size() > 1) ++range.begin;
       if (fault::on(Id::tail_included) && g + 1 == problem.first_group + problem.local) range.end = rows;
       // An empty slab of tgmm is zero, or left alone when it is accumulated into.
       const bool keep = problem.out_mode == OutMode::accumulate || fault::on(Id::empty_group_unwritten);
       if (range.size() > 0 || !keep) spans[count++] = {range, g - problem.first_group, lhs_row, rhs_row, 0};
-      covered = std::max(covered, end);
     }
     const RowRange& original = groups[static_cast<std::size_t>(g)];
     lhs_row += scale_rows(lhs.scales, original);
