@@ -15,8 +15,11 @@ namespace ragdot::api {
 [[nodiscard]] Status check_shapes(const GmmArgs& args, const Options& options);
 [[nodiscard]] Status check_shapes(const TgmmArgs& args, const Options& options);
 
+/// Form, index type and count of `groups`, not the numbers. `op` starts the sentence.
+[[nodiscard]] Status check_groups(const char* op, const Groups& groups);
+
 /// Reads `groups` (any of the four forms) into out[0 .. G): checks null, negative, unordered, overlapping, overflowing and
-/// out-of-range numbers against `rows`. `op` starts the sentence.
+/// out-of-range numbers against `rows`. Does what check_groups does first.
 [[nodiscard]] Status read_groups(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out);
 
 /// Rules that need pointers or group numbers: null data, per_group scale rows, overlap of out with an input, strict scales.
