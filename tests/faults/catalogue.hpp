@@ -1,0 +1,18 @@
+// The planted mistakes by name, with what each one does.
+#pragma once
+
+#include <span>
+
+#include "format/fault.hpp"
+
+namespace ragdot::suites {
+
+struct Fault {
+  fault::Id id;
+  const char* name;
+  const char* what;
+};
+
+[[nodiscard]] std::span<const Fault> fault_catalogue();
+
+}  // namespace ragdot::suites
