@@ -157,6 +157,8 @@ void multiply_pieces(const Call& call, const Item& item, const Scratch& scratch,
       gather_scales(item.lhs, item.row, item.rows, at, scratch.row_scales);
       gather_scales(item.rhs, item.col, item.cols, at, scratch.col_scales);
       if (fault::on(Id::lhs_scale_forgotten)) std::fill(scratch.row_scales, scratch.row_scales + item.rows, 1.0F);
+      if (fault::on(Id::rhs_scale_of_first_column))
+        std::fill(scratch.col_scales, scratch.col_scales + item.cols, *scratch.col_scales);
       job.row_scales = scratch.row_scales;
       job.col_scales = scratch.col_scales;
     }

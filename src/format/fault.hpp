@@ -12,7 +12,6 @@ enum class Id : int {
   // schedule
   segments_ignore_lhs_grid,
   segments_ignore_rhs_grid,
-  segments_from_group_start,
   phase_dropped,
   per_group_base_dropped,
   // scales
@@ -29,7 +28,7 @@ enum class Id : int {
   boundary_row_counted_twice,
   first_row_of_group_skipped,
   weights_of_previous_group,
-  rhs_column_tail_repeated,
+  rhs_scale_of_first_column,
   // reduction
   odd_chain_before_even,
   one_chain_per_chunk,

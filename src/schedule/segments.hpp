@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "format/fault.hpp"
 #include "ragdot/types.hpp"
 
 #ifdef __CUDACC__
@@ -75,7 +76,7 @@ class PieceWalk {
     if (starts_segment_) segment_end_ = segment_end(at_);
     Piece piece{at_, segment_end_, starts_segment_, true};
     if (piece.depth() > most) {
-      piece.end = at_ + most / kChunk * kChunk;
+      piece.end = at_ + (fault::on(fault::Id::chunks_from_axis_start) ? most : most / kChunk * kChunk);
       piece.last = false;
     }
     if (piece.depth() > 0) starts_segment_ = piece.last;

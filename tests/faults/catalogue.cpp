@@ -11,7 +11,6 @@ using fault::Id;
 constexpr auto kFaults = std::to_array<Fault>({
     {Id::segments_ignore_lhs_grid, "segments_ignore_lhs_grid", "segments are cut by the rhs grid alone"},
     {Id::segments_ignore_rhs_grid, "segments_ignore_rhs_grid", "segments are cut by the lhs grid alone"},
-    {Id::segments_from_group_start, "segments_from_group_start", "a global row grid cuts as if it began with the group"},
     {Id::phase_dropped, "phase_dropped", "a group's place inside a global scale block is ignored"},
     {Id::per_group_base_dropped, "per_group_base_dropped", "every group reads the scale rows of the first"},
     {Id::first_scale_for_all_segments, "first_scale_for_all_segments", "all segments take the first one's scales"},
@@ -26,7 +25,7 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::boundary_row_counted_twice, "boundary_row_counted_twice", "the row behind a group counts to it too"},
     {Id::first_row_of_group_skipped, "first_row_of_group_skipped", "the first row of a group is left out"},
     {Id::weights_of_previous_group, "weights_of_previous_group", "a group is multiplied with the weights before its own"},
-    {Id::rhs_column_tail_repeated, "rhs_column_tail_repeated", "the last column is computed from the one before"},
+    {Id::rhs_scale_of_first_column, "rhs_scale_of_first_column", "all columns of a tile take the first one's rhs scale"},
     {Id::odd_chain_before_even, "odd_chain_before_even", "the chains of a chunk are added one after the other"},
     {Id::one_chain_per_chunk, "one_chain_per_chunk", "a chunk is one chain instead of two"},
     {Id::chunk_of_64, "chunk_of_64", "chunks have 64 elements"},

@@ -30,6 +30,10 @@ void finish_segment(const MultiplyJob& job, std::int64_t row, std::int64_t col, 
       if (fault::on(Id::segments_added_unfused)) {
         const float product = scale * p[r][c];
         acc[c] = acc[c] + product;
+      } else if (fault::on(Id::scale_product_in_double)) {
+        acc[c] = static_cast<float>(static_cast<double>(row_scale) * static_cast<double>(col_scales[c]) *
+                                        static_cast<double>(p[r][c]) +
+                                    static_cast<double>(acc[c]));
       } else {
         acc[c] = fma_f32(scale, p[r][c], acc[c]);
       }
