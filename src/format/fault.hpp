@@ -3,6 +3,7 @@
 
 #ifdef RAGDOT_FAULTS
 #include <atomic>
+#include <type_traits>
 #endif
 
 namespace ragdot::fault {
@@ -51,7 +52,9 @@ enum class Id : int {
 
 #ifdef RAGDOT_FAULTS
 inline std::atomic<int> active{0};
-inline bool on(Id id) { return active.load(std::memory_order_relaxed) == static_cast<int>(id); }
+constexpr bool on(Id id) {
+  return !std::is_constant_evaluated() && active.load(std::memory_order_relaxed) == static_cast<int>(id);
+}
 #else
 constexpr bool on(Id) { return false; }
 #endif
