@@ -62,7 +62,7 @@ Status check_strides(const Subject& s, const ConstView& v, Rank rank) {
     if (axis.extent == 1) continue;
     if (axis.stride < needed) {
       return {Code::invalid_argument,
-              fmt::format("{}: {} {} has strides {}; the {} stride must be at least {}, or elements overlap", s.op, s.what,
+              fmt::format("{}: {} {} with strides {}: the {} stride must be at least {}, or elements overlap", s.op, s.what,
                           shape_text(v, rank), strides_text(v, rank), axis.name, needed)};
     }
     needed = product(axis.stride, axis.extent);
@@ -80,26 +80,26 @@ Status check_view(const Subject& s, const ConstView& v, Rank rank) {
   const auto number = static_cast<std::int32_t>(v.format);
   if (number < 0 || number > static_cast<std::int32_t>(Format::e8m0)) {
     return {Code::invalid_argument,
-            fmt::format("{}: {} format is {}; the formats are 0 (none) to 7 (e8m0)", s.op, s.what, number)};
+            fmt::format("{}: {}: format is {}; the formats are 0 (none) to 7 (e8m0)", s.op, s.what, number)};
   }
   if (!v.present()) return {Code::invalid_argument, fmt::format("{}: {} is absent (format none); give it", s.op, s.what)};
   if (v.batch < 0 || v.rows < 0 || v.cols < 0) {
-    return {Code::invalid_argument, fmt::format("{}: {} is {}; no dimension may be negative", s.op, s.what,
+    return {Code::invalid_argument, fmt::format("{}: {} {}: no dimension may be negative", s.op, s.what,
                                                 shape_text(v, v.batch < 0 ? Rank::batch : rank))};
   }
   if (rank == Rank::matrix && v.batch != 1) {
     return {Code::invalid_argument,
-            fmt::format("{}: {} is a batch of {} matrices; it is one matrix, give batch 1", s.op, s.what, v.batch)};
+            fmt::format("{}: {}: batch is {}; a single matrix is needed, with batch 1", s.op, s.what, v.batch)};
   }
   // An extent of 0 counts as 1 here: products of the other two appear in sizes elsewhere.
   std::int64_t bytes = element_bytes(v.format);
   for (const Axis& axis : axes_of(v)) bytes = product(bytes, std::max<std::int64_t>(axis.extent, 1));
   if (bytes == kMax) {
-    return {Code::invalid_argument, fmt::format("{}: {} {} of {} has 2^63 bytes or more; give smaller dimensions", s.op, s.what,
+    return {Code::invalid_argument, fmt::format("{}: {} {} of {}: 2^63 bytes or more; give smaller dimensions", s.op, s.what,
                                                 shape_text(v, rank), name(v.format))};
   }
   if (product(span(v), 2 * element_bytes(v.format)) == kMax) {
-    return {Code::invalid_argument, fmt::format("{}: {} {} with strides {} spans 2^62 bytes or more; give smaller strides",
+    return {Code::invalid_argument, fmt::format("{}: {} {} with strides {}: 2^62 bytes or more apart; give smaller strides",
                                                 s.op, s.what, shape_text(v, rank), strides_text(v, rank))};
   }
   return empty(v) ? Status() : check_strides(s, v, rank);
@@ -115,13 +115,12 @@ Status check_contiguous(const Subject& s, const ConstView& v, Rank rank) {
 Status check_data(const Subject& s, const ConstView& v, Rank rank) {
   if (!v.present() || empty(v)) return {};
   if (v.data == nullptr) {
-    return {Code::invalid_argument, fmt::format("{}: {} {} is null; give its data", s.op, s.what, shape_text(v, rank))};
+    return {Code::invalid_argument, fmt::format("{}: {} {}: data is null; give it", s.op, s.what, shape_text(v, rank))};
   }
   const auto address = reinterpret_cast<std::uintptr_t>(v.data);
   if (address > static_cast<std::uintptr_t>(kMax - reach_bytes(v))) {
-    return {Code::invalid_argument,
-            fmt::format("{}: {} {} with strides {} reaches beyond the address space; give its true shape", s.op, s.what,
-                        shape_text(v, rank), strides_text(v, rank))};
+    return {Code::invalid_argument, fmt::format("{}: {} {} with strides {}: beyond the address space; give the true shape",
+                                                s.op, s.what, shape_text(v, rank), strides_text(v, rank))};
   }
   return {};
 }
