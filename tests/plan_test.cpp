@@ -1,0 +1,142 @@
+// Plans: who decides the kernel, what a plan says of itself, and what it refuses to run.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+
+#include "tests/cases.hpp"
+
+namespace ragdot::suites {
+namespace {
+
+class Plans : public testing::Test {
+ protected:
+  Sample sample_ = make_gmm(gmm_grids().front(), touching({5, 6}, 12, 130, 20), Data::mixed, 1);
+  std::vector<float> out_ = std::vector<float>(12 * 20, -1.0F);
+
+  GmmArgs args() {
+    return sample_.gmm_args(sample_.lhs.operand(), sample_.rhs.operand(),
+                            matrix(static_cast<void*>(out_.data()), Format::f32, 12, 20));
+  }
+  void expect_untouched() const {
+    EXPECT_TRUE(std::all_of(out_.begin(), out_.end(), [](float v) { return v == -1.0F; }));
+  }
+};
+
+TEST_F(Plans, EveryUsableKernelCanBeForcedAndIsTaken) {
+  for (const KernelInfo& kernel : list_kernels()) {
+    const Status status = force_kernel(kernel.name);
+    EXPECT_EQ(status.ok(), kernel.usable) << status.message();
+    if (!kernel.usable) continue;
+    const auto plan = make_plan(args());
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_EQ(plan.value().kernel(), kernel.name);
+  }
+  EXPECT_TRUE(force_kernel("").ok());
+}
+
+TEST_F(Plans, TheEnvironmentForcesToo) {
+  setenv("RAGDOT_KERNEL", "no_such_kernel", 1);
+  const Status status = gmm(args());
+  unsetenv("RAGDOT_KERNEL");
+  EXPECT_EQ(status.code(), Code::unsupported);
+  EXPECT_NE(status.message().find("kernel \"no_such_kernel\" is unknown; this build has "), std::string::npos)
+      << status.message();
+  expect_untouched();
+}
+
+TEST_F(Plans, UnknownKernelsAreRefusedByName) {
+  EXPECT_EQ(force_kernel("fast").code(), Code::unsupported);
+  Options options;
+  options.kernel = "fast";
+  const Status status = gmm(args(), options);
+  EXPECT_EQ(status.code(), Code::unsupported);
+  EXPECT_NE(status.message().find("portable: fast is forced"), std::string::npos) << status.message();
+  expect_untouched();
+}
+
+TEST_F(Plans, DescribesAskedAndEffectiveTile) {
+  Options options;
+  options.tiling = Tiling{3, 1000, 9};
+  options.threads = 2;
+  const auto plan = make_plan(args(), options);
+  ASSERT_TRUE(plan.ok());
+  const std::string text = plan.value().describe();
+  EXPECT_NE(text.find("asked: 3x1000x9"), std::string::npos) << text;
+  EXPECT_NE(text.find("gmm g=2 m=12 k=130 n=20 lhs=e4m3:1x128/f32 rhs=e4m3:128x128/f32 out=f32"), std::string::npos) << text;
+  EXPECT_GE(plan.value().effective_tiling().tk, 130);
+}
+
+TEST_F(Plans, RefuseASmallWorkspaceAndSayHowMuchIsNeeded) {
+  const auto plan = make_plan(args());
+  ASSERT_TRUE(plan.ok());
+  std::vector<std::byte> workspace(plan.value().workspace_bytes() - 1);
+  const Status small = run(plan.value(), args(), workspace);
+  EXPECT_EQ(small.message(), "gmm: the workspace has " + std::to_string(workspace.size()) + " bytes; the plan needs " +
+                                 std::to_string(plan.value().workspace_bytes()));
+  EXPECT_FALSE(run(plan.value(), args(), {}).ok());
+  EXPECT_FALSE(run(Plan(), args(), workspace).ok());
+  expect_untouched();
+}
+
+TEST_F(Plans, TakeFewerRowsButNoOtherProblem) {
+  GmmArgs larger = args();
+  larger.lhs.values.rows = 100;
+  larger.lhs.scales.view.rows = 100;
+  larger.out.rows = 100;
+  const auto plan = make_plan(larger);
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  std::vector<std::byte> workspace(plan.value().workspace_bytes());
+  EXPECT_TRUE(run(plan.value(), args(), workspace).ok());
+  EXPECT_NE(out_[0], -1.0F);
+
+  std::fill(out_.begin(), out_.end(), -1.0F);
+  GmmArgs relu = args();
+  relu.activation = Activation::relu;
+  EXPECT_EQ(run(plan.value(), relu, workspace).code(), Code::invalid_argument);
+  const auto small = make_plan(args());
+  ASSERT_TRUE(small.ok());
+  const Status status = run(small.value(), larger, workspace);
+  EXPECT_EQ(status.message(), "gmm: the call has 100 rows and the plan was made for at most 12; make a plan for the largest M");
+  expect_untouched();
+}
+
+TEST_F(Plans, PackedWeightsDescribeThemselvesAndRefuseARival) {
+  const auto packed = pack_rhs(sample_.rhs.operand());
+  ASSERT_TRUE(packed.ok()) << packed.status().message();
+  EXPECT_EQ(packed.value().size_bytes(), 2U * (130 * 20 + 2 * 1 * 4));
+  EXPECT_NE(packed.value().describe().find("e4m3 [2, 130, 20], scales f32 [2, 2, 1]"), std::string::npos)
+      << packed.value().describe();
+  GmmArgs both = args();
+  both.packed_rhs = packed.value();
+  EXPECT_EQ(gmm(both).message(), "gmm: both rhs and packed_rhs are given; give one of them");
+  expect_untouched();
+}
+
+/// Runs every task on the calling thread, last one first.
+class Backwards final : public Executor {
+ public:
+  void run(int tasks, void (*task)(void* context, int index), void* context) override {
+    for (int i = tasks - 1; i >= 0; --i) task(context, i);
+    ++calls;
+  }
+  [[nodiscard]] int concurrency() const override { return 4; }
+  std::atomic<int> calls{0};
+};
+
+TEST_F(Plans, TheCallersExecutorIsUsed) {
+  const std::vector<std::byte> expected = compute(sample_);
+  Backwards executor;
+  Options options;
+  options.executor = &executor;
+  options.tiling = Tiling{4, 32, 8};
+  expect_same(sample_, expected, compute(sample_, options), "an executor of the caller");
+  EXPECT_EQ(executor.calls, 1);
+  options.threads = 1;
+  expect_same(sample_, expected, compute(sample_, options), "one thread");
+  EXPECT_EQ(executor.calls, 1) << "one thread needs no executor";
+}
+
+}  // namespace
+}  // namespace ragdot::suites
