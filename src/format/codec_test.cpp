@@ -1,0 +1,137 @@
+// Every code of every format, and every rounding boundary, against a slow search for the nearest value.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#include "format/e4m3.hpp"
+#include "format/e5m2.hpp"
+#include "format/e8m0.hpp"
+#include "format/half.hpp"
+
+namespace ragdot::format {
+namespace {
+
+/// A byte format by the OCP text: value = (-1)^s 2^(e - bias) (1 + m / 2^bits), or 2^(1 - bias) m / 2^bits for e = 0.
+double by_the_text(unsigned code, int exponent_bits, int mantissa_bits) {
+  const int bias = (1 << (exponent_bits - 1)) - 1;
+  const unsigned mantissa = code & ((1U << mantissa_bits) - 1);
+  const auto exponent = static_cast<int>((code & 0x7fU) >> mantissa_bits);
+  const double magnitude = exponent == 0 ? std::ldexp(mantissa, 1 - bias - mantissa_bits)
+                                         : std::ldexp(mantissa + (1U << mantissa_bits), exponent - bias - mantissa_bits);
+  return (code & 0x80U) != 0 ? -magnitude : magnitude;
+}
+
+TEST(E4m3, AllCodes) {
+  for (unsigned code = 0; code < 256; ++code) {
+    if ((code & 0x7fU) == 0x7f) {
+      EXPECT_TRUE(std::isnan(kE4m3ToF32[code]));
+      continue;
+    }
+    EXPECT_EQ(kE4m3ToF32[code], by_the_text(code, 4, 3)) << code;
+    EXPECT_EQ(f32_to_e4m3(kE4m3ToF32[code]), code) << code;
+  }
+}
+
+TEST(E5m2, AllCodes) {
+  for (unsigned code = 0; code < 256; ++code) {
+    if ((code & 0x7fU) >= 0x7c) continue;
+    EXPECT_EQ(kE5m2ToF32[code], by_the_text(code, 5, 2)) << code;
+    EXPECT_EQ(f32_to_e5m2(kE5m2ToF32[code]), code) << code;
+  }
+  EXPECT_EQ(kE5m2ToF32[0x7c], INFINITY);
+  EXPECT_EQ(kE5m2ToF32[0xfc], -INFINITY);
+  for (const unsigned code : {0x7d, 0x7e, 0x7f, 0xfd, 0xfe, 0xff}) EXPECT_TRUE(std::isnan(kE5m2ToF32[code]));
+}
+
+/// Midpoints round to the even code; one f32 step to either side rounds away from the tie.
+template <class Encode>
+void expect_boundaries(Encode encode, const std::array<float, 256>& table, unsigned largest) {
+  for (unsigned code = 0; code < largest; ++code) {
+    const float midpoint = (table[code] + table[code + 1]) / 2;  // exact: one more bit than a code has
+    EXPECT_EQ(encode(midpoint), code % 2 == 0 ? code : code + 1) << code;
+    EXPECT_EQ(encode(std::nextafter(midpoint, 0.0F)), code) << code;
+    EXPECT_EQ(encode(std::nextafter(midpoint, INFINITY)), code + 1) << code;
+    EXPECT_EQ(encode(-std::nextafter(midpoint, INFINITY)), code + 0x81) << code;
+  }
+  for (const float x : {table[largest] * 1.5F, 3.4e38F, INFINITY}) {
+    EXPECT_EQ(encode(x), largest);
+    EXPECT_EQ(encode(-x), largest | 0x80U);
+  }
+  EXPECT_EQ(encode(std::bit_cast<float>(0x7fc00000U)), 0x7f);
+  EXPECT_EQ(encode(std::bit_cast<float>(0xff800001U)), 0xff);
+  EXPECT_EQ(encode(std::bit_cast<float>(0x007fffffU)), 0);
+}
+
+TEST(E4m3, Boundaries) { expect_boundaries(f32_to_e4m3, kE4m3ToF32, 0x7e); }
+TEST(E5m2, Boundaries) { expect_boundaries(f32_to_e5m2, kE5m2ToF32, 0x7b); }
+
+TEST(ByteFormats, EveryBf16) {
+  for (unsigned code = 0; code < 0x10000; ++code) {
+    const float x = bf16_to_f32(static_cast<std::uint16_t>(code));
+    if (!std::isfinite(x)) continue;
+    for (const auto& [encode, table, largest] :
+         {std::tuple{&f32_to_e4m3, &kE4m3ToF32, 0x7eU}, {&f32_to_e5m2, &kE5m2ToF32, 0x7bU}}) {
+      const unsigned got = encode(x) & 0x7fU;
+      ASSERT_LE(got, largest);
+      const double error = std::abs(static_cast<double>((*table)[got]) - std::abs(static_cast<double>(x)));
+      for (const unsigned other : {got == 0 ? 0 : got - 1, std::min(got + 1, largest)}) {
+        const double rival = std::abs(static_cast<double>((*table)[other]) - std::abs(static_cast<double>(x)));
+        ASSERT_TRUE(error < rival || (error == rival && (got == other || got % 2 == 0))) << x;
+      }
+    }
+  }
+}
+
+TEST(ByteFormats, EveryProductOfTwoCodesIsExactInF32) {
+  const std::array<float, 256>* tables[] = {&kE4m3ToF32, &kE5m2ToF32};
+  for (const auto* lhs : tables) {
+    for (const auto* rhs : tables) {
+      for (const float a : *lhs) {
+        for (const float b : *rhs) {
+          if (std::isfinite(a) && std::isfinite(b)) {
+            ASSERT_EQ(static_cast<double>(a * b), static_cast<double>(a) * static_cast<double>(b));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Half, AllCodesRoundTrip) {
+  for (unsigned code = 0; code < 0x10000; ++code) {
+    const auto half = static_cast<std::uint16_t>(code);
+    const bool f16_nan = (code & 0x7fffU) > 0x7c00;
+    EXPECT_EQ(f32_to_f16(f16_to_f32(half)), f16_nan ? kF16Nan : half);
+    const bool bf16_nan = (code & 0x7fffU) > 0x7f80;
+    EXPECT_EQ(f32_to_bf16(bf16_to_f32(half)), bf16_nan ? kBf16Nan : half);
+  }
+}
+
+TEST(Half, MidpointsRoundToEven) {
+  for (unsigned code = 0; code < 0x7bff; ++code) {
+    const float midpoint =
+        (f16_to_f32(static_cast<std::uint16_t>(code)) + f16_to_f32(static_cast<std::uint16_t>(code + 1))) / 2;
+    EXPECT_EQ(f32_to_f16(midpoint), code % 2 == 0 ? code : code + 1);
+    EXPECT_EQ(f32_to_f16(std::nextafter(midpoint, INFINITY)), code + 1);
+    EXPECT_EQ(f32_to_f16(std::nextafter(midpoint, 0.0F)), code);
+  }
+  for (unsigned code = 0x80; code < 0x7f7f; ++code) {
+    const auto midpoint = std::bit_cast<float>(code << 16 | 0x8000U);
+    EXPECT_EQ(f32_to_bf16(midpoint), code % 2 == 0 ? code : code + 1);
+    EXPECT_EQ(f32_to_bf16(std::nextafter(midpoint, INFINITY)), code + 1);
+  }
+}
+
+TEST(E8m0, AllCodes) {
+  for (unsigned code = 0; code < 255; ++code) {
+    const float value = e8m0_to_f32(static_cast<std::uint8_t>(code));
+    EXPECT_EQ(value, std::ldexp(1.0, static_cast<int>(code) - kE8m0Bias));
+    EXPECT_EQ(is_e8m0(value), code > 0);
+  }
+  EXPECT_TRUE(std::isnan(e8m0_to_f32(255)));
+}
+
+}  // namespace
+}  // namespace ragdot::format
