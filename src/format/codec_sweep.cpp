@@ -12,6 +12,7 @@ namespace {
 
 /// The code of |x| by rounding |x| / quantum in double, where nearbyint ties to even.
 unsigned slow_code(double x, int mantissa_bits, int min_exponent, double largest, unsigned largest_code) {
+  if (x == 0) return 0;
   if (x >= largest) return largest_code;
   int exponent = 0;
   std::frexp(x, &exponent);
