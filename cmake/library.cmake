@@ -1,7 +1,25 @@
-# The library users link: libragdot from the objects of all rooms, with its install rules.
+# The library users link: libragdot from the objects of all rooms, what it exports, and how it is installed.
+include(CMakePackageConfigHelpers)
+
 add_library(ragdot SHARED)
 add_library(ragdot::ragdot ALIAS ragdot)
 target_link_libraries(ragdot PRIVATE ${RAGDOT_ROOMS})
 target_include_directories(ragdot PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
 target_compile_features(ragdot PUBLIC cxx_std_20)
-set_target_properties(ragdot PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0)
+set_target_properties(ragdot PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0 LINK_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/ragdot.map")
+target_link_options(ragdot PRIVATE "LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/ragdot.map")
+if(NOT RAGDOT_SANITIZE)
+  target_link_options(ragdot PRIVATE "LINKER:--no-undefined")
+endif()
+
+set(config_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ragdot")
+install(TARGETS ragdot EXPORT ragdot LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/ragdot" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(EXPORT ragdot NAMESPACE ragdot:: FILE ragdot-targets.cmake DESTINATION "${config_dir}")
+configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/ragdot-config.cmake.in" "${PROJECT_BINARY_DIR}/ragdot-config.cmake" INSTALL_DESTINATION "${config_dir}")
+# 0.x: another minor version may change the C++ interface.
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/ragdot-config-version.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/ragdot-config.cmake" "${PROJECT_BINARY_DIR}/ragdot-config-version.cmake" DESTINATION "${config_dir}")
+file(RELATIVE_PATH RAGDOT_PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+configure_file("${CMAKE_CURRENT_LIST_DIR}/ragdot.pc.in" "${PROJECT_BINARY_DIR}/ragdot.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/ragdot.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
