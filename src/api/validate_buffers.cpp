@@ -28,17 +28,17 @@ Status check_memory(const char* op, const View& out, Rank out_rank, const Groups
     if (Status s = check_data({op, input.what}, input.view, input.rank); !s.ok()) return s;
   }
   if (Status s = check_data({op, "out"}, out, out_rank); !s.ok()) return s;
-  const auto refused = [&](const char* what, const std::string& shape) -> Status {
+  const auto refused = [&](const std::string& what) -> Status {
     return {Code::invalid_argument,
-            fmt::format("{}: out {} overlaps {}{}; give out memory of its own", op, shape_text(out, out_rank), what, shape)};
+            fmt::format("{}: out {} overlaps {}; give out memory of its own", op, shape_text(out, out_rank), what)};
   };
   for (const Input& input : inputs) {
-    if (overlaps(out, input.view)) return refused(input.what, " " + shape_text(input.view, input.rank));
+    if (overlaps(out, input.view)) return refused(fmt::format("{} {}", input.what, shape_text(input.view, input.rank)));
   }
   const std::int64_t numbers = groups.count + (groups.kind == Groups::Kind::offsets ? 1 : 0);
-  if (overlaps(out, index_view(groups, groups.data, numbers))) return refused("the group numbers", "");
+  if (overlaps(out, index_view(groups, groups.data, numbers))) return refused("the group numbers");
   if (groups.kind == Groups::Kind::starts_and_sizes && overlaps(out, index_view(groups, groups.sizes, numbers))) {
-    return refused("the group sizes", "");
+    return refused("the group sizes");
   }
   return {};
 }

@@ -1,4 +1,5 @@
 // Group metadata in its four forms: what is read, and the sentence for every list that is no list of groups.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -29,7 +30,7 @@ std::string read(const Groups& groups, std::int64_t rows) {
     return status.message();
   }
   std::string text;
-  for (const RowRange& r : ranges) text += "[" + std::to_string(r.begin) + "," + std::to_string(r.end) + ")";
+  for (const RowRange& r : ranges) text += fmt::format("[{},{})", r.begin, r.end);
   return text;
 }
 

@@ -12,7 +12,7 @@ bool is_quantised(Format f) { return f == Format::e4m3 || f == Format::e5m2 || f
 
 std::string block_text(const Scales& s) {
   const auto axis = [](std::int64_t block) { return block == kWholeAxis ? std::string("*") : fmt::format("{}", block); };
-  return axis(s.block_rows) + "x" + axis(s.block_cols);
+  return fmt::format("{}x{}", axis(s.block_rows), axis(s.block_cols));
 }
 
 Status check_grid(const NamedOperand& n, RowAxis row_axis) {
