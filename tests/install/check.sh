@@ -44,7 +44,7 @@ grep -oE '\bragdot_[a-z0-9_]+\(' "$prefix/include/ragdot/ragdot.h" | tr -d '(' |
   grep -vE '^ragdot_(const_)?matri' > "$work/declared"
 if ! missing=$(grep -vxFf "$work/exports" "$work/declared"); then missing=; fi
 if [ -n "$missing" ]; then
-  echo "declared in ragdot.h and not exported: $missing"
+  echo "declared in ragdot.h and not exported:" $missing
   exit 1
 fi
 echo "exports: ok"
