@@ -1,0 +1,68 @@
+// The public face of the oracle: exact results and error bounds of a checked call.
+#include <fmt/format.h>
+
+#include <new>
+#include <vector>
+
+#include "api/validate.hpp"
+#include "ragdot/error_bound.hpp"
+#include "reference/oracle.hpp"
+
+namespace ragdot {
+namespace {
+
+Status check_span(const char* op, const char* what, std::span<double> span, std::size_t needed) {
+  if (span.empty() || span.size() >= needed) return {};
+  return {Code::invalid_argument,
+          fmt::format("exact_and_bound: {} has room for {} numbers; this {} has {} outputs", what, span.size(), op, needed)};
+}
+
+/// check_buffers without an out: a call that writes nothing cannot overlap, so out points at memory of its own.
+template <class Args>
+Status check(const char* op, Args args, std::size_t outputs, std::span<double> exact, std::span<double> bound) {
+  if (Status s = api::check_shapes(args, {}); !s.ok()) return s;
+  std::vector<RowRange> groups(static_cast<std::size_t>(args.groups.count));
+  if (Status s = api::read_groups(op, args.groups, args.lhs.values.rows, groups); !s.ok()) return s;
+  const View& v = args.out;
+  const std::vector<std::byte> unused(outputs == 0 ? 0 : outputs * static_cast<std::size_t>(element_bytes(v.format)));
+  args.out = matrices(const_cast<std::byte*>(unused.data()), v.format, v.batch, v.rows, v.cols);
+  if (Status s = api::check_buffers(args, groups, Strictness::ieee); !s.ok()) return s;
+  if (Status s = check_span(op, "exact", exact, outputs); !s.ok()) return s;
+  return check_span(op, "bound", bound, outputs);
+}
+
+template <class Args>
+Status answer(const char* op, const Args& args, std::span<double> exact, std::span<double> bound) {
+  try {
+    const View& out = args.out;
+    const auto outputs = static_cast<std::size_t>(out.batch * out.rows * out.cols);
+    if (Status s = check(op, args, outputs, exact, bound); !s.ok()) return s;
+    const reference::Oracle oracle(args);
+    std::vector<reference::Exact> row(static_cast<std::size_t>(out.cols));
+    std::size_t i = 0;
+    for (std::int64_t b = 0; b < out.batch; ++b) {
+      for (std::int64_t r = 0; r < out.rows; ++r) {
+        oracle.row(b, r, row.data());
+        for (const reference::Exact& e : row) {
+          if (!exact.empty()) exact[i] = e.value;
+          if (!bound.empty()) bound[i] = e.bound;
+          ++i;
+        }
+      }
+    }
+    return {};
+  } catch (const std::bad_alloc&) {
+    return {Code::out_of_memory, "exact_and_bound: its decoded operands could not be allocated; ask for a smaller call"};
+  }
+}
+
+}  // namespace
+
+Status exact_and_bound(const GmmArgs& args, std::span<double> exact, std::span<double> bound) {
+  return answer("gmm", args, exact, bound);
+}
+Status exact_and_bound(const TgmmArgs& args, std::span<double> exact, std::span<double> bound) {
+  return answer("tgmm", args, exact, bound);
+}
+
+}  // namespace ragdot
