@@ -22,7 +22,7 @@ inline float fma_f32(float a, float b, float c) {
   const bool inexact = (lost_bits << 1) != 0;
   const bool even = (sum_bits & 1) == 0;
   const std::int64_t step = ((sum_bits ^ lost_bits) >> 63) | 1;  // +1 away from zero, -1 toward it
-  const std::int64_t odd = sum_bits + (finite & inexact & even ? step : 0);
+  const std::int64_t odd = sum_bits + ((finite & inexact & even) ? step : 0);
   return static_cast<float>(std::bit_cast<double>(odd));
 }
 
