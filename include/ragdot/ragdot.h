@@ -336,8 +336,8 @@ int ragdot_force_kernel(const char* name);
 double ragdot_error_bound(double abs_sum, int64_t segments, int64_t longest_segment, double flush_sum);
 
 /* Exact result (rounded to double) and bound E of every output of a call, before bias, activation and accumulation, row-major
-   [M, N] or [L, K, N]; rows outside local groups get 0. Slow. The data of out is not read. Each array has `count` elements,
-   the number of outputs; either may be null. */
+   [M, N] or [L, K, N]; rows outside local groups get 0. Slow. The data of out is not read. Each array has room for `count`
+   numbers, the number of outputs or more; either may be null. */
 int ragdot_gmm_exact_and_bound(const ragdot_gmm_args* args, double* exact, double* bound, int64_t count);
 int ragdot_tgmm_exact_and_bound(const ragdot_tgmm_args* args, double* exact, double* bound, int64_t count);
 
