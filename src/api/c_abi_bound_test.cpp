@@ -41,5 +41,17 @@ TEST(CAbiBound, IsTheCppBound) {
   EXPECT_THAT(gradient, testing::ElementsAre(1, 2, 3));
 }
 
+TEST(CAbiBound, RefusesSizesThatInt64CannotHold) {
+  ragdot_gmm_args args{};
+  args.struct_size = sizeof args;
+  args.lhs.values = ragdot_const_matrix(nullptr, RAGDOT_F32, 1LL << 40, 0, 1);
+  args.rhs.values = ragdot_const_matrix(nullptr, RAGDOT_F32, 0, 1LL << 40, 0);
+  args.out = ragdot_matrix(nullptr, RAGDOT_F32, 1LL << 40, 1LL << 40, 0);
+  double exact = -1;
+  EXPECT_EQ(ragdot_gmm_exact_and_bound(&args, &exact, nullptr, 1), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ragdot_last_error(),
+               "gmm: out [1099511627776, 1099511627776] of f32: 2^63 bytes or more; give smaller dimensions");
+}
+
 }  // namespace
 }  // namespace ragdot::api
