@@ -43,7 +43,7 @@ Status check_out(const char* op, const View& out, Rank rank, OutMode mode) {
 Status check_local_groups(const char* op, const char* what, const Groups& groups, std::int64_t first, std::int64_t local) {
   if (Status s = check_groups(op, groups); !s.ok()) return s;
   if (first < 0) return refused("{}: first_group is {}; it must be 0 or more", op, first);
-  if (first > groups.count || local > groups.count - first) {
+  if (local > groups.count - first) {
     return refused(
         "{}: {} has {} matrices for groups from first_group {} on; there are {} groups, first_group + L may be no more", op,
         what, local, first, groups.count);
