@@ -1,4 +1,4 @@
-// The floating-point environment of all products: round to nearest even, subnormals zero on both ends, no traps.
+// The floating-point environment of the library's work, whatever the caller's is.
 #pragma once
 
 #include <xmmintrin.h>
@@ -8,13 +8,17 @@ namespace ragdot::cpu {
 /// Sets the whole MXCSR while it lives, so the caller's rounding mode and exception masks change nothing, and restores it.
 class FloatEnv {
  public:
-  FloatEnv() : saved_(_mm_getcsr()) { _mm_setcsr(kFlushNearestMasked); }
+  /// Products: round to nearest even, subnormals zero on both ends, no traps.
+  static constexpr unsigned kProducts = 0x9FC0;
+  /// Quantisers: round to nearest even, subnormals kept, no traps.
+  static constexpr unsigned kQuantisers = 0x1F80;
+
+  explicit FloatEnv(unsigned mxcsr = kProducts) : saved_(_mm_getcsr()) { _mm_setcsr(mxcsr); }
   ~FloatEnv() { _mm_setcsr(saved_); }
   FloatEnv(const FloatEnv&) = delete;
   FloatEnv& operator=(const FloatEnv&) = delete;
 
  private:
-  static constexpr unsigned kFlushNearestMasked = 0x9FC0;
   unsigned saved_;
 };
 

@@ -1,0 +1,34 @@
+// Quantisers and dequantisers over threads: checked arguments in, bytes and scales out.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ragdot/quantize.hpp"
+#include "schedule/rows.hpp"
+
+namespace ragdot::cpu {
+
+/// Quantises `input` into every copy of `outs`, reading it once: stretches of rows that hold whole blocks of all copies are
+/// loaded, measured and encoded while they are in cache. `groups` empty: none are given. May throw std::bad_alloc before it
+/// writes anything.
+void quantize(const Operand& input, const std::optional<std::vector<RowRange>>& groups, std::span<const QuantizedOut> outs,
+              const Options& options);
+
+/// out = value * scale; rows outside given groups become zero.
+void dequantize(const Operand& input, const std::optional<std::vector<RowRange>>& groups, const View& out,
+                const Options& options);
+
+/// Where an element stands that the call must refuse.
+struct Place {
+  std::int64_t matrix = 0;
+  std::int64_t row = 0;
+  std::int64_t col = 0;
+};
+/// The first NaN, or with `inf` the first Inf, among the elements that a quantiser would read.
+[[nodiscard]] std::optional<Place> find_nan(const Operand& input, const std::optional<std::vector<RowRange>>& groups);
+[[nodiscard]] std::optional<Place> find_inf(const Operand& input, const std::optional<std::vector<RowRange>>& groups);
+
+}  // namespace ragdot::cpu
