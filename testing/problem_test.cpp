@@ -1,0 +1,51 @@
+// Problem strings: what is read is what is written, and every wrong word gets a sentence.
+#include "testing/problem.hpp"
+
+#include <gtest/gtest.h>
+
+namespace ragdot::testing {
+namespace {
+
+TEST(ProblemString, DefaultsAndRoundTrip) {
+  for (const char* text : {
+           "gmm g=8 m=2048 k=2048 n=512 lhs=bf16 rhs=bf16",
+           "gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 rhs=e4m3:128x128 lscale=e8m0 origin=per_group out=f32 order=nk "
+           "dist=zipf:1.1",
+           "tgmm g=3 m=10 k=4 n=5 lhs=e4m3:128x1 rhs=e5m2:*x1 rscale=bf16 dist=sizes:4,0,6 first=1 local=2 accumulate=1",
+           "dlhs g=1 m=1 k=1 n=1 lhs=i8:1x* rhs=i8:*x* rows_outside=leave act=gelu_erf bias=1 recipe=pow2 tile=1x2x3 "
+           "kernel=portable "
+           "threads=2 seed=7 data=outlier",
+       }) {
+    const auto problem = parse_problem(text);
+    ASSERT_TRUE(problem.ok()) << problem.status().message();
+    EXPECT_EQ(to_string(problem.value()), text);
+  }
+  const auto p = parse_problem("tgmm n=5 k=4 m=10 g=3 scale=e8m0 lhs=e4m3:32x1 rhs=e4m3:32x1");
+  ASSERT_TRUE(p.ok());
+  EXPECT_EQ(p.value().out, Format::f32);
+  EXPECT_EQ(p.value().lhs.scale, Format::e8m0);
+  EXPECT_EQ(p.value().rhs.scale, Format::e8m0);
+}
+
+TEST(ProblemString, Refusals) {
+  const std::pair<const char*, const char*> table[] = {
+      {"", "problem: it is empty; start with gmm, dlhs or tgmm"},
+      {"gm g=1", "problem: OP=gm is unknown; did you mean gmm? Known: gmm, dlhs, tgmm"},
+      {"gmm g=1 m=1 k=1", "problem: n is missing; every problem names g, m, k and n"},
+      {"gmm g=1 m=1 k=1 n=1 ordr=nk", "problem: key ordr is unknown; did you mean order?"},
+      {"gmm g=1 m=1 k=1 n=1 lhs=e4m4", "problem: lhs=e4m4 is unknown; did you mean e4m3? Known: f32, bf16, e4m3, e5m2, i8"},
+      {"gmm g=1 m=1 k=1 n=1 lhs=e4m3:128", "problem: lhs=e4m3:128 has no block ROWSxCOLS behind the colon, such as 1x128"},
+      {"gmm g=1 m=1 k=1 n=1 lhs=e4m3:0x1", "problem: lhs=0 is no number from 1 on"},
+      {"gmm g=-1 m=1 k=1 n=1", "problem: g=-1 is no number from 0 on"},
+      {"gmm g=1 g=2", "problem: g is given twice"},
+      {"gmm g=2 m=9 k=1 n=1 dist=sizes:4", "problem: dist names 1 sizes of 4 rows; g=2 m=9 needs 2 sizes of at most 9 rows"},
+      {"gmm g=2 m=9 k=1 n=1 first=2 local=1", "problem: first=2 local=1 reach beyond g=2"},
+      {"gmm g=2 m=9 k=1 n=1 tile=3x4", "problem: tile=3x4 is neither auto nor TMxTKxTN"},
+      {"gmm nk", "problem: nk is not KEY=VALUE"},
+  };
+  for (const auto& [text, sentence] : table) EXPECT_EQ(parse_problem(text).status().message(), sentence) << text;
+  EXPECT_TRUE(parse_problem("gmm lhs=bf16", Shapes::optional).ok());
+}
+
+}  // namespace
+}  // namespace ragdot::testing
