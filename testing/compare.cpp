@@ -1,0 +1,237 @@
+// Checks row by row on all cores; the first bad output is the lowest in order, however the rows were dealt.
+#include "testing/compare.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <thread>
+
+#include "testing/expected.hpp"
+#include "testing/random.hpp"
+
+namespace ragdot::testing {
+namespace {
+
+constexpr std::int64_t kEnoughOutputs = 65536;
+constexpr double kCheckAllBelow = 5e9;  // multiply-adds of the whole operation
+constexpr double kCheckAtMost = 8e9;    // multiply-adds of the rows that are checked
+
+std::int64_t depth_of(const Case& c) {
+  if (c.problem.op == Op::tgmm) return c.problem.m / std::max<std::int64_t>(c.problem.g, 1) + 1;
+  return c.problem.op == Op::dlhs ? c.problem.n : c.problem.k;
+}
+
+/// Group that `row` of a gmm's out belongs to, -1 for none.
+std::int64_t group_of(const Case& c, std::int64_t row) {
+  std::int64_t begin = 0;
+  for (std::size_t g = 0; g < c.sizes.size(); ++g) {
+    if (row < begin + c.sizes[g]) return static_cast<std::int64_t>(g);
+    begin += c.sizes[g];
+  }
+  return -1;
+}
+
+std::string place(const Case& c, std::int64_t b, std::int64_t r, std::int64_t col) {
+  const std::int64_t group = c.is_gmm() ? group_of(c, r) : b + c.problem.first;
+  return fmt::format("(group {}, row {}, col {})", group, r, col);
+}
+
+/// Calls f(i) for i in [0, count) on two threads and merges the comparisons it returns in order.
+template <class F>
+Comparison merged(std::int64_t count, F f) {
+  std::vector<Comparison> parts(static_cast<std::size_t>(count));
+  std::atomic<std::int64_t> next{0};
+  const auto work = [&] {
+    for (std::int64_t i = 0; (i = next.fetch_add(1)) < count;) parts[static_cast<std::size_t>(i)] = f(i);
+  };
+  std::vector<std::thread> threads;
+  for (unsigned t = 1; t < std::max(1U, std::thread::hardware_concurrency()); ++t) threads.emplace_back(work);
+  work();
+  for (std::thread& t : threads) t.join();
+  Comparison all;
+  for (const Comparison& part : parts) {
+    all.checked += part.checked;
+    all.wrong += part.wrong;
+    all.worst = std::max(all.worst, part.worst);
+    if (all.first_bad.empty()) all.first_bad = part.first_bad;
+  }
+  return all;
+}
+
+void note_bad(Comparison& found, const std::string& sentence) {
+  if (found.wrong++ == 0) found.first_bad = sentence;
+}
+
+/// A row that belongs to no local group.
+void check_outside(const Case& c, const OutRow& row, const std::vector<std::byte>& out, Comparison& found) {
+  const auto bytes = static_cast<std::size_t>(c.out_cols() * element_bytes(c.problem.out));
+  const std::size_t at = static_cast<std::size_t>(row.row) * bytes;
+  const bool zero = c.problem.rows_outside == RowsOutside::zero && c.problem.out_mode == OutMode::overwrite;
+  const std::vector<std::byte> zeros(bytes);
+  found.checked += c.out_cols();
+  if (std::memcmp(out.data() + at, zero ? zeros.data() : c.initial_out.data() + at, bytes) == 0) return;
+  note_bad(found, fmt::format("{}: a row of no local group is not {}", place(c, 0, row.row, 0), zero ? "zero" : "left alone"));
+}
+
+struct Output {
+  std::int64_t batch;
+  std::int64_t row;
+  std::int64_t col;
+  double got;
+};
+
+void check_output(const Case& c, const Output& o, const reference::Exact& exact, const Finish& finish, Comparison& found) {
+  ++found.checked;
+  if (exact.overflows) return;  // the bound says nothing there; the bitwise checks speak
+  if (!std::isfinite(exact.value)) {
+    const bool same =
+        std::isnan(exact.value) ? std::isnan(o.got) : finish.activation != Activation::none || o.got == exact.value;
+    if (!same) note_bad(found, fmt::format("{}: exact {}, got {}", place(c, o.batch, o.row, o.col), exact.value, o.got));
+    return;
+  }
+  const Expected e = expected_output(exact, finish);
+  const double rounding =
+      finish.out == Format::f32 ? 0 : std::max(std::abs(e.value - rounded_to(finish.out, e.value)), 0x1p-9 * std::abs(e.value));
+  if (e.bound > 0 && std::isfinite(e.high) && std::isfinite(e.low))
+    found.worst = std::max(found.worst, std::abs(o.got - e.value) / (e.bound + rounding));
+  if (o.got >= e.low && o.got <= e.high) return;
+  note_bad(found,
+           fmt::format("{}: exact {:.9g}, got {:.9g}, bound {:.3g}", place(c, o.batch, o.row, o.col), e.value, o.got, e.bound));
+}
+
+Comparison check_row(const Case& c, const reference::Oracle& oracle, const OutRow& row, const std::vector<std::byte>& out) {
+  Comparison found;
+  const std::int64_t cols = c.out_cols();
+  std::vector<reference::Exact> exact(static_cast<std::size_t>(cols));
+  oracle.row(row.batch, row.row, exact.data());
+  if (cols > 0 && !exact[0].local) {
+    check_outside(c, row, out, found);
+    return found;
+  }
+  const std::int64_t group = c.is_gmm() ? group_of(c, row.row) - c.problem.first : row.batch;
+  for (std::int64_t col = 0; col < cols; ++col) {
+    const std::int64_t index = (row.batch * c.out_rows() + row.row) * cols + col;
+    Finish finish{c.problem.out, c.problem.act, c.problem.bias, 0, c.problem.out_mode == OutMode::accumulate, 0};
+    if (finish.has_bias) finish.bias = static_cast<double>(c.bias[static_cast<std::size_t>(group * cols + col)]);
+    if (finish.accumulates) finish.before = output_at(Format::f32, c.initial_out.data(), index);
+    check_output(c, {row.batch, row.row, col, output_at(c.problem.out, out.data(), index)},
+                 exact[static_cast<std::size_t>(col)], finish, found);
+  }
+  return found;
+}
+
+template <class Reference>
+Reference reference_of(const Case& c) {
+  return c.is_gmm() ? Reference(c.gmm_args(nullptr)) : Reference(c.tgmm_args(nullptr));
+}
+
+}  // namespace
+
+std::vector<OutRow> rows_to_check(const Case& c) {
+  const double depth = static_cast<double>(depth_of(c));
+  const double row_cost = depth * static_cast<double>(c.out_cols());
+  const std::int64_t rows = c.out_batch() * c.out_rows();
+  std::vector<OutRow> chosen;
+  if (static_cast<double>(rows) * row_cost <= kCheckAllBelow) {
+    for (std::int64_t i = 0; i < rows; ++i) chosen.push_back({i / c.out_rows(), i % c.out_rows()});
+    return chosen;
+  }
+  std::set<std::int64_t> picked;
+  const auto pick = [&](std::int64_t b, std::int64_t r) {
+    if (r >= 0 && r < c.out_rows() && static_cast<double>(picked.size() + 1) * row_cost <= kCheckAtMost)
+      picked.insert(b * c.out_rows() + r);
+  };
+  std::int64_t begin = 0;
+  for (std::int64_t b = 0; b < c.out_batch(); ++b) {
+    for (const std::int64_t edge : {std::int64_t{0}, std::int64_t{32}, std::int64_t{128}, std::int64_t{256}, c.out_rows()}) {
+      pick(b, edge - 1);
+      pick(b, edge);
+    }
+  }
+  for (std::size_t g = 0; c.is_gmm() && g < c.sizes.size(); ++g) {
+    pick(0, begin);
+    begin += c.sizes[g];
+    pick(0, begin - 1);
+    pick(0, begin);
+  }
+  Random random(c.problem.seed + 99);
+  const std::int64_t enough = kEnoughOutputs / std::max<std::int64_t>(c.out_cols(), 1) + 1;
+  for (std::int64_t i = 0; i < enough; ++i) {
+    const std::int64_t row = random.below(rows);
+    pick(row / c.out_rows(), row % c.out_rows());
+  }
+  for (const std::int64_t i : picked) chosen.push_back({i / c.out_rows(), i % c.out_rows()});
+  return chosen;
+}
+
+Comparison compare_with_oracle(const Case& c, const std::vector<std::byte>& out, const std::vector<OutRow>& rows) {
+  const auto oracle = reference_of<reference::Oracle>(c);
+  return merged(static_cast<std::int64_t>(rows.size()),
+                [&](std::int64_t i) { return check_row(c, oracle, rows[static_cast<std::size_t>(i)], out); });
+}
+
+bool has_order(const Case& c) {
+  return c.problem.act == Activation::none && !c.problem.bias && c.problem.out_mode == OutMode::overwrite;
+}
+
+Comparison compare_with_order(const Case& c, const std::vector<std::byte>& out, std::int64_t samples) {
+  const auto ordered = reference_of<reference::Ordered>(c);
+  const std::int64_t outputs = c.out_batch() * c.out_rows() * c.out_cols();
+  return merged(outputs == 0 ? 0 : samples, [&](std::int64_t i) {
+    Comparison found;
+    Random random(c.problem.seed * 31 + static_cast<std::uint64_t>(i));
+    const std::int64_t index = random.below(outputs);
+    const std::int64_t col = index % c.out_cols();
+    const std::int64_t row = index / c.out_cols() % c.out_rows();
+    const std::int64_t batch = index / c.out_cols() / c.out_rows();
+    const std::int64_t group = c.is_gmm() ? group_of(c, row) : c.problem.first;
+    if (group < c.problem.first || group >= c.problem.first + c.local()) return found;  // no product there
+    const double expected = rounded_to(c.problem.out, static_cast<double>(ordered.at(batch, row, col)));
+    const double got = output_at(c.problem.out, out.data(), index);
+    found.checked = 1;
+    const bool same =
+        (std::isnan(expected) && std::isnan(got)) || (expected == got && std::signbit(expected) == std::signbit(got));
+    if (!same)
+      note_bad(found,
+               fmt::format("{}: the reduction order gives {:.9g}, got {:.9g}", place(c, batch, row, col), expected, got));
+    return found;
+  });
+}
+
+Comparison compare_bits(const Case& c, const std::vector<std::byte>& expected, const std::vector<std::byte>& got) {
+  Comparison found;
+  const std::int64_t bytes = element_bytes(c.problem.out);
+  found.checked = static_cast<std::int64_t>(expected.size()) / bytes;
+  if (expected == got) return found;
+  for (std::int64_t i = 0; i < found.checked; ++i) {
+    if (std::memcmp(expected.data() + i * bytes, got.data() + i * bytes, static_cast<std::size_t>(bytes)) == 0) continue;
+    const std::int64_t row = i / c.out_cols() % c.out_rows();
+    note_bad(found, fmt::format("{}: {:.9g} and {:.9g}", place(c, i / c.out_cols() / c.out_rows(), row, i % c.out_cols()),
+                                output_at(c.problem.out, expected.data(), i), output_at(c.problem.out, got.data(), i)));
+  }
+  return found;
+}
+
+double cosine(const Case& c, const std::vector<std::byte>& out, const std::vector<float>& other,
+              const std::vector<OutRow>& rows) {
+  double ab = 0;
+  double aa = 0;
+  double bb = 0;
+  for (const OutRow& row : rows) {
+    for (std::int64_t col = 0; col < c.out_cols(); ++col) {
+      const std::int64_t i = (row.batch * c.out_rows() + row.row) * c.out_cols() + col;
+      const double a = output_at(c.problem.out, out.data(), i);
+      const auto b = static_cast<double>(other[static_cast<std::size_t>(i)]);
+      ab += a * b;
+      aa += a * a;
+      bb += b * b;
+    }
+  }
+  return aa == 0 || bb == 0 ? 1 : ab / std::sqrt(aa * bb);
+}
+
+}  // namespace ragdot::testing

@@ -1,0 +1,45 @@
+// Holds results against the oracle's intervals, and results against each other bit by bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ragdot/types.hpp"
+#include "testing/case.hpp"
+
+namespace ragdot::testing {
+
+/// What a comparison found. Places are (group, row, col): the row within out, the group that it belongs to (-1: none).
+struct Comparison {
+  std::int64_t checked = 0;
+  std::int64_t wrong = 0;
+  double worst = 0;       // largest error over its bound
+  std::string first_bad;  // place, both values, bound; empty when nothing is wrong
+};
+
+/// Rows of out that are worth looking at: all of them while the operation is small, else the edges of groups, tiles and blocks
+/// and enough random ones for 65,536 outputs.
+struct OutRow {
+  std::int64_t batch = 0;
+  std::int64_t row = 0;
+};
+[[nodiscard]] std::vector<OutRow> rows_to_check(const Case& c);
+
+/// Every output of `rows` lies within the error bound of the exact result, with bias, activation, accumulation and rounding;
+/// rows outside the local groups hold zeros or what they held.
+[[nodiscard]] Comparison compare_with_oracle(const Case& c, const std::vector<std::byte>& out, const std::vector<OutRow>& rows);
+
+/// `samples` random outputs have the bits of the reduction order. Only for calls without bias, activation and accumulation.
+[[nodiscard]] Comparison compare_with_order(const Case& c, const std::vector<std::byte>& out, std::int64_t samples);
+[[nodiscard]] bool has_order(const Case& c);
+
+/// Outputs that differ.
+[[nodiscard]] Comparison compare_bits(const Case& c, const std::vector<std::byte>& expected, const std::vector<std::byte>& got);
+
+/// Cosine of the outputs of `rows` with an f32 result of the same shape.
+[[nodiscard]] double cosine(const Case& c, const std::vector<std::byte>& out, const std::vector<float>& other,
+                            const std::vector<OutRow>& rows);
+
+}  // namespace ragdot::testing
