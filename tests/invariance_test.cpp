@@ -26,7 +26,7 @@ INSTANTIATE_TEST_SUITE_P(All, Invariance, testing::ValuesIn(all_cases()), case_n
 
 TEST_P(Invariance, Threads) {
   for (const int threads : {1, 2, 3, 5, 8}) {
-    for (Executor* executor : {&tbb_executor(), &thread_executor()}) {
+    for (Executor* executor : {&default_executor(), &thread_executor()}) {
       Options options;
       options.threads = threads;
       options.executor = executor;

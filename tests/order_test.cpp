@@ -1,4 +1,5 @@
 // Every output is, bit for bit, what the reduction order says, and lies within the error bound of the exact result.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -66,7 +67,7 @@ TEST_P(Order, BitsAndBound) {
   std::size_t outside = 0;
   for_outputs(s,
               [&](std::int64_t b, std::int64_t r, std::int64_t col, float ordered, const reference::Exact& exact, float got) {
-                const std::string place = "(" + std::to_string(b) + ", " + std::to_string(r) + ", " + std::to_string(col) + ")";
+                const std::string place = fmt::format("({}, {}, {})", b, r, col);
                 if (std::memcmp(&ordered, &got, 4) != 0 && wrong_bits++ == 0)
                   ADD_FAILURE() << place << ": order " << ordered << ", got " << got;
                 const double error = std::abs(static_cast<double>(got) - exact.value);

@@ -23,17 +23,21 @@ class Executor {
   [[nodiscard]] virtual int concurrency() const = 0;
 };
 
-/// Executor on oneTBB: the default. One for the process, thread-safe.
+/// Executor on oneTBB. One for the process, thread-safe.
 [[nodiscard]] Executor& tbb_executor();
 
 /// Executor that starts std::threads for each call: for sanitizers, and hosts without oneTBB's scheduler.
 [[nodiscard]] Executor& thread_executor();
 
+/// What a call runs on that names no executor: tbb_executor(), or thread_executor() where the environment had
+/// RAGDOT_EXECUTOR=threads at the first call.
+[[nodiscard]] Executor& default_executor();
+
 struct Options {
   std::optional<Tiling> tiling;  // empty: chosen by the plan
   std::string_view kernel;       // empty: the first usable one, or the forced one (kernels.hpp)
   int threads = 0;               // 0: the executor's concurrency
-  Executor* executor = nullptr;  // null: tbb_executor()
+  Executor* executor = nullptr;  // null: default_executor()
   Strictness strictness = Strictness::ieee;
 };
 

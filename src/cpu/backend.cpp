@@ -71,7 +71,7 @@ void start(Call& call, const Plan::Choice& choice, std::span<const RowRange> gro
   }
   call.spans = filled;
   call.items = schedule::number_items(filled, call.out_rows_per_span(), call.out.cols, call.tile.tm, call.tile.tn);
-  drive(call, choice.threads, choice.executor != nullptr ? *choice.executor : tbb_executor());
+  drive(call, choice.threads, *choice.executor);
 }
 
 class CpuBackend final : public plan::Backend {

@@ -2,7 +2,8 @@
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
-#include <system_error>
+#include <cstdlib>
+#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -53,6 +54,11 @@ Executor& tbb_executor() {
 Executor& thread_executor() {
   static ThreadExecutor executor;
   return executor;
+}
+
+Executor& default_executor() {
+  static const char* const name = std::getenv("RAGDOT_EXECUTOR");
+  return name != nullptr && std::strcmp(name, "threads") == 0 ? thread_executor() : tbb_executor();
 }
 
 }  // namespace ragdot

@@ -30,7 +30,7 @@ struct Plan::Choice {
   std::optional<Tiling> asked;
   Tiling effective;
   int threads = 1;
-  Executor* executor = nullptr;  // null: the default one
+  Executor* executor = nullptr;
   Strictness strictness = Strictness::ieee;
   std::size_t workspace_bytes = 0;  // of the backend, aligned to 64
 

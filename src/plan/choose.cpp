@@ -41,10 +41,9 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
   auto choice = std::make_shared<Plan::Choice>();
   choice->problem = problem;
   choice->asked = options.tiling;
-  choice->executor = options.executor;
   choice->strictness = options.strictness;
-  Executor& executor = options.executor != nullptr ? *options.executor : tbb_executor();
-  choice->threads = options.threads > 0 ? options.threads : executor.concurrency();
+  choice->executor = options.executor != nullptr ? options.executor : &default_executor();
+  choice->threads = options.threads > 0 ? options.threads : choice->executor->concurrency();
   bool known = forced.empty();
   for (const Backend* backend : backends()) {
     const std::vector<KernelInfo> kernels = backend->kernels();

@@ -52,8 +52,8 @@ int campaign() {
   std::size_t escaped = 0;
   for (const Fault& fault : fault_catalogue()) {
     fault::active = static_cast<int>(fault.id);
-    (void)RUN_ALL_TESTS();
-    const std::set<std::string> caught = watch->take();
+    const bool failed = RUN_ALL_TESTS() != 0;
+    const std::set<std::string> caught = failed ? watch->take() : std::set<std::string>();
     escaped += caught.size() < kEnough ? 1U : 0U;
     std::printf("%-30s %s by %zu: %s\n", fault.name, caught.size() < kEnough ? "ESCAPED" : "caught", caught.size(),
                 joined(caught).c_str());

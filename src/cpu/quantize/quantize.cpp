@@ -24,6 +24,8 @@ std::byte* at(const View& v, std::int64_t b, std::int64_t r, std::int64_t c) {
   return static_cast<std::byte*>(v.data) + (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
 }
 
+Executor& executor_of(const Options& options) { return options.executor != nullptr ? *options.executor : default_executor(); }
+
 /// Runs task(i, thread) for i in [0, count) on the threads of `options`; the caller's alone when one is enough.
 template <class Task>
 void parallel(std::int64_t count, const Options& options, int threads, Task task) {
@@ -39,13 +41,10 @@ void parallel(std::int64_t count, const Options& options, int threads, Task task
   };
   const int tasks = static_cast<int>(std::min<std::int64_t>(threads, count));
   if (tasks <= 1) return work(&shared, 0);
-  (options.executor != nullptr ? *options.executor : tbb_executor()).run(tasks, work, &shared);
+  executor_of(options).run(tasks, work, &shared);
 }
 
-int thread_count(const Options& options) {
-  return options.threads > 0 ? options.threads
-                             : (options.executor != nullptr ? *options.executor : tbb_executor()).concurrency();
-}
+int thread_count(const Options& options) { return options.threads > 0 ? options.threads : executor_of(options).concurrency(); }
 
 /// What one thread keeps of a stretch: a row, and for each copy the blocks that the stretch holds.
 struct Scratch {

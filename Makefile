@@ -1,0 +1,4 @@
+# Thin names for ./dev.
+.PHONY: run test lint
+run test lint:
+	./dev $@
