@@ -72,7 +72,7 @@ float f32_at(const std::vector<std::byte>& out, std::int64_t i) {
 }
 
 void set_nan(DenseOperand& operand, std::int64_t b, std::int64_t r, std::int64_t c) {
-  std::memset(operand.value(b, r, c), 0x7f, static_cast<std::size_t>(element_bytes(operand.format)));
+  std::memset(operand.value(b, r, c), 0xff, static_cast<std::size_t>(element_bytes(operand.format)));
 }
 
 /// Every NaN of out is canonical, and out(b, r, c) is NaN exactly where `expected` says.

@@ -68,6 +68,9 @@ int campaign() {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  const bool asked = argc > 1 && std::strcmp(argv[1], "--campaign") == 0;
-  return asked ? ragdot::suites::campaign() : RUN_ALL_TESTS();
+  if (argc > 1 && std::strcmp(argv[1], "--campaign") == 0) return ragdot::suites::campaign();
+  for (const ragdot::suites::Fault& fault : ragdot::suites::fault_catalogue()) {  // one fault by name, to look at its failures
+    if (argc > 1 && std::strcmp(argv[1], fault.name) == 0) ragdot::fault::active = static_cast<int>(fault.id);
+  }
+  return RUN_ALL_TESTS();
 }
