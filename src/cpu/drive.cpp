@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include "cpu/epilogue.hpp"
 #include "cpu/isa/float_env.hpp"
@@ -93,7 +94,7 @@ void zero_rows(const Call& call, const Item& item) {
   }
 }
 
-/// A scale as the f32 it stands for; subnormals read as zero.
+/// A scale as the f32 it stands for. The environment reads subnormals as zero.
 float scale_value(const std::byte* at, Format format) {
   std::uint32_t bits = 0;
   if (format == Format::f32) {
@@ -106,7 +107,6 @@ float scale_value(const std::byte* at, Format format) {
     const auto code = std::to_integer<std::uint32_t>(*at);
     bits = code == 255 ? 0x7fc00000U : code << 23;
   }
-  if ((bits & 0x7f800000U) == 0 && !fault::on(Id::subnormal_scale_kept)) bits &= 0x80000000U;
   return std::bit_cast<float>(bits);
 }
 
@@ -210,7 +210,8 @@ void compute(const Call& call, const Scratch& scratch, std::int64_t number) {
 void work(void* context, int thread) {
   Call& call = *static_cast<Call*>(context);
   const Scratch scratch(call, thread);
-  const FloatEnv environment;
+  std::optional<FloatEnv> environment;
+  if (!fault::on(Id::float_environment_not_set)) environment.emplace();
   for (;;) {
     const std::int64_t number = call.next_item.fetch_add(1, std::memory_order_relaxed);
     if (number >= call.items) return;

@@ -21,7 +21,6 @@ enum class Id : int {
   scale_product_in_double,
   lhs_scale_forgotten,
   e8m0_bias_off_by_one,
-  subnormal_scale_kept,
   // operands
   subnormals_flushed_in_decode,
   last_depth_element_dropped,
@@ -36,6 +35,7 @@ enum class Id : int {
   chunks_from_axis_start,
   bf16_accumulation,
   segments_added_unfused,
+  float_environment_not_set,
   // out
   tail_included,
   empty_group_unwritten,
