@@ -80,12 +80,16 @@ TEST_P(Invariance, RepeatedCallsOnOneWorkspace) {
 TEST_P(Invariance, CallersFloatEnvironment) {
   const unsigned before = _mm_getcsr();
   for (const unsigned rounding : {0x0000U, 0x2000U, 0x4000U, 0x6000U}) {
-    _mm_setcsr(0x1f80U | rounding);
-    const std::vector<std::byte> got = compute(sample_);
-    const unsigned after = _mm_getcsr();
-    _mm_setcsr(before);
-    expect_equal(got, "rounding mode " + std::to_string(rounding >> 13));
-    EXPECT_EQ(after & ~0x3fU, 0x1f80U | rounding);
+    for (const int threads : {1, 2}) {  // one thread is the caller's own
+      Options options;
+      options.threads = threads;
+      _mm_setcsr(0x1f80U | rounding);
+      const std::vector<std::byte> got = compute(sample_, options);
+      const unsigned after = _mm_getcsr();
+      _mm_setcsr(before);
+      expect_equal(got, "rounding mode " + std::to_string(rounding >> 13));
+      EXPECT_EQ(after & ~0x3fU, 0x1f80U | rounding);
+    }
   }
 }
 

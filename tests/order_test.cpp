@@ -19,13 +19,14 @@ struct OrderCase {
 std::vector<OrderCase> order_cases() {
   std::vector<OrderCase> cases;
   for (const SuiteCase& c : all_cases()) {
-    for (const Data data : {Data::mixed, Data::all_codes, Data::subnormals, Data::integers}) cases.push_back({c, data});
+    for (const Data data : {Data::mixed, Data::all_codes, Data::subnormals, Data::integers, Data::tiny})
+      cases.push_back({c, data});
   }
   return cases;
 }
 
 std::string order_name(const testing::TestParamInfo<OrderCase>& info) {
-  constexpr const char* kData[] = {"mixed", "all_codes", "subnormals", "integers"};
+  constexpr const char* kData[] = {"mixed", "all_codes", "subnormals", "integers", "tiny"};
   return case_name({info.param.suite, info.index}) + "_" + kData[static_cast<int>(info.param.data)];
 }
 

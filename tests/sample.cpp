@@ -36,6 +36,7 @@ void store_value(DenseOperand& operand, std::size_t i, Random& random, Data data
   } else {
     float v = static_cast<float>(random.between(-(1 << 24), 1 << 24)) * 0x1p-22F;
     if (data == Data::all_codes) v *= std::ldexp(1.0F, static_cast<int>(random.between(-20, 20)));
+    if (data == Data::tiny) v *= 0x1p-63F;
     if (data == Data::integers) v = static_cast<float>(small);
     const auto bits = std::bit_cast<std::uint32_t>(v);
     const auto high = static_cast<std::uint16_t>(bits >> 16);
@@ -48,7 +49,9 @@ void store_value(DenseOperand& operand, std::size_t i, Random& random, Data data
 }
 
 void store_scale(DenseOperand& operand, std::size_t i, Random& random, Data data) {
-  const auto exponent = static_cast<int>(data == Data::integers ? static_cast<int>(i % 5) - 2 : random.between(-6, 6));
+  const int exponent = data == Data::integers ? static_cast<int>(i % 5) - 2
+                       : data == Data::tiny   ? static_cast<int>(random.between(-70, -62))
+                                              : static_cast<int>(random.between(-6, 6));
   const float fraction = data == Data::integers ? 1.0F : 1.0F + static_cast<float>(random.between(0, 1000)) / 1024.0F;
   const auto bits = std::bit_cast<std::uint32_t>(std::ldexp(fraction, exponent));
   const auto high = static_cast<std::uint16_t>(bits >> 16);

@@ -29,6 +29,7 @@ enum class Data : std::int32_t {
   all_codes,   // every finite code
   subnormals,  // FP8 codes 0..15
   integers,    // |v| <= 4, scales distinct powers of two: sums are exact
+  tiny,        // results around 2^-126, many of them flushed
 };
 
 /// A dense operand [batch, rows, cols] with dense scales.
