@@ -1,0 +1,366 @@
+// The command's files and verbs, run as a user runs them: containers that are broken in every way, answers, exit codes.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "cli/case_file.hpp"
+#include "cli/exit_codes.hpp"
+#include "cli/safetensors.hpp"
+#include "cli/verbs.hpp"
+#include "reference/oracle.hpp"
+
+namespace ragdot::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Files : public ::testing::Test {
+ protected:
+  void SetUp() override { fs::create_directories(folder_); }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  [[nodiscard]] std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  void store(const std::string& name, const std::string& bytes) const { std::ofstream(path(name), std::ios::binary) << bytes; }
+  [[nodiscard]] std::string load(const std::string& name) const {
+    std::ifstream file(path(name), std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  /// A container with this header and `bytes` zero bytes of tensors.
+  void store_container(const std::string& name, const std::string& header, std::size_t bytes) const {
+    const auto length = static_cast<std::uint64_t>(header.size());
+    store(name, std::string(reinterpret_cast<const char*>(&length), 8) + header + std::string(bytes, '\0'));
+  }
+  /// Runs the command; returns its exit code.
+  static int command(std::vector<std::string> words) {
+    CLI::App app("test", "ragdot");
+    app.require_subcommand(1);
+    int code = kOk;
+    add_verify(app, code);
+    add_run(app, code);
+    add_quantize(app, code);
+    std::reverse(words.begin(), words.end());
+    try {
+      app.parse(words);
+    } catch (const CLI::ParseError&) {
+      return kUsage;
+    }
+    return code;
+  }
+
+ private:
+  fs::path folder_ = fs::temp_directory_path() / fmt::format("ragdot_cli_{}_{}", ::getpid(),
+                                                             ::testing::UnitTest::GetInstance()->current_test_info()->name());
+};
+
+using Safetensors = Files;
+
+struct Tensor {
+  TensorInfo info;
+  std::string bytes;
+};
+
+Status write_file(const std::string& path, const std::vector<Tensor>& tensors,
+                  const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorInfo> infos;
+  for (const Tensor& t : tensors) infos.push_back(t.info);
+  auto writer = SafetensorsWriter::create(path, infos, metadata, SafetensorsWriter::Existing::refuse);
+  if (!writer.ok()) return writer.status();
+  for (const Tensor& t : tensors) {
+    if (Status s = writer.value().write(t.bytes.data(), t.info.bytes); !s.ok()) return s;
+  }
+  return writer.value().finish();
+}
+
+Tensor tensor(const std::string& name, const std::string& dtype, const std::vector<std::int64_t>& shape,
+              const std::string& bytes) {
+  return {{name, dtype, shape, static_cast<std::int64_t>(bytes.size())}, bytes};
+}
+
+TEST_F(Safetensors, WhatIsWrittenIsRead) {
+  ASSERT_TRUE(
+      write_file(path("a"),
+                 {tensor("x", "F32", {1, 2}, "abcdefgh"), tensor("y", "U8", {3}, "xyz"), tensor("none", "BF16", {0, 4}, "")},
+                 {{"k", "v"}})
+          .ok());
+  const auto file = SafetensorsFile::open(path("a"));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  ASSERT_EQ(file.value().tensors().size(), 3U);
+  const TensorInfo* y = file.value().find("y");
+  ASSERT_NE(y, nullptr);
+  EXPECT_EQ(std::memcmp(file.value().data(*y), "xyz", 3), 0);
+  EXPECT_EQ(file.value().metadata().at("k"), "v");
+  EXPECT_EQ(file.value().find("z"), nullptr);
+}
+
+TEST_F(Safetensors, TruncatedAnywhereIsRefused) {
+  ASSERT_TRUE(write_file(path("a"), {tensor("x", "F32", {1, 2}, "abcdefgh")}, {}).ok());
+  const std::string whole = load("a");
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    store("cut", whole.substr(0, size));
+    EXPECT_FALSE(SafetensorsFile::open(path("cut")).ok()) << size;
+  }
+  store("longer", whole + "!");
+  EXPECT_NE(SafetensorsFile::open(path("longer")).status().message().find("1 bytes behind its last tensor belong to none"),
+            std::string::npos);
+}
+
+TEST_F(Safetensors, RandomDamageNeverCrashes) {
+  ASSERT_TRUE(
+      write_file(path("a"), {tensor("x", "F32", {1, 2}, "abcdefgh"), tensor("y", "U8", {3}, "xyz")}, {{"k", "v"}}).ok());
+  const std::string whole = load("a");
+  std::mt19937 random(1);
+  for (int i = 0; i < 3000; ++i) {
+    std::string damaged = whole;
+    for (unsigned hits = random() % 4 + 1; hits > 0; --hits) damaged[random() % damaged.size()] = static_cast<char>(random());
+    store("b", damaged);
+    (void)SafetensorsFile::open(path("b")).ok();
+  }
+}
+
+TEST_F(Safetensors, MalformedHeadersGetTheirSentence) {
+  const auto entry = [](const char* dtype, const char* shape, const char* offsets) {
+    return fmt::format("{{\"x\":{{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":{}}}}}", dtype, shape, offsets);
+  };
+  const std::tuple<std::string, std::size_t, const char*> table[] = {
+      {"not json", 0, "its header is no JSON object"},
+      {"[1]", 0, "its header is no JSON object"},
+      {"{\"x\":{}}", 0, "tensor x: its entry needs dtype, shape and data_offsets"},
+      {"{\"x\":1}", 0, "tensor x: its entry needs dtype, shape and data_offsets"},
+      {entry("F31", "[1]", "[0,4]"), 4, "tensor x: dtype F31 is unknown"},
+      {entry("F32", "[-1]", "[0,4]"), 4, "tensor x: its shape is no list of sizes"},
+      {entry("F32", "[1.5]", "[0,4]"), 4, "tensor x: its shape is no list of sizes"},
+      {entry("F32", "[2]", "[0,4]"), 4, "tensor x: shape [2] of F32 needs 8 bytes, its data_offsets hold 4"},
+      {entry("F32", "[1]", "[4,0]"), 4, "tensor x: its data_offsets are no pair begin <= end"},
+      {entry("F32", "[4611686018427387904,4]", "[0,4]"), 4,
+       "tensor x: shape [4611686018427387904, 4] of F32 has an absurd size"},
+      {entry("F32", "[2305843009213693951]", "[0,9223372036854775804]"), 4, "has an absurd size"},
+      {entry("U8", "[4000000000000]", "[0,4000000000000]"), 4,
+       "tensor x ends at byte 4000000000000, the file has 4 bytes of tensors; it is truncated"},
+      {entry("F32", "[1]", "[4,8]"), 8,
+       "tensor x starts at byte 4, the one before ends at 0; tensors must follow each other without holes"},
+      {"{\"x\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"y\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":["
+       "2,6]}}",
+       6, "without overlap"},
+      {"{\"x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":["
+       "0,0]}}",
+       0, "the name x stands twice"},
+      {"{\"__metadata__\":{\"k\":1}}", 0, "metadata k is no string"},
+      {"{\"__metadata__\":7}", 0, "__metadata__ is no object"},
+  };
+  for (const auto& [header, bytes, sentence] : table) {
+    store_container("m", header, bytes);
+    const auto file = SafetensorsFile::open(path("m"));
+    EXPECT_FALSE(file.ok()) << header;
+    EXPECT_NE(file.status().message().find(sentence), std::string::npos) << file.status().message();
+  }
+  store("huge", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8) + "{}");
+  EXPECT_NE(SafetensorsFile::open(path("huge")).status().message().find("truncated or no safetensors file"), std::string::npos);
+  EXPECT_FALSE(SafetensorsFile::open(path("absent")).ok());
+  EXPECT_FALSE(SafetensorsFile::open(path("")).ok()) << "a folder";
+}
+
+TEST_F(Safetensors, TheOutputAppearsWholeOrNotAtAll) {
+  {
+    auto writer =
+        SafetensorsWriter::create(path("a"), {tensor("x", "U8", {3}, "abc").info}, {}, SafetensorsWriter::Existing::refuse);
+    ASSERT_TRUE(writer.ok());
+    EXPECT_FALSE(fs::exists(path("a")));
+    EXPECT_FALSE(writer.value().finish().ok()) << "a tensor is missing";
+    EXPECT_FALSE(writer.value().write("abcd", 4).ok()) << "too many bytes";
+  }
+  EXPECT_TRUE(fs::is_empty(path(""))) << "the hidden file is left behind";
+  ASSERT_TRUE(write_file(path("a"), {tensor("x", "U8", {3}, "abc")}, {}).ok());
+  EXPECT_NE(
+      write_file(path("a"), {tensor("x", "U8", {3}, "abc")}, {}).message().find("exists; give another name, or --overwrite"),
+      std::string::npos);
+}
+
+std::string bytes_of(const std::vector<float>& x) { return {reinterpret_cast<const char*>(x.data()), 4 * x.size()}; }
+
+std::vector<float> some_weights(std::size_t count) {
+  std::vector<float> x(count);
+  for (std::size_t i = 0; i < count; ++i) x[i] = static_cast<float>(static_cast<int>(i * 7919 % 2003) - 1000) * 0x1p-9F;
+  return x;
+}
+
+using QuantizeVerb = Files;
+
+TEST_F(QuantizeVerb, ChoosesWeightsAndCopiesTheRest) {
+  const std::vector<float> w = some_weights(200 * 130);
+  const std::vector<float> stacked = some_weights(3 * 40 * 50);
+  ASSERT_TRUE(
+      write_file(path("in"),
+                 {tensor("layer.up.weight", "F32", {200, 130}, bytes_of(w)),
+                  tensor("experts.down_proj", "F32", {3, 40, 50}, bytes_of(stacked)),
+                  tensor("layer.up.bias", "F32", {200}, bytes_of(some_weights(200))),
+                  tensor("token_embed.weight", "F32", {2, 3}, bytes_of(some_weights(6))),
+                  tensor("mlp.gate.weight", "F32", {2, 3}, bytes_of(some_weights(6))), tensor("ids", "I64", {1}, "12345678")},
+                 {{"format", "pt"}})
+          .ok());
+  ASSERT_EQ(command({"quantize", path("in"), "-o", path("out"), "--json", path("report.json")}), kOk);
+  const auto out = SafetensorsFile::open(path("out"));
+  ASSERT_TRUE(out.ok()) << out.status().message();
+  std::vector<std::string> names;
+  for (const TensorInfo& t : out.value().tensors()) names.push_back(t.name + " " + t.dtype + " " + shape_text(t.shape));
+  EXPECT_EQ(names, (std::vector<std::string>{"layer.up.weight F8_E4M3 [200, 130]", "layer.up.weight_scale_inv F32 [2, 2]",
+                                             "experts.down_proj F8_E4M3 [3, 40, 50]",
+                                             "experts.down_proj_scale_inv F32 [3, 1, 1]", "layer.up.bias F32 [200]",
+                                             "token_embed.weight F32 [2, 3]", "mlp.gate.weight F32 [2, 3]", "ids I64 [1]"}));
+  EXPECT_EQ(std::memcmp(out.value().data(*out.value().find("ids")), "12345678", 8), 0);
+  EXPECT_EQ(out.value().metadata().at("format"), "pt");
+  std::vector<std::uint8_t> expected(w.size());
+  std::vector<float> scales(4);
+  QuantizeArgs args{matrix(static_cast<const void*>(w.data()), Format::f32, 200, 130), {}, {}};
+  args.out.values = matrix(static_cast<void*>(expected.data()), Format::e4m3, 200, 130);
+  args.out.scales = {matrix(static_cast<void*>(scales.data()), Format::f32, 2, 2), 128, 128};
+  ASSERT_TRUE(quantize(args).ok());
+  EXPECT_EQ(std::memcmp(out.value().data(*out.value().find("layer.up.weight")), expected.data(), expected.size()), 0);
+  EXPECT_EQ(std::memcmp(out.value().data(*out.value().find("layer.up.weight_scale_inv")), scales.data(), 16), 0);
+  const auto report = nlohmann::json::parse(load("report.json"));
+  EXPECT_EQ(report["command"], "quantize");
+  EXPECT_GT(report["tensors"][0]["relative_error"].get<double>(), 0.01);
+  EXPECT_LT(report["tensors"][0]["relative_error"].get<double>(), 0.05);
+}
+
+TEST_F(QuantizeVerb, RefusesWithoutTouchingAnything) {
+  ASSERT_TRUE(write_file(path("in"), {tensor("a.weight", "F32", {2, 3}, bytes_of(some_weights(6)))}, {}).ok());
+  ASSERT_TRUE(write_file(path("there"), {}, {}).ok());
+  const std::string before = load("there");
+  EXPECT_EQ(command({"quantize", path("in"), "-o", path("there")}), kUsage);
+  EXPECT_EQ(load("there"), before);
+  EXPECT_EQ(command({"quantize", path("in"), "-o", path("out"), "--block", "128"}), kUsage);
+  EXPECT_EQ(command({"quantize", path("in"), "-o", path("out"), "--format", "bf16"}), kUsage);
+  EXPECT_EQ(command({"quantize", path("in"), "-o", path("out"), "--match", "("}), kUsage);
+  EXPECT_EQ(command({"quantize", path("in"), "-o", path("out"), "--scale", "e8m0"}), kNotPossible)
+      << "absmax has no e8m0 scales";
+  EXPECT_EQ(command({"quantize", path("absent"), "-o", path("out")}), kUsage);
+  EXPECT_FALSE(fs::exists(path("out")));
+  EXPECT_EQ(command({"quantize", path("in"), "-o", path("there"), "--overwrite"}), kOk);
+  EXPECT_NE(load("there"), before);
+}
+
+using RunVerb = Files;
+
+/// One call in every operation and storage order, against the reduction order.
+TEST_F(RunVerb, AnswersCasesOfEveryOperation) {
+  const std::int64_t m = 40, k = 70, n = 50, g = 3;
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(g * k * n + m * k + m * n));
+  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::uint8_t>((i * 37 % 96) + (i % 3 == 0 ? 0x80 : 0));
+  const auto fp8 = [&](std::int64_t count) {
+    return std::string(reinterpret_cast<const char*>(codes.data()), static_cast<std::size_t>(count));
+  };
+  const std::vector<std::int32_t> sizes = {15, 0, 20};
+  const Tensor groups = tensor("group_sizes", "I32", {3}, {reinterpret_cast<const char*>(sizes.data()), 12});
+  const auto scales = [](std::int64_t count) {
+    std::vector<float> s(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < s.size(); ++i) s[i] = 0.3F + static_cast<float>(i % 11);
+    return bytes_of(s);
+  };
+  const std::tuple<const char*, Tensor, Tensor, Tensor, Tensor> cases[] = {
+      {"gmm lhs=e4m3:1x32 rhs=e4m3:32x16 out=f32", tensor("lhs", "F8_E4M3", {m, k}, fp8(m * k)),
+       tensor("rhs", "F8_E4M3", {g, k, n}, fp8(g * k * n)), tensor("lhs_scale", "F32", {m, 3}, scales(m * 3)),
+       tensor("rhs_scale", "F32", {g, 3, 4}, scales(g * 12))},
+      {"gmm lhs=e4m3:1x32 rhs=e4m3:16x32 order=nk out=f32", tensor("lhs", "F8_E4M3", {m, k}, fp8(m * k)),
+       tensor("rhs", "F8_E4M3", {g, n, k}, fp8(g * k * n)), tensor("lhs_scale", "F32", {m, 3}, scales(m * 3)),
+       tensor("rhs_scale", "F32", {g, 4, 3}, scales(g * 12))},
+      {"dlhs lhs=e4m3:1x32 rhs=e4m3:32x16 out=f32", tensor("lhs", "F8_E4M3", {m, n}, fp8(m * n)),
+       tensor("rhs", "F8_E4M3", {g, k, n}, fp8(g * k * n)), tensor("lhs_scale", "F32", {m, 2}, scales(m * 2)),
+       tensor("rhs_scale", "F32", {g, 3, 4}, scales(g * 12))},
+      {"tgmm lhs=e4m3:16x1 rhs=e4m3:16x1 g=3", tensor("lhs", "F8_E4M3", {m, k}, fp8(m * k)),
+       tensor("rhs", "F8_E4M3", {m, n}, fp8(m * n)), tensor("lhs_scale", "F32", {3, k}, scales(3 * k)),
+       tensor("rhs_scale", "F32", {3, n}, scales(3 * n))},
+  };
+  int number = 0;
+  for (const auto& [problem, lhs, rhs, lhs_scale, rhs_scale] : cases) {
+    const std::string in = path(fmt::format("case{}", number));
+    const std::string out = path(fmt::format("out{}", number++));
+    ASSERT_TRUE(write_file(in, {lhs, rhs, lhs_scale, rhs_scale, groups}, {{"problem", problem}}).ok());
+    ASSERT_EQ(command({"run", in, "-o", out, "--tile", "16x32x16", "--repeat", "2"}), kOk) << problem;
+    auto c = CaseFile::open(in);
+    ASSERT_TRUE(c.ok()) << c.status().message();
+    const auto answer = SafetensorsFile::open(out);
+    ASSERT_TRUE(answer.ok());
+    const TensorInfo& t = answer.value().tensors().front();
+    EXPECT_EQ(t.shape, c.value().out_shape());
+    EXPECT_EQ(answer.value().metadata().at("kernel"), list_kernels().back().name);
+    const auto expect_order = [&](const reference::Ordered& ordered) {
+      const std::int64_t cols = t.shape.back();
+      const std::int64_t rows = t.shape[t.shape.size() - 2];
+      for (std::int64_t i = 0; i < t.bytes / 4; ++i) {
+        float got = 0;
+        std::memcpy(&got, answer.value().data(t) + 4 * i, 4);
+        ASSERT_EQ(got, ordered.at(i / cols / rows, i / cols % rows, i % cols)) << problem << " " << i;
+      }
+    };
+    if (c.value().is_gmm()) {
+      expect_order(reference::Ordered(c.value().gmm_args(nullptr)));
+    } else {
+      expect_order(reference::Ordered(c.value().tgmm_args(nullptr)));
+    }
+  }
+}
+
+TEST_F(RunVerb, RefusesCasesThatDisagreeWithThemselves) {
+  const std::vector<std::int32_t> sizes = {2};
+  const Tensor groups = tensor("group_sizes", "I32", {1}, {reinterpret_cast<const char*>(sizes.data()), 4});
+  const Tensor lhs = tensor("lhs", "F32", {2, 3}, bytes_of(some_weights(6)));
+  const Tensor rhs = tensor("rhs", "F32", {1, 3, 4}, bytes_of(some_weights(12)));
+  const std::tuple<const char*, std::vector<Tensor>, const char*> table[] = {
+      {"gmm lhs=f32 rhs=f32 k=5", {lhs, rhs, groups}, "its problem says k=5, its tensors have 3"},
+      {"gmm lhs=bf16 rhs=f32", {lhs, rhs, groups}, "tensor lhs is F32 and the problem says lhs=bf16; they must agree"},
+      {"gmm lhs=f32 rhs=f32 seed=3",
+       {lhs, rhs, groups},
+       "its problem names seed=3; the tensors of a case say that, leave it out"},
+      {"gmm lhs=f32 rhs=f32 bias=1", {lhs, rhs, groups}, "its problem says bias=1 and tensor bias is missing"},
+      {"gmm lhs=f32 rhs=f32 accumulate=1", {lhs, rhs, groups}, "tensor out is missing"},
+      {"gmm lhs=f32 rhs=f32", {lhs, groups}, "tensor rhs is missing"},
+      {"gmm lhs=f32 rhs=f32", {lhs, rhs}, "tensor group_sizes is missing"},
+      {"gmm lhs=f32 rhs=f32 wat=1", {lhs, rhs, groups}, "key wat is unknown"},
+      {"tgmm lhs=f32 rhs=f32", {lhs, rhs, groups}, "tensor rhs is [1, 3, 4]; it needs 2 dimensions"},
+  };
+  for (const auto& [problem, tensors, sentence] : table) {
+    fs::remove(path("c"));
+    ASSERT_TRUE(write_file(path("c"), tensors, {{"problem", problem}}).ok());
+    EXPECT_NE(CaseFile::open(path("c")).status().message().find(sentence), std::string::npos)
+        << CaseFile::open(path("c")).status().message();
+    EXPECT_EQ(command({"run", path("c"), "-o", path("o")}), kUsage);
+  }
+  fs::remove(path("c"));
+  ASSERT_TRUE(write_file(path("c"), {lhs, rhs, groups}, {{"problem", "gmm lhs=f32 rhs=f32"}}).ok());
+  EXPECT_EQ(command({"run", path("c"), "-o", path("o"), "--kernel", "none"}), kNotPossible);
+  EXPECT_EQ(command({"run", path("c"), "-o", path("o")}), kOk);
+  EXPECT_EQ(command({"run", path("c"), "-o", path("o")}), kUsage) << "the answer exists";
+}
+
+using VerifyVerb = Files;
+
+TEST_F(VerifyVerb, ExitCodesAndJson) {
+  EXPECT_EQ(
+      command({"verify", "gmm", "g=2", "m=40", "k=64", "n=32", "lhs=e4m3:1x32", "rhs=e4m3:32x32", "--json", path("v.json")}),
+      kOk);
+  const auto json = nlohmann::json::parse(load("v.json"));
+  EXPECT_EQ(json["command"], "verify");
+  EXPECT_TRUE(json["ok"].get<bool>());
+  for (const char* key :
+       {"problem", "kernel", "ok", "outputs_checked", "worst_over_bound", "differing_bits", "cosine_to_bf16", "tilings"}) {
+    EXPECT_TRUE(json["cases"][0].contains(key)) << key;
+  }
+  EXPECT_EQ(json["cases"][0]["outputs_checked"], 40 * 32);
+  EXPECT_EQ(command({"verify", "gmm", "g=2"}), kUsage);
+  EXPECT_EQ(command({"verify", "--preset", "sed"}), kUsage);
+  EXPECT_EQ(command({"verify"}), kUsage);
+  EXPECT_EQ(command({"verify", "gmm", "g=1", "m=1", "k=1", "n=1", "lhs=f32", "rhs=bf16"}), kNotPossible);
+}
+
+}  // namespace
+}  // namespace ragdot::cli
