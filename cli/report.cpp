@@ -20,7 +20,7 @@ void JsonOption::add_to(CLI::App& app) {
 
 bool JsonOption::write(const Json& json) const {
   if (!given()) return true;
-  if (arguments.empty()) {
+  if (on_stdout()) {
     fmt::print("{}\n", json.dump());
     return true;
   }

@@ -18,7 +18,7 @@ struct JsonOption {
   void add_to(CLI::App& app);
   [[nodiscard]] bool given() const { return option->count() > 0; }
   /// JSON goes to stdout, so nothing else may.
-  [[nodiscard]] bool on_stdout() const { return given() && arguments.empty(); }
+  [[nodiscard]] bool on_stdout() const { return given() && (arguments.empty() || arguments.front().empty()); }
   /// Writes it where it was asked for; false, with a sentence, when the file cannot be written.
   [[nodiscard]] bool write(const Json& json) const;
 };
