@@ -31,7 +31,7 @@ class ThreadExecutor final : public Executor {
     try {
       threads.reserve(static_cast<std::size_t>(tasks));
       for (; started < tasks; ++started) threads.emplace_back(task, context, started);
-    } catch (const std::exception&) {  // no memory or no more threads: the caller does the rest
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory or no more threads, the caller does the rest
     }
     task(context, 0);
     for (int index = started; index < tasks; ++index) task(context, index);

@@ -27,7 +27,8 @@ struct Sums {
 void close_segment(Sums& s, double lhs_scale, double rhs_scale, std::int64_t length) {
   const double scale = lhs_scale * rhs_scale;
   const double size = std::abs(scale);
-  const auto n = static_cast<double>(length + 2 * ((length + 31) / 32));
+  const std::int64_t chunks = (length + 31) / 32;
+  const auto n = static_cast<double>(length + 2 * chunks);
   s.value += scale * s.block;
   s.terms.abs_sum += size * s.block_abs;
   s.terms.flush_sum += n * size + s.block_abs + 1;
