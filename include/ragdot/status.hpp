@@ -11,7 +11,7 @@ namespace ragdot {
 enum class Code : std::int32_t {
   ok = 0,
   invalid_argument = 1,  // the call breaks a rule; the message says which and what to change
-  unsupported = 2,       // legal in the contract's words, but not offered here (a format pair, a kernel this CPU cannot run)
+  unsupported = 2,       // meaningful, but not offered here (a format pair, a kernel this CPU cannot run)
   out_of_memory = 3,     // an allocation failed; nothing was written
 };
 
