@@ -22,6 +22,14 @@ std::int64_t scale_rows(const Scales& scales, const RowRange& rows) {
   return schedule::group_scale_rows(rows.size(), scales.block_rows);
 }
 
+/// Rows that a faulty library would take; rows of a per_group grid cannot be widened, their scales would lie outside memory.
+void plant_range_faults(RowRange& range, std::int64_t rows, const Scales& lhs, const Scales& rhs, bool is_last) {
+  const bool widens = lhs.origin == ScaleOrigin::global && rhs.origin == ScaleOrigin::global;
+  if (fault::on(Id::boundary_row_counted_twice) && widens && range.end < rows) ++range.end;
+  if (fault::on(Id::first_row_of_group_skipped) && range.size() > 1) ++range.begin;
+  if (fault::on(Id::tail_included) && widens && is_last) range.end = rows;
+}
+
 /// Writes the local groups into `spans`, and with `outside` the rows between them; returns how many.
 std::int64_t fill_spans(std::span<const RowRange> groups, const plan::Problem& problem, const Operand& lhs, const Operand& rhs,
                         bool outside, std::int64_t rows, Span* spans) {
@@ -41,9 +49,7 @@ std::int64_t fill_spans(std::span<const RowRange> groups, const plan::Problem& p
         skip_to(range.begin);
         covered = end;
       }
-      if (fault::on(Id::boundary_row_counted_twice) && range.end < rows) ++range.end;
-      if (fault::on(Id::first_row_of_group_skipped) && range.size() > 1) ++range.begin;
-      if (fault::on(Id::tail_included) && g + 1 == problem.first_group + problem.local) range.end = rows;
+      plant_range_faults(range, rows, lhs.scales, rhs.scales, g + 1 == problem.first_group + problem.local);
       // An empty slab of tgmm is zero, or left alone when it is accumulated into.
       const bool keep = problem.out_mode == OutMode::accumulate || fault::on(Id::empty_group_unwritten);
       if (range.size() > 0 || !keep) spans[count++] = {range, g - problem.first_group, lhs_row, rhs_row, 0};
