@@ -22,14 +22,14 @@ Status refuse_element(const char* op, const char* what, const cpu::Place& p, con
 
 /// Elements that a copy cannot hold, or that a strict call refuses.
 Status check_elements(const char* op, const Operand& input, const GroupRows& groups, std::span<const NamedOut> outs,
-                      Strictness strictness) {
+                      const Options& options) {
   for (const NamedOut& named : outs) {
     if (named.out.values.format != Format::i8) continue;
     const auto place = cpu::find_nan(input, groups);
     if (place) return refuse_element(op, "NaN", *place, "i8 has none; replace it, or quantise to e4m3 or e5m2");
     break;
   }
-  if (strictness == Strictness::ieee) return {};
+  if (options.strictness == Strictness::ieee) return {};
   const auto place = cpu::find_inf(input, groups);
   if (place)
     return refuse_element(op, "Inf", *place,
@@ -42,7 +42,7 @@ Status catching(const char* op, Call call) {
   try {
     return call();
   } catch (const std::bad_alloc&) {
-    return {Code::out_of_memory, fmt::format("{}: its tables could not be allocated; quantise fewer rows at once", op)};
+    return {Code::out_of_memory, fmt::format("{}: its tables could not be allocated; give fewer rows at once", op)};
   }
 }
 
@@ -51,8 +51,8 @@ Status quantize_copies(const char* op, const Operand& input, const std::optional
   return catching(op, [&]() -> Status {
     GroupRows rows;
     if (Status s = api::read_optional_groups(op, groups, input.values, rows); !s.ok()) return s;
-    if (Status s = api::check_quantize(op, input, rows, outs, options); !s.ok()) return s;
-    if (Status s = check_elements(op, input, rows, outs, options.strictness); !s.ok()) return s;
+    if (Status s = api::check_quantize({op, input, groups, rows}, outs, options); !s.ok()) return s;
+    if (Status s = check_elements(op, input, rows, outs, options); !s.ok()) return s;
     std::vector<QuantizedOut> copies;
     for (const NamedOut& named : outs) copies.push_back(named.out);
     cpu::quantize(input, rows, copies, options);
@@ -62,40 +62,12 @@ Status quantize_copies(const char* op, const Operand& input, const std::optional
 
 Status check_plain(const char* op, const ConstView& input) {
   if (input.format == Format::f32 || input.format == Format::bf16 || input.format == Format::f16) return {};
+  if (element_bytes(input.format) == 0) return {};  // absent or no format at all: the checks of a view say so
   return {Code::invalid_argument,
           fmt::format("{}: input is {}; give f32, bf16 or f16, or use requantize", op, name(input.format))};
 }
 
-}  // namespace
-
-Status quantize(const QuantizeArgs& args, const Options& options) {
-  if (Status s = check_plain("quantize", args.input); !s.ok()) return s;
-  const std::array<NamedOut, 1> outs = {{{"out", args.out}}};
-  return quantize_copies("quantize", args.input, args.groups, outs, options);
-}
-
-Status quantize_both(const QuantizeBothArgs& args, const Options& options) {
-  if (Status s = check_plain("quantize_both", args.input); !s.ok()) return s;
-  const std::array<NamedOut, 2> outs = {{{"row_wise", args.row_wise}, {"col_wise", args.col_wise}}};
-  return quantize_copies("quantize_both", args.input, args.groups, outs, options);
-}
-
-Status requantize(const RequantizeArgs& args, const Options& options) {
-  const std::array<NamedOut, 1> outs = {{{"out", args.out}}};
-  return quantize_copies("requantize", args.input, args.groups, outs, options);
-}
-
-Status dequantize(const DequantizeArgs& args, const Options& options) {
-  return catching("dequantize", [&]() -> Status {
-    GroupRows rows;
-    if (Status s = api::read_optional_groups("dequantize", args.groups, args.input.values, rows); !s.ok()) return s;
-    if (Status s = api::check_dequantize(args.input, rows, args.out, options); !s.ok()) return s;
-    cpu::dequantize(args.input, rows, args.out, options);
-    return {};
-  });
-}
-
-Status to_e8m0(ConstView scales, View codes) {
+Status convert_to_e8m0(const ConstView& scales, const View& codes) {
   if (Status s = api::check_to_e8m0(scales, codes); !s.ok()) return s;
   const auto each = [&](auto f) -> Status {
     for (std::int64_t b = 0; b < scales.batch; ++b) {
@@ -123,6 +95,39 @@ Status to_e8m0(ConstView scales, View codes) {
     *to = static_cast<std::byte>(std::bit_cast<std::uint32_t>(scale) >> 23);
     return true;
   });
+}
+
+}  // namespace
+
+Status quantize(const QuantizeArgs& args, const Options& options) {
+  if (Status s = check_plain("quantize", args.input); !s.ok()) return s;
+  const std::array<NamedOut, 1> outs = {{{"out", args.out}}};
+  return quantize_copies("quantize", args.input, args.groups, outs, options);
+}
+
+Status quantize_both(const QuantizeBothArgs& args, const Options& options) {
+  if (Status s = check_plain("quantize_both", args.input); !s.ok()) return s;
+  const std::array<NamedOut, 2> outs = {{{"row_wise", args.row_wise}, {"col_wise", args.col_wise}}};
+  return quantize_copies("quantize_both", args.input, args.groups, outs, options);
+}
+
+Status requantize(const RequantizeArgs& args, const Options& options) {
+  const std::array<NamedOut, 1> outs = {{{"out", args.out}}};
+  return quantize_copies("requantize", args.input, args.groups, outs, options);
+}
+
+Status dequantize(const DequantizeArgs& args, const Options& options) {
+  return catching("dequantize", [&]() -> Status {
+    GroupRows rows;
+    if (Status s = api::read_optional_groups("dequantize", args.groups, args.input.values, rows); !s.ok()) return s;
+    if (Status s = api::check_dequantize({"dequantize", args.input, args.groups, rows}, args.out, options); !s.ok()) return s;
+    cpu::dequantize(args.input, rows, args.out, options);
+    return {};
+  });
+}
+
+Status to_e8m0(ConstView scales, View codes) {
+  return catching("to_e8m0", [&] { return convert_to_e8m0(scales, codes); });
 }
 
 }  // namespace ragdot

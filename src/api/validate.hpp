@@ -22,6 +22,9 @@ namespace ragdot::api {
 /// out-of-range numbers against `rows`. Does what check_groups does first.
 [[nodiscard]] Status read_groups(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out);
 
+/// What of the group metadata shares a byte with `view`, in words, or null: "the group numbers", "the group sizes".
+[[nodiscard]] const char* overlapped_numbers(const Groups& groups, const ConstView& view);
+
 /// Rules that need pointers or group numbers: null data, per_group scale rows, overlap of out with an input, strict scales.
 [[nodiscard]] Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
 [[nodiscard]] Status check_buffers(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness);

@@ -17,12 +17,6 @@ struct Input {
   Rank rank;
 };
 
-/// The numbers of a group array as a view: only its bytes matter.
-ConstView index_view(const Groups& groups, const void* data, std::int64_t count) {
-  const std::int64_t words = groups.index == Groups::Index::i64 ? 2 : 1;
-  return matrix(data, Format::f32, count, words);
-}
-
 Status check_memory(const char* op, const View& out, Rank out_rank, const Groups& groups, std::initializer_list<Input> inputs) {
   for (const Input& input : inputs) {
     if (Status s = check_data({op, input.what}, input.view, input.rank); !s.ok()) return s;
@@ -35,11 +29,8 @@ Status check_memory(const char* op, const View& out, Rank out_rank, const Groups
   for (const Input& input : inputs) {
     if (overlaps(out, input.view)) return refused(fmt::format("{} {}", input.what, shape_text(input.view, input.rank)));
   }
-  const std::int64_t numbers = groups.count + (groups.kind == Groups::Kind::offsets ? 1 : 0);
-  if (overlaps(out, index_view(groups, groups.data, numbers))) return refused("the group numbers");
-  if (groups.kind == Groups::Kind::starts_and_sizes && overlaps(out, index_view(groups, groups.sizes, numbers))) {
-    return refused("the group sizes");
-  }
+  const char* numbers = overlapped_numbers(groups, out);
+  if (numbers != nullptr) return refused(numbers);
   return {};
 }
 

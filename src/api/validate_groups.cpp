@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "api/overlap.hpp"
 #include "api/validate.hpp"
 #include "api/validate_view.hpp"
 
@@ -95,7 +96,20 @@ Status read_starts_and_sizes(const char* op, const Groups& groups, std::int64_t 
   return {};
 }
 
+/// The numbers of a group array as a view: only its bytes matter.
+ConstView index_view(const Groups& groups, const void* data, std::int64_t count) {
+  const std::int64_t words = groups.index == Groups::Index::i64 ? 2 : 1;
+  return matrix(data, Format::f32, count, words);
+}
+
 }  // namespace
+
+const char* overlapped_numbers(const Groups& groups, const ConstView& view) {
+  const std::int64_t numbers = groups.count + (groups.kind == Groups::Kind::offsets ? 1 : 0);
+  if (overlaps(view, index_view(groups, groups.data, numbers))) return "the group numbers";
+  const bool has_sizes = groups.kind == Groups::Kind::starts_and_sizes;
+  return has_sizes && overlaps(view, index_view(groups, groups.sizes, numbers)) ? "the group sizes" : nullptr;
+}
 
 Status check_groups(const char* op, const Groups& groups) {
   if (Status s = check_choice({op, "groups.kind"}, static_cast<std::int32_t>(groups.kind), 3,

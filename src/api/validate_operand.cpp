@@ -74,6 +74,11 @@ Status check_operand(const NamedOperand& n, RowAxis row_axis) {
   return check_scales(n, row_axis);
 }
 
+Status check_strided_operand(const NamedOperand& n, RowAxis row_axis) {
+  if (Status s = check_view(n.values_subject(), n.operand.values, n.rank); !s.ok()) return s;
+  return check_scales(n, row_axis);
+}
+
 Status check_pair(const char* op, Format lhs, Format rhs) {
   const auto is_narrow = [](Format f) { return f == Format::bf16 || f == Format::e4m3 || f == Format::e5m2; };
   if (is_narrow(lhs) && is_narrow(rhs)) return {};

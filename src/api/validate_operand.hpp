@@ -27,6 +27,8 @@ enum class RowAxis : std::int32_t { plain, grouped };
 /// Values and scales as far as shapes say it: formats, strides, blocks, extents. Scale rows of a per_group grid depend on group
 /// numbers and are left to check_group_scale_rows.
 [[nodiscard]] Status check_operand(const NamedOperand& named, RowAxis row_axis);
+/// The same without asking for contiguous rows or columns.
+[[nodiscard]] Status check_strided_operand(const NamedOperand& named, RowAxis row_axis);
 
 /// Refuses pairs of value formats that are not offered.
 [[nodiscard]] Status check_pair(const char* op, Format lhs, Format rhs);

@@ -3,9 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "api/overlap.hpp"
 #include "api/validate.hpp"
 #include "api/validate_operand.hpp"
+#include "format/memory.hpp"
 
 namespace ragdot::api {
 namespace {
@@ -24,14 +27,21 @@ std::span<const RowRange> rows_of(const GroupRows& groups) {
   return groups ? std::span<const RowRange>(*groups) : std::span<const RowRange>();
 }
 
-Status check_input(const char* op, const Operand& input, const GroupRows& groups) {
-  const NamedOperand named{op, "input", "input scales", input, Rank::batch};
-  if (Status s = check_operand(named, row_axis(groups)); !s.ok()) return s;
-  if (groups && input.values.batch != 1) {
-    return refused(
-        fmt::format("{}: input is {} and groups are given; groups need one matrix", op, shape_text(input.values, Rank::batch)));
+Status check_input(const NamedInput& in) {
+  const Operand& input = in.operand;
+  const NamedOperand named{in.op, "input", "input scales", input, Rank::batch};
+  if (!in.groups && input.scales.present() && input.scales.origin == ScaleOrigin::per_group) {
+    return refused(fmt::format("{}: input scales have origin per_group and no groups are given; give the groups", in.op));
   }
-  if (Status s = check_group_scale_rows(named, rows_of(groups)); !s.ok()) return s;
+  if (Status s = check_strided_operand(named, row_axis(in.groups)); !s.ok()) return s;
+  if (input.values.format == Format::e8m0) {
+    return refused(fmt::format("{}: input is e8m0, a format of scales; give values of another format", in.op));
+  }
+  if (in.groups && input.values.batch != 1) {
+    return refused(fmt::format("{}: input is {} and groups are given; groups need one matrix", in.op,
+                               shape_text(input.values, Rank::batch)));
+  }
+  if (Status s = check_group_scale_rows(named, rows_of(in.groups)); !s.ok()) return s;
   if (Status s = check_data(named.values_subject(), input.values, Rank::batch); !s.ok()) return s;
   return check_data(named.scales_subject(), input.scales.view, Rank::batch);
 }
@@ -45,7 +55,7 @@ Status check_same_shape(const char* op, const char* what, const ConstView& view,
 Status check_recipe(const char* op, const NamedOut& named) {
   const QuantizedOut& out = named.out;
   if (Status s =
-          check_choice({op, "recipe"}, static_cast<std::int32_t>(out.recipe), 3, "0 (absmax), 1 (pow2), 2 (mx) and 3 (fixed)");
+          check_choice({op, "recipe"}, static_cast<std::int32_t>(out.recipe), 3, "0 (absmax), 1 (pow2), 2 (mx) or 3 (fixed)");
       !s.ok())
     return s;
   const Format values = out.values.format;
@@ -65,78 +75,147 @@ Status check_recipe(const char* op, const NamedOut& named) {
   return {};
 }
 
-Status check_out(const char* op, const NamedOut& named, const Operand& input, const GroupRows& groups) {
+Status check_out(const NamedInput& in, const NamedOut& named) {
   const std::string scales = fmt::format("{} scales", named.what);
-  const Operand operand = as_operand(named.out, groups);
-  const NamedOperand n{op, named.what, scales.c_str(), operand, Rank::batch};
-  if (Status s = check_recipe(op, named); !s.ok()) return s;
-  if (Status s = check_operand(n, row_axis(groups)); !s.ok()) return s;
-  if (Status s = check_same_shape(op, named.what, operand.values, input.values); !s.ok()) return s;
-  if (Status s = check_group_scale_rows(n, rows_of(groups)); !s.ok()) return s;
+  const Operand operand = as_operand(named.out, in.groups);
+  const NamedOperand n{in.op, named.what, scales.c_str(), operand, Rank::batch};
+  if (Status s = check_recipe(in.op, named); !s.ok()) return s;
+  if (Status s = check_strided_operand(n, row_axis(in.groups)); !s.ok()) return s;
+  if (Status s = check_same_shape(in.op, named.what, operand.values, in.operand.values); !s.ok()) return s;
+  if (Status s = check_group_scale_rows(n, rows_of(in.groups)); !s.ok()) return s;
   if (Status s = check_data(n.values_subject(), operand.values, Rank::batch); !s.ok()) return s;
   return check_data(n.scales_subject(), operand.scales.view, Rank::batch);
 }
 
 Status check_apart(const char* op, const char* a_what, const ConstView& a, const char* b_what, const ConstView& b) {
   if (!overlaps(a, b)) return {};
-  return refused(fmt::format("{}: {} {} overlaps {} {}; give out memory of its own", op, a_what, shape_text(a, Rank::batch),
+  return refused(fmt::format("{}: {} {} and {} {} overlap; give out memory of its own", op, a_what, shape_text(a, Rank::batch),
                              b_what, shape_text(b, Rank::batch)));
 }
 
-Status check_out_memory(const char* op, const NamedOut& named, const Operand& input) {
-  const std::string scales = fmt::format("{} scales", named.what);
-  const QuantizedOut& out = named.out;
-  for (const auto& [what, view] :
-       {std::pair<const char*, ConstView>{"input", input.values}, {"input scales", input.scales.view}}) {
-    if (Status s = check_apart(op, named.what, out.values, what, view); !s.ok()) return s;
-    if (Status s = check_apart(op, scales.c_str(), out.scales.view, what, view); !s.ok()) return s;
-  }
-  return check_apart(op, named.what, out.values, scales.c_str(), out.scales.view);
+/// A written view lies apart from all that is read.
+Status check_apart_from_input(const NamedInput& in, const char* what, const ConstView& written) {
+  if (Status s = check_apart(in.op, what, written, "input", in.operand.values); !s.ok()) return s;
+  if (Status s = check_apart(in.op, what, written, "input scales", in.operand.scales.view); !s.ok()) return s;
+  const char* numbers = in.numbers ? overlapped_numbers(*in.numbers, written) : nullptr;
+  if (numbers == nullptr) return {};
+  return refused(fmt::format("{}: {} {} and {} overlap; give out memory of its own", in.op, what,
+                             shape_text(written, Rank::batch), numbers));
 }
 
-Status check_threads(const char* op, const Options& options) {
-  if (options.threads >= 0) return {};
-  return refused(fmt::format("{}: threads is {}; give 0 for all or a positive number", op, options.threads));
+Status check_out_memory(const NamedInput& in, const NamedOut& named) {
+  const std::string scales = fmt::format("{} scales", named.what);
+  const QuantizedOut& out = named.out;
+  if (Status s = check_apart_from_input(in, named.what, out.values); !s.ok()) return s;
+  // Scales that are given are read only.
+  if (out.recipe != Recipe::fixed) {
+    if (Status s = check_apart_from_input(in, scales.c_str(), out.scales.view); !s.ok()) return s;
+  }
+  return check_apart(in.op, named.what, out.values, scales.c_str(), out.scales.view);
+}
+
+/// The two copies of quantize_both; given scales may be the same for both.
+Status check_copies_apart(const char* op, const QuantizedOut& a, const QuantizedOut& b) {
+  if (Status s = check_apart(op, "row_wise", a.values, "col_wise", b.values); !s.ok()) return s;
+  if (Status s = check_apart(op, "row_wise", a.values, "col_wise scales", b.scales.view); !s.ok()) return s;
+  if (Status s = check_apart(op, "row_wise scales", a.scales.view, "col_wise", b.values); !s.ok()) return s;
+  if (a.recipe == Recipe::fixed && b.recipe == Recipe::fixed) return {};
+  return check_apart(op, "row_wise scales", a.scales.view, "col_wise scales", b.scales.view);
+}
+
+Status check_options(const char* op, const Options& options) {
+  if (options.threads < 0)
+    return refused(fmt::format("{}: threads is {}; it must be 1 or more, or 0 for all", op, options.threads));
+  return check_choice({op, "strictness"}, static_cast<std::int32_t>(options.strictness), 1, "0 (ieee) or 1 (strict)");
+}
+
+Status check_strict_scales(const NamedOperand& named, const GroupRows& groups) {
+  return groups ? check_grouped_scales(named, *groups, 0, static_cast<std::int64_t>(groups->size())) : check_all_scales(named);
+}
+
+/// i8 has no NaN, which x / s is for some x where s is NaN, zero or Inf.
+Status check_i8_scales(const char* op, const NamedOut& named, const NamedInput& in) {
+  const ConstView v = named.out.scales.view;
+  const auto check_row = [&](std::int64_t b, std::int64_t r) -> Status {
+    for (std::int64_t c = 0; c < v.cols; ++c) {
+      const auto* at = static_cast<const std::byte*>(v.data) +
+                       (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
+      const float scale = format::load_f32(at, v.format);
+      const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(scale) & 0x7fffffffU;
+      if (magnitude > 0 && magnitude < format::kF32Exponent) continue;
+      return refused(fmt::format("{}: {} scales [{}, {}, {}] is {}; i8 has no NaN, give finite scales that are not zero", op,
+                                 named.what, b, r, c, magnitude > format::kF32Exponent ? "nan" : fmt::format("{:g}", scale)));
+    }
+    return {};
+  };
+  if (in.operand.values.rows == 0 || in.operand.values.cols == 0) return {};
+  for (std::int64_t b = 0; b < v.batch; ++b) {
+    for (std::int64_t r = 0; r < v.rows; ++r) {
+      const bool unused =
+          in.groups && named.out.scales.block_rows == kWholeAxis && (*in.groups)[static_cast<std::size_t>(r)].size() == 0;
+      if (unused) continue;
+      if (Status s = check_row(b, r); !s.ok()) return s;
+    }
+  }
+  return {};
+}
+
+/// Scales that the call reads: those of the input, and those that are given for a copy.
+Status check_read_scales(const NamedInput& in, std::span<const NamedOut> outs, Strictness strictness) {
+  if (strictness == Strictness::strict) {
+    const NamedOperand named{in.op, "input", "input scales", in.operand, Rank::batch};
+    if (Status s = check_strict_scales(named, in.groups); !s.ok()) return s;
+  }
+  for (const NamedOut& named : outs) {
+    if (named.out.recipe != Recipe::fixed) continue;
+    if (strictness == Strictness::strict) {
+      const std::string scales = fmt::format("{} scales", named.what);
+      const Operand operand = as_operand(named.out, in.groups);
+      if (Status s = check_strict_scales({in.op, named.what, scales.c_str(), operand, Rank::batch}, in.groups); !s.ok())
+        return s;
+    }
+    if (named.out.values.format != Format::i8) continue;
+    if (Status s = check_i8_scales(in.op, named, in); !s.ok()) return s;
+  }
+  return {};
 }
 
 }  // namespace
 
 Status read_optional_groups(const char* op, const std::optional<Groups>& groups, const ConstView& input, GroupRows& rows) {
+  if (Status s = check_view({op, "input"}, input, Rank::batch); !s.ok()) return s;
   if (!groups) return {};
-  if (groups->count < 0) return refused(fmt::format("{}: groups have count {}; it must not be negative", op, groups->count));
+  if (Status s = check_groups(op, *groups); !s.ok()) return s;
+  // Null is refused before a table for that many groups is made.
+  if (groups->count > 0 && groups->data == nullptr) return read_groups(op, *groups, input.rows, {});
   rows.emplace(static_cast<std::size_t>(groups->count));
   return read_groups(op, *groups, input.rows, *rows);
 }
 
-Status check_quantize(const char* op, const Operand& input, const GroupRows& groups, std::span<const NamedOut> outs,
-                      const Options& options) {
-  if (Status s = check_threads(op, options); !s.ok()) return s;
-  if (Status s = check_input(op, input, groups); !s.ok()) return s;
+Status check_quantize(const NamedInput& in, std::span<const NamedOut> outs, const Options& options) {
+  if (Status s = check_options(in.op, options); !s.ok()) return s;
+  if (Status s = check_input(in); !s.ok()) return s;
   for (const NamedOut& out : outs) {
-    if (Status s = check_out(op, out, input, groups); !s.ok()) return s;
-    if (Status s = check_out_memory(op, out, input); !s.ok()) return s;
+    if (Status s = check_out(in, out); !s.ok()) return s;
+    if (Status s = check_out_memory(in, out); !s.ok()) return s;
   }
-  if (outs.size() < 2) return {};
-  const QuantizedOut& a = outs[0].out;
-  const QuantizedOut& b = outs[1].out;
-  if (Status s = check_apart(op, "row_wise", a.values, "col_wise", b.values); !s.ok()) return s;
-  if (Status s = check_apart(op, "row_wise", a.values, "col_wise scales", b.scales.view); !s.ok()) return s;
-  if (Status s = check_apart(op, "row_wise scales", a.scales.view, "col_wise", b.values); !s.ok()) return s;
-  return check_apart(op, "row_wise scales", a.scales.view, "col_wise scales", b.scales.view);
+  if (outs.size() == 2) {
+    if (Status s = check_copies_apart(in.op, outs[0].out, outs[1].out); !s.ok()) return s;
+  }
+  return check_read_scales(in, outs, options.strictness);
 }
 
-Status check_dequantize(const Operand& input, const GroupRows& groups, const View& out, const Options& options) {
-  const char* op = "dequantize";
-  if (Status s = check_threads(op, options); !s.ok()) return s;
-  if (Status s = check_input(op, input, groups); !s.ok()) return s;
-  if (Status s = check_view({op, "out"}, out, Rank::batch); !s.ok()) return s;
+Status check_dequantize(const NamedInput& in, const View& out, const Options& options) {
+  if (Status s = check_options(in.op, options); !s.ok()) return s;
+  if (Status s = check_input(in); !s.ok()) return s;
+  if (Status s = check_view({in.op, "out"}, out, Rank::batch); !s.ok()) return s;
   if (out.format != Format::f32 && out.format != Format::bf16 && out.format != Format::f16) {
-    return refused(fmt::format("{}: out is {}; it must be f32, bf16 or f16", op, name(out.format)));
+    return refused(fmt::format("{}: out is {}; it must be f32, bf16 or f16", in.op, name(out.format)));
   }
-  if (Status s = check_same_shape(op, "out", out, input.values); !s.ok()) return s;
-  if (Status s = check_data({op, "out"}, out, Rank::batch); !s.ok()) return s;
-  if (Status s = check_apart(op, "out", out, "input", input.values); !s.ok()) return s;
-  return check_apart(op, "out", out, "input scales", input.scales.view);
+  if (Status s = check_same_shape(in.op, "out", out, in.operand.values); !s.ok()) return s;
+  if (Status s = check_data({in.op, "out"}, out, Rank::batch); !s.ok()) return s;
+  if (Status s = check_apart_from_input(in, "out", out); !s.ok()) return s;
+  return check_read_scales(in, {}, options.strictness);
 }
 
 Status check_to_e8m0(const ConstView& scales, const View& codes) {

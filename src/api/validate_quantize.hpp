@@ -18,15 +18,22 @@ struct NamedOut {
   const QuantizedOut& out;
 };
 
-/// Reads groups where they are given. May throw std::bad_alloc.
+/// Checks the shape of `input`, and reads groups over its rows where they are given. May throw std::bad_alloc.
 [[nodiscard]] Status read_optional_groups(const char* op, const std::optional<Groups>& groups, const ConstView& input,
                                           GroupRows& rows);
 
-/// Input and copies of a quantiser; the scales of plain input are absent.
-[[nodiscard]] Status check_quantize(const char* op, const Operand& input, const GroupRows& groups,
-                                    std::span<const NamedOut> outs, const Options& options);
+/// A quantiser's input (the scales of plain input are absent), and `numbers` from which `groups` were read.
+struct NamedInput {
+  const char* op;
+  const Operand& operand;
+  const std::optional<Groups>& numbers;
+  const GroupRows& groups;
+};
 
-[[nodiscard]] Status check_dequantize(const Operand& input, const GroupRows& groups, const View& out, const Options& options);
+/// Input, copies and options of a quantiser, and scales whose numbers are read as far as they matter.
+[[nodiscard]] Status check_quantize(const NamedInput& input, std::span<const NamedOut> outs, const Options& options);
+
+[[nodiscard]] Status check_dequantize(const NamedInput& input, const View& out, const Options& options);
 
 [[nodiscard]] Status check_to_e8m0(const ConstView& scales, const View& codes);
 
