@@ -25,12 +25,12 @@ Status check_elements(const char* op, const Operand& input, const GroupRows& gro
                       const Options& options) {
   for (const NamedOut& named : outs) {
     if (named.out.values.format != Format::i8) continue;
-    const auto place = cpu::find_nan(input, groups);
+    const auto place = cpu::find_nan(input, groups, options);
     if (place) return refuse_element(op, "NaN", *place, "i8 has none; replace it, or quantise to e4m3 or e5m2");
     break;
   }
   if (options.strictness == Strictness::ieee) return {};
-  const auto place = cpu::find_inf(input, groups);
+  const auto place = cpu::find_inf(input, groups, options);
   if (place)
     return refuse_element(op, "Inf", *place,
                           "a strict call takes finite elements; replace it, or call without strict to saturate");

@@ -1,256 +1,218 @@
-// Threads take stretches: load the rows, measure the blocks of every copy, store their scales, encode.
+// Threads take stretches, in bands that hold whole blocks of every copy: load the rows, measure, choose scales, encode. A band
+// too tall for one thread is measured and encoded by all of them.
 #include "cpu/quantize/quantize.hpp"
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
-#include <cmath>
-#include <cstring>
 
-#include "cpu/isa/float_env.hpp"
-#include "cpu/quantize/recipe.hpp"
+#include "cpu/quantize/copy.hpp"
+#include "cpu/quantize/parallel.hpp"
 #include "cpu/quantize/source.hpp"
 #include "cpu/quantize/stretch.hpp"
-#include "format/memory.hpp"
 #include "schedule/items.hpp"
-#include "schedule/segments.hpp"
 
 namespace ragdot::cpu {
 namespace {
 
-using schedule::AxisGrid;
+using GroupRows = std::optional<std::vector<RowRange>>;
 
-std::byte* at(const View& v, std::int64_t b, std::int64_t r, std::int64_t c) {
-  return static_cast<std::byte*>(v.data) + (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
-}
+/// The blocks of one copy in a band that all threads work on, [scale rows, scale columns].
+struct SharedBlocks {
+  std::vector<std::uint32_t> amax;
+  std::vector<float> scales;
+};
 
-Executor& executor_of(const Options& options) { return options.executor != nullptr ? *options.executor : default_executor(); }
+class Quantiser {
+ public:
+  /// Allocates everything; may throw std::bad_alloc.
+  Quantiser(const Operand& input, std::span<const QuantizedOut> outs, const Options& options,
+            std::span<const Stretch> stretches);
 
-/// Runs task(i, thread) for i in [0, count) on the threads of `options`; the caller's alone when one is enough.
-template <class Task>
-void parallel(std::int64_t count, const Options& options, int threads, Task task) {
-  struct Shared {
-    std::atomic<std::int64_t> next{0};
-    std::int64_t count;
-    Task* task;
-  } shared{{}, count, &task};
-  const auto work = [](void* context, int thread) {
-    auto& s = *static_cast<Shared*>(context);
-    const FloatEnv environment(FloatEnv::kQuantisers);
-    for (std::int64_t i = 0; (i = s.next.fetch_add(1)) < s.count;) (*s.task)(i, thread);
+  /// Call each of the two for every stretch that is or is not tall; `thread` is below threads().
+  void run(const Stretch& stretch, int thread);
+  void run_tall(const Stretch& stretch);
+
+  [[nodiscard]] int threads() const { return static_cast<int>(scratch_.size()); }
+
+ private:
+  struct Scratch {
+    std::vector<float> row;
+    std::vector<CopyScratch> copies;
   };
-  const int tasks = static_cast<int>(std::min<std::int64_t>(threads, count));
-  if (tasks <= 1) return work(&shared, 0);
-  executor_of(options).run(tasks, work, &shared);
-}
 
-int thread_count(const Options& options) { return options.threads > 0 ? options.threads : executor_of(options).concurrency(); }
+  /// Blocks of the rows that `scratch` is about to measure.
+  void clear(const Stretch& stretch, const RowRange& rows, Scratch& scratch) const;
+  void measure_row(const Stretch& stretch, const RowRange& band, std::int64_t row, Scratch& scratch) const;
+  void measure_into_shared(const Stretch& stretch, const RowRange& rows, Scratch& scratch);
+  /// Encodes the loaded row; `scales(copy)` are those of the blocks that begin with the copy's scale row of `first_row`.
+  template <class Scales>
+  void encode_loaded(const Stretch& stretch, std::int64_t first_row, std::int64_t row, Scales scales, Scratch& scratch) const;
+  void begin(Scratch& scratch) const;
+  void finish(const Stretch& stretch, Scratch& scratch) const;
 
-/// What one thread keeps of a stretch: a row, and for each copy the blocks that the stretch holds.
-struct Scratch {
-  std::vector<float> row;
-  std::vector<float> quotients;
-  std::vector<std::vector<std::uint32_t>> amax;
-  std::vector<std::vector<float>> scales;
+  const Operand& input_;
+  std::span<const QuantizedOut> outs_;
+  const Options& options_;
+  std::int64_t band_rows_;
+  std::vector<Scratch> scratch_;
+  std::vector<SharedBlocks> shared_;
 };
 
-/// The scale rows of one copy that a stretch holds.
-struct BlockRows {
-  AxisGrid grid;  // of rows counted from the group's first
-  std::int64_t first = 0;
-  std::int64_t count = 0;
-};
-
-BlockRows block_rows(const Stretch& stretch, const QuantizedOut& out, std::size_t copy) {
-  const AxisGrid grid{out.scales.block_rows, 0, stretch.scale_row[copy]};
-  const std::int64_t first = grid.index(stretch.rows.begin - stretch.group_begin);
-  return {grid, first, grid.index(stretch.rows.end - 1 - stretch.group_begin) - first + 1};
+/// Scale rows that `rows` consecutive rows of a group can touch at most.
+std::int64_t most_blocks(std::int64_t rows, std::int64_t block) {
+  return block == kWholeAxis ? 1 : std::min(rows, (rows - 1) / block + 2);
 }
 
-/// Calls f(block, first column, end column) for the column blocks of a copy.
-template <class F>
-void for_column_blocks(const QuantizedOut& out, std::int64_t cols, F f) {
-  const AxisGrid grid{out.scales.block_cols, 0, 0};
-  for (std::int64_t c = 0; c < cols;) {
-    const std::int64_t end = std::min(grid.next_cut(c), cols);
-    f(static_cast<std::size_t>(grid.index(c)), c, end);
-    c = end;
+Quantiser::Quantiser(const Operand& input, std::span<const QuantizedOut> outs, const Options& options,
+                     std::span<const Stretch> stretches)
+    : input_(input), outs_(outs), options_(options), band_rows_(common_block(outs)), shared_(outs.size()) {
+  std::int64_t tasks = 0;
+  for (const Stretch& stretch : stretches) {
+    const std::int64_t chunks = schedule::ceil_div(stretch.rows.size(), kTileRows);
+    tasks = stretch.tall ? std::max(tasks, chunks) : tasks + 1;
+    for (std::size_t i = 0; stretch.tall && i < outs.size(); ++i) {
+      const auto blocks =
+          static_cast<std::size_t>(block_rows(stretch, outs[i], i, stretch.rows).count * outs[i].scales.view.cols);
+      if (blocks <= shared_[i].amax.size()) continue;
+      shared_[i].amax.resize(blocks);
+      shared_[i].scales.resize(blocks);
+    }
+  }
+  scratch_.resize(static_cast<std::size_t>(thread_count(options, tasks)));
+  const std::int64_t rows = std::max(kTileRows, std::min(band_rows_, kTallRows));
+  for (Scratch& s : scratch_) {
+    s.row.resize(static_cast<std::size_t>(input.values.cols));
+    s.copies.resize(outs.size());
+    for (std::size_t i = 0; i < outs.size(); ++i) {
+      s.copies[i].allocate(outs[i], most_blocks(std::min(rows, input.values.rows), outs[i].scales.block_rows));
+    }
   }
 }
 
-void measure(const QuantizedOut& out, std::span<const float> row, std::uint32_t* amax) {
-  for_column_blocks(out, static_cast<std::int64_t>(row.size()), [&](std::size_t block, std::int64_t c, std::int64_t end) {
-    std::uint32_t most = amax[block];
-    for (; c < end; ++c) {
-      const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(row[static_cast<std::size_t>(c)]) & 0x7fffffffU;
-      most = magnitude < format::kF32Exponent && magnitude > most ? magnitude : most;
-    }
-    amax[block] = most;
-  });
+void Quantiser::begin(Scratch& scratch) const {
+  for (CopyScratch& copy : scratch.copies) copy.factors_row = -1;
 }
 
-void choose_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRows& rows, std::span<const std::uint32_t> amax,
-                   std::span<float> scales) {
-  const View& v = out.scales.view;
-  for (std::int64_t r = 0; r < rows.count; ++r) {
-    for (std::int64_t c = 0; c < v.cols; ++c) {
-      const auto i = static_cast<std::size_t>(r * v.cols + c);
-      std::byte* place = at(v, matrix, rows.first + r, c);
-      if (out.recipe == Recipe::fixed) {
-        scales[i] = format::load_f32(place, v.format);
-      } else {
-        scales[i] = block_scale(out.recipe, out.values.format, v.format, amax[i]);
-        store_scale(v.format, scales[i], place);
+void Quantiser::finish(const Stretch& stretch, Scratch& scratch) const {
+  for (std::size_t i = 0; i < outs_.size(); ++i) flush(outs_[i], stretch.matrix, scratch.copies[i]);
+}
+
+void Quantiser::clear(const Stretch& stretch, const RowRange& rows, Scratch& scratch) const {
+  for (std::size_t i = 0; i < outs_.size(); ++i) {
+    const std::int64_t blocks = block_rows(stretch, outs_[i], i, rows).count * outs_[i].scales.view.cols;
+    std::fill_n(scratch.copies[i].amax.begin(), blocks, 0U);
+  }
+}
+
+void Quantiser::measure_row(const Stretch& stretch, const RowRange& band, std::int64_t row, Scratch& scratch) const {
+  for (std::size_t i = 0; i < outs_.size(); ++i) {
+    if (outs_[i].recipe == Recipe::fixed) continue;
+    const BlockRows blocks = block_rows(stretch, outs_[i], i, band);
+    const std::int64_t at = (blocks.grid.index(row - stretch.group_begin) - blocks.first) * outs_[i].scales.view.cols;
+    measure(outs_[i], scratch.row, scratch.copies[i].amax.data() + at);
+  }
+}
+
+template <class Scales>
+void Quantiser::encode_loaded(const Stretch& stretch, std::int64_t first_row, std::int64_t row, Scales scales,
+                              Scratch& scratch) const {
+  for (std::size_t i = 0; i < outs_.size(); ++i) {
+    const schedule::AxisGrid grid = schedule::group_grid(outs_[i].scales.block_rows, stretch.scale_row[i]);
+    const std::int64_t scale_row = grid.index(row - stretch.group_begin);
+    const std::int64_t at = (scale_row - grid.index(first_row - stretch.group_begin)) * outs_[i].scales.view.cols;
+    encode_row(outs_[i], stretch.matrix, row, scales(i) + at, scale_row, scratch.row, scratch.copies[i]);
+  }
+}
+
+void Quantiser::run(const Stretch& stretch, int thread) {
+  Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+  begin(scratch);
+  RowRange band = stretch.rows;
+  for (; band.begin < stretch.rows.end; band.begin = band.end) {
+    band.end = band_rows_ < stretch.rows.end - band.begin ? band.begin + band_rows_ : stretch.rows.end;
+    clear(stretch, band, scratch);
+    for (std::int64_t r = band.begin; r < band.end; ++r) {
+      load_row(input_, source_row(stretch, r), scratch.row.data());
+      measure_row(stretch, band, r, scratch);
+    }
+    for (std::size_t i = 0; i < outs_.size(); ++i) {
+      CopyScratch& copy = scratch.copies[i];
+      choose_scales(outs_[i], stretch.matrix, block_rows(stretch, outs_[i], i, band), copy.amax.data(), copy.scales.data());
+    }
+    for (std::int64_t r = band.begin; r < band.end; ++r) {
+      if (band.size() > 1) load_row(input_, source_row(stretch, r), scratch.row.data());
+      encode_loaded(stretch, band.begin, r, [&](std::size_t i) { return scratch.copies[i].scales.data(); }, scratch);
+    }
+  }
+  finish(stretch, scratch);
+}
+
+void Quantiser::measure_into_shared(const Stretch& stretch, const RowRange& rows, Scratch& scratch) {
+  clear(stretch, rows, scratch);
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    load_row(input_, source_row(stretch, r), scratch.row.data());
+    measure_row(stretch, rows, r, scratch);
+  }
+  for (std::size_t i = 0; i < outs_.size(); ++i) {
+    if (outs_[i].recipe == Recipe::fixed) continue;
+    const BlockRows blocks = block_rows(stretch, outs_[i], i, rows);
+    const std::int64_t skip = blocks.first - block_rows(stretch, outs_[i], i, stretch.rows).first;
+    std::uint32_t* shared = shared_[i].amax.data() + skip * outs_[i].scales.view.cols;
+    for (std::int64_t b = 0; b < blocks.count * outs_[i].scales.view.cols; ++b) {
+      const std::uint32_t mine = scratch.copies[i].amax[static_cast<std::size_t>(b)];
+      const std::atomic_ref<std::uint32_t> most(shared[b]);
+      std::uint32_t seen = most.load(std::memory_order_relaxed);
+      while (seen < mine && !most.compare_exchange_weak(seen, mine, std::memory_order_relaxed)) {
       }
     }
   }
 }
 
-void encode_row(const QuantizedOut& out, std::int64_t matrix, std::int64_t r, const float* scales, Scratch& scratch) {
-  const View& v = out.values;
-  for_column_blocks(out, v.cols, [&](std::size_t block, std::int64_t c, std::int64_t end) {
-    encode_run(out.recipe, v.format, scales[block], scratch.row.data() + c, end - c, scratch.quotients.data(),
-               at(v, matrix, r, c), v.col_stride);
+void Quantiser::run_tall(const Stretch& stretch) {
+  for (SharedBlocks& blocks : shared_) std::fill(blocks.amax.begin(), blocks.amax.end(), 0U);
+  const auto rows_of = [&](std::int64_t chunk) -> RowRange {
+    const std::int64_t first = stretch.rows.begin + chunk * kTileRows;
+    return {first, std::min(first + kTileRows, stretch.rows.end)};
+  };
+  const std::int64_t chunks = schedule::ceil_div(stretch.rows.size(), kTileRows);
+  parallel(chunks, options_, threads(), [&](std::int64_t chunk, int thread) {
+    measure_into_shared(stretch, rows_of(chunk), scratch_[static_cast<std::size_t>(thread)]);
   });
-}
-
-void quantize_stretch(const Operand& input, const Stretch& stretch, std::span<const QuantizedOut> outs, Scratch& scratch) {
-  const auto load = [&](std::int64_t r) {
-    load_row(input, {stretch.matrix, r, stretch.group_begin, stretch.input_scale_row}, scratch.row.data());
-  };
-  const auto for_copies = [&](std::int64_t r, auto f) {  // f(copy, index of the first block of row r)
-    for (std::size_t i = 0; i < outs.size(); ++i) {
-      const BlockRows rows = block_rows(stretch, outs[i], i);
-      f(i, static_cast<std::size_t>((rows.grid.index(r - stretch.group_begin) - rows.first) * outs[i].scales.view.cols));
+  parallel(static_cast<std::int64_t>(outs_.size()), options_, 1, [&](std::int64_t copy, int) {
+    const auto i = static_cast<std::size_t>(copy);
+    choose_scales(outs_[i], stretch.matrix, block_rows(stretch, outs_[i], i, stretch.rows), shared_[i].amax.data(),
+                  shared_[i].scales.data());
+  });
+  parallel(chunks, options_, threads(), [&](std::int64_t chunk, int thread) {
+    Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+    begin(scratch);
+    const RowRange rows = rows_of(chunk);
+    for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+      load_row(input_, source_row(stretch, r), scratch.row.data());
+      encode_loaded(stretch, stretch.rows.begin, r, [&](std::size_t i) { return shared_[i].scales.data(); }, scratch);
     }
-  };
-  for (std::size_t i = 0; i < outs.size(); ++i) {
-    const auto blocks = static_cast<std::size_t>(block_rows(stretch, outs[i], i).count * outs[i].scales.view.cols);
-    scratch.amax[i].assign(blocks, 0U);
-    scratch.scales[i].resize(blocks);
-  }
-  for (std::int64_t r = stretch.rows.begin; r < stretch.rows.end; ++r) {
-    load(r);
-    for_copies(r, [&](std::size_t i, std::size_t first) { measure(outs[i], scratch.row, scratch.amax[i].data() + first); });
-  }
-  for (std::size_t i = 0; i < outs.size(); ++i) {
-    choose_scales(outs[i], stretch.matrix, block_rows(stretch, outs[i], i), scratch.amax[i], scratch.scales[i]);
-  }
-  for (std::int64_t r = stretch.rows.begin; r < stretch.rows.end; ++r) {
-    load(r);
-    for_copies(r, [&](std::size_t i, std::size_t first) {
-      encode_row(outs[i], stretch.matrix, r, scratch.scales[i].data() + first, scratch);
-    });
-  }
-}
-
-/// Scratch for `threads` threads that no stretch outgrows.
-std::vector<Scratch> make_scratch(const Operand& input, std::span<const Stretch> stretches, std::span<const QuantizedOut> outs,
-                                  int threads) {
-  std::vector<Scratch> scratch(static_cast<std::size_t>(threads));
-  for (Scratch& s : scratch) {
-    s.row.resize(static_cast<std::size_t>(input.values.cols));
-    s.quotients.resize(s.row.size());
-    s.amax.resize(outs.size());
-    s.scales.resize(outs.size());
-    for (std::size_t i = 0; i < outs.size(); ++i) {
-      std::int64_t most = 0;
-      for (const Stretch& stretch : stretches)
-        most = stretch.outside ? most : std::max(most, block_rows(stretch, outs[i], i).count);
-      s.amax[i].reserve(static_cast<std::size_t>(most * outs[i].scales.view.cols));
-      s.scales[i].reserve(s.amax[i].capacity());
-    }
-  }
-  return scratch;
-}
-
-void zero_stretch(const Stretch& stretch, const View& out) {
-  for (std::int64_t r = stretch.rows.begin; r < stretch.rows.end; ++r) {
-    for (std::int64_t c = 0; c < out.cols; ++c)
-      std::memset(at(out, stretch.matrix, r, c), 0, static_cast<std::size_t>(element_bytes(out.format)));
-  }
-}
-
-/// Scales of a copy that no element has: 1.
-void fill_unused_scales(const QuantizedOut& out, std::int64_t rows, std::int64_t cols,
-                        const std::optional<std::vector<RowRange>>& groups) {
-  if (out.recipe == Recipe::fixed) return;
-  const View& v = out.scales.view;
-  const auto fill_row = [&](std::int64_t b, std::int64_t r) {
-    for (std::int64_t c = 0; c < v.cols; ++c) store_scale(v.format, 1.0F, at(v, b, r, c));
-  };
-  if (rows == 0 || cols == 0) {
-    for (std::int64_t b = 0; b < v.batch; ++b) {
-      for (std::int64_t r = 0; r < v.rows; ++r) fill_row(b, r);
-    }
-    return;
-  }
-  if (!groups || out.scales.block_rows != kWholeAxis) return;  // every other block has rows
-  for (std::size_t g = 0; g < groups->size(); ++g) {
-    if ((*groups)[g].size() == 0) fill_row(0, static_cast<std::int64_t>(g));
-  }
-}
-
-template <class IsBad>
-std::optional<Place> find(const Operand& input, const std::optional<std::vector<RowRange>>& groups, IsBad is_bad) {
-  std::vector<float> row(static_cast<std::size_t>(input.values.cols));
-  const FloatEnv environment(FloatEnv::kQuantisers);
-  for (const Stretch& stretch : cut_stretches(input, groups, {})) {
-    for (std::int64_t r = stretch.rows.begin; r < stretch.rows.end && !stretch.outside; ++r) {
-      load_row(input, {stretch.matrix, r, stretch.group_begin, stretch.input_scale_row}, row.data());
-      const auto bad = std::find_if(row.begin(), row.end(), is_bad);
-      if (bad != row.end()) return Place{stretch.matrix, r, bad - row.begin()};
-    }
-  }
-  return {};
+    finish(stretch, scratch);
+  });
 }
 
 }  // namespace
 
-void quantize(const Operand& input, const std::optional<std::vector<RowRange>>& groups, std::span<const QuantizedOut> outs,
-              const Options& options) {
+void quantize(const Operand& input, const GroupRows& groups, std::span<const QuantizedOut> outs, const Options& options) {
+  if (input.values.batch == 0 || input.values.rows == 0 || input.values.cols == 0) {
+    for (const QuantizedOut& out : outs) fill_unused_scales(out, input.values, groups);
+    return;
+  }
   const std::vector<Stretch> stretches = cut_stretches(input, groups, outs);
-  const int threads = thread_count(options);
-  std::vector<Scratch> scratch = make_scratch(input, stretches, outs, threads);
-  for (const QuantizedOut& out : outs) fill_unused_scales(out, input.values.rows, input.values.cols, groups);
-  if (input.values.cols == 0) return;
-  parallel(static_cast<std::int64_t>(stretches.size()), options, threads, [&](std::int64_t i, int thread) {
+  Quantiser quantiser(input, outs, options, stretches);
+  for (const QuantizedOut& out : outs) fill_unused_scales(out, input.values, groups);
+  parallel(static_cast<std::int64_t>(stretches.size()), options, quantiser.threads(), [&](std::int64_t i, int thread) {
     const Stretch& stretch = stretches[static_cast<std::size_t>(i)];
-    if (!stretch.outside) return quantize_stretch(input, stretch, outs, scratch[static_cast<std::size_t>(thread)]);
-    for (const QuantizedOut& out : outs) zero_stretch(stretch, out.values);
+    if (!stretch.outside && !stretch.tall) quantiser.run(stretch, thread);
+    for (std::size_t o = 0; stretch.outside && o < outs.size(); ++o) zero_rows(outs[o].values, stretch.matrix, stretch.rows);
   });
-}
-
-void dequantize(const Operand& input, const std::optional<std::vector<RowRange>>& groups, const View& out,
-                const Options& options) {
-  const std::vector<Stretch> stretches = cut_stretches(input, groups, {});
-  const int threads = thread_count(options);
-  const auto cols = static_cast<std::size_t>(input.values.cols);
-  std::vector<float> rows(static_cast<std::size_t>(threads) * cols);
-  parallel(static_cast<std::int64_t>(stretches.size()), options, threads, [&](std::int64_t i, int thread) {
-    const Stretch& stretch = stretches[static_cast<std::size_t>(i)];
-    if (stretch.outside) return zero_stretch(stretch, out);
-    float* row = rows.data() + static_cast<std::size_t>(thread) * cols;
-    for (std::int64_t r = stretch.rows.begin; r < stretch.rows.end; ++r) {
-      load_row(input, {stretch.matrix, r, stretch.group_begin, stretch.input_scale_row}, row);
-      for (std::int64_t c = 0; c < out.cols; ++c) {
-        std::byte* place = at(out, stretch.matrix, r, c);
-        if (out.format == Format::f32) {
-          const auto bits = std::bit_cast<std::uint32_t>(row[c]);
-          format::store(place, format::is_nan_bits(bits) ? format::kF32Nan : bits);
-        } else {
-          format::store(place, out.format == Format::bf16 ? format::f32_to_bf16(row[c]) : format::f32_to_f16(row[c]));
-        }
-      }
-    }
-  });
-}
-
-std::optional<Place> find_nan(const Operand& input, const std::optional<std::vector<RowRange>>& groups) {
-  return find(input, groups, [](float x) { return std::isnan(x); });
-}
-std::optional<Place> find_inf(const Operand& input, const std::optional<std::vector<RowRange>>& groups) {
-  return find(input, groups, [](float x) { return std::isinf(x); });
+  for (const Stretch& stretch : stretches) {
+    if (stretch.tall) quantiser.run_tall(stretch);
+  }
 }
 
 }  // namespace ragdot::cpu

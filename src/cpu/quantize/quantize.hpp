@@ -11,9 +11,8 @@
 
 namespace ragdot::cpu {
 
-/// Quantises `input` into every copy of `outs`, reading it once: stretches of rows that hold whole blocks of all copies are
-/// loaded, measured and encoded while they are in cache. `groups` empty: none are given. May throw std::bad_alloc before it
-/// writes anything.
+/// Quantises `input` into every copy of `outs`, reading it once where a thread can hold whole blocks of all copies in its cache
+/// (taller blocks: twice). `groups` empty: none are given. May throw std::bad_alloc before it writes anything.
 void quantize(const Operand& input, const std::optional<std::vector<RowRange>>& groups, std::span<const QuantizedOut> outs,
               const Options& options);
 
@@ -28,7 +27,9 @@ struct Place {
   std::int64_t col = 0;
 };
 /// The first NaN, or with `inf` the first Inf, among the elements that a quantiser would read.
-[[nodiscard]] std::optional<Place> find_nan(const Operand& input, const std::optional<std::vector<RowRange>>& groups);
-[[nodiscard]] std::optional<Place> find_inf(const Operand& input, const std::optional<std::vector<RowRange>>& groups);
+[[nodiscard]] std::optional<Place> find_nan(const Operand& input, const std::optional<std::vector<RowRange>>& groups,
+                                            const Options& options);
+[[nodiscard]] std::optional<Place> find_inf(const Operand& input, const std::optional<std::vector<RowRange>>& groups,
+                                            const Options& options);
 
 }  // namespace ragdot::cpu

@@ -2,6 +2,7 @@
 #include "cpu/quantize/recipe.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "format/memory.hpp"
@@ -51,9 +52,24 @@ std::uint8_t f32_to_i8(float x) {
   return static_cast<std::uint8_t>(static_cast<std::int32_t>((clamped + kRound) - kRound));
 }
 
+/// The quotients stay in the first-level cache between the two loops, which vectorise one by one only.
 template <class Encode>
-void encode(Encode to_byte, const float* x, std::int64_t count, std::byte* out, std::int64_t stride) {
-  for (std::int64_t i = 0; i < count; ++i) out[i * stride] = std::byte{to_byte(x[i])};
+void encode_with(Encode to_byte, Recipe recipe, const float* factors, std::span<const float> row, std::byte* out) {
+  constexpr std::int64_t kRun = 256;
+  const bool divides = recipe == Recipe::absmax || recipe == Recipe::fixed;
+  std::array<float, kRun> quotients;
+  for (std::int64_t first = 0; first < static_cast<std::int64_t>(row.size()); first += kRun) {
+    const std::int64_t count = std::min(kRun, static_cast<std::int64_t>(row.size()) - first);
+    const float* x = row.data() + first;
+    const float* f = factors + first;
+    float* q = quotients.data();
+    if (divides) {
+      for (std::int64_t i = 0; i < count; ++i) q[i] = x[i] / f[i];
+    } else {
+      for (std::int64_t i = 0; i < count; ++i) q[i] = x[i] * f[i];
+    }
+    for (std::int64_t i = 0; i < count; ++i) out[first + i] = std::byte{to_byte(q[i])};
+  }
 }
 
 }  // namespace
@@ -78,20 +94,16 @@ void store_scale(Format format, float scale, std::byte* at) {
   }
 }
 
-void encode_run(Recipe recipe, Format values, float scale, const float* x, std::int64_t count, float* quotients, std::byte* out,
-                std::int64_t out_stride) {
-  if (recipe == Recipe::pow2 || recipe == Recipe::mx) {
-    // Two factors, as 2^-127 is no normal f32.
-    const std::uint32_t code = std::bit_cast<std::uint32_t>(scale) >> 23;
-    const float first = code == 254 ? 0.5F : 1.0F;
-    const float second = std::bit_cast<float>((code == 254 ? 1U : 254U - code) << 23);
-    for (std::int64_t i = 0; i < count; ++i) quotients[i] = x[i] * first * second;
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) quotients[i] = x[i] / scale;
-  }
-  if (values == Format::e4m3) return encode(format::f32_to_e4m3, quotients, count, out, out_stride);
-  if (values == Format::e5m2) return encode(format::f32_to_e5m2, quotients, count, out, out_stride);
-  encode(f32_to_i8, quotients, count, out, out_stride);
+float factor_of(Recipe recipe, float scale) {
+  if (recipe == Recipe::absmax || recipe == Recipe::fixed) return scale;
+  // No block has an exponent above 122 (the largest f32 over 127, rounded up), so the reciprocal is a normal number.
+  return std::bit_cast<float>((254U << 23) - std::bit_cast<std::uint32_t>(scale));
+}
+
+void encode(Recipe recipe, Format values, const float* factors, std::span<const float> x, std::byte* out) {
+  if (values == Format::e4m3) return encode_with([](float q) { return format::f32_to_e4m3(q); }, recipe, factors, x, out);
+  if (values == Format::e5m2) return encode_with([](float q) { return format::f32_to_e5m2(q); }, recipe, factors, x, out);
+  encode_with(f32_to_i8, recipe, factors, x, out);
 }
 
 }  // namespace ragdot::cpu

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "ragdot/types.hpp"
 
@@ -15,9 +16,11 @@ namespace ragdot::cpu {
 /// Stores a scale that block_scale gave, exactly.
 void store_scale(Format format, float scale, std::byte* at);
 
-/// Bytes of `count` elements x under one scale: nearest even of f32(x / scale) (recipe absmax, fixed) or of x * 2^-e (pow2,
-/// mx), saturated. `quotients` is room for `count` floats.
-void encode_run(Recipe recipe, Format values, float scale, const float* x, std::int64_t count, float* quotients, std::byte* out,
-                std::int64_t out_stride);
+/// What an element is divided by (absmax, fixed) or multiplied with (pow2, mx) before it is rounded.
+[[nodiscard]] float factor_of(Recipe recipe, float scale);
+
+/// Bytes of a row x: nearest even of f32(x / factor) or of x * factor, saturated. A factor for each element. Needs rounding to
+/// nearest even.
+void encode(Recipe recipe, Format values, const float* factors, std::span<const float> x, std::byte* out);
 
 }  // namespace ragdot::cpu

@@ -11,10 +11,22 @@ namespace {
 
 constexpr std::int64_t kEnoughRows = 64;
 
-/// Rows after which the blocks of all copies end together, kWholeAxis when never.
+void cut_group(Stretch whole, std::int64_t block, std::vector<Stretch>& stretches) {
+  const std::int64_t end = whole.rows.end;
+  const std::int64_t step = block >= kEnoughRows ? block : (kEnoughRows + block - 1) / block * block;
+  for (std::int64_t row = whole.rows.begin; row < end; row = whole.rows.end) {
+    whole.rows = {row, step > end - row ? end : row + step};
+    whole.tall = block > kTallRows && whole.rows.size() > kTallRows;
+    stretches.push_back(whole);
+  }
+}
+
+}  // namespace
+
 std::int64_t common_block(std::span<const QuantizedOut> outs) {
   std::int64_t rows = 1;
   for (const QuantizedOut& out : outs) {
+    if (out.recipe == Recipe::fixed) continue;
     const std::int64_t block = out.scales.block_rows;
     if (block == kWholeAxis) return kWholeAxis;
     const std::int64_t factor = block / std::gcd(rows, block);
@@ -24,28 +36,17 @@ std::int64_t common_block(std::span<const QuantizedOut> outs) {
   return rows;
 }
 
-void cut_group(Stretch whole, std::int64_t block, std::vector<Stretch>& stretches) {
-  const std::int64_t end = whole.rows.end;
-  const std::int64_t step = block >= kEnoughRows ? block : (kEnoughRows + block - 1) / block * block;
-  for (std::int64_t row = whole.rows.begin; row < end; row = whole.rows.end) {
-    whole.rows = {row, step > end - row ? end : row + step};
-    stretches.push_back(whole);
-  }
-}
-
-}  // namespace
-
 std::vector<Stretch> cut_stretches(const Operand& input, const std::optional<std::vector<RowRange>>& groups,
                                    std::span<const QuantizedOut> outs) {
   std::vector<Stretch> stretches;
   const std::int64_t block = common_block(outs);
   const std::int64_t rows = input.values.rows;
   const auto outside = [&](RowRange range) {
-    if (range.size() > 0) cut_group({0, range, true, range.begin, 0, {}}, 1, stretches);
+    if (range.size() > 0) cut_group({0, range, false, true, range.begin, 0, {}}, 1, stretches);
   };
   if (!groups) {
     for (std::int64_t b = 0; b < input.values.batch; ++b) {
-      cut_group({b, {0, rows}, false, 0, 0, std::vector<std::int64_t>(outs.size())}, block, stretches);
+      cut_group({b, {0, rows}, false, false, 0, 0, std::vector<std::int64_t>(outs.size())}, block, stretches);
     }
     return stretches;
   }
@@ -56,7 +57,7 @@ std::vector<Stretch> cut_stretches(const Operand& input, const std::optional<std
     if (group.size() > 0) {
       outside({covered, group.begin});
       covered = group.end;
-      cut_group({0, group, false, group.begin, input_row, scale_row}, block, stretches);
+      cut_group({0, group, false, false, group.begin, input_row, scale_row}, block, stretches);
     }
     if (input.scales.origin == ScaleOrigin::per_group)
       input_row += schedule::group_scale_rows(group.size(), input.scales.block_rows);
