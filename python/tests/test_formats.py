@@ -81,6 +81,32 @@ def test_blockwise_scales_are_amax_over_fmax():
             np.testing.assert_array_equal(got.view(np.uint8), expected.view(np.uint8))
 
 
+@pytest.mark.parametrize("dtype", FP8)
+@pytest.mark.parametrize("recipe", ["pow2", "mx"])
+def test_powers_of_two_are_those_of_the_recipe(dtype, recipe):
+    rng = np.random.default_rng(4)
+    x = (rng.standard_normal((64, 96)) * np.exp2(rng.integers(-60, 60, (64, 1)))).astype(ml_dtypes.bfloat16)
+    values, scales = quantize(x, dtype, (1, 32), recipe, ml_dtypes.float8_e8m0fnu)
+    blocks = x.astype(np.float64).reshape(64, 3, 32)
+    amax = np.abs(blocks).max(axis=2)
+    mantissa, exponent = np.frexp(amax / FP8[dtype] if recipe == "pow2" else amax)
+    emax = {448.0: 8, 57344.0: 15}[FP8[dtype]]
+    e = exponent - (mantissa == 0.5) if recipe == "pow2" else exponent - 1 - emax
+    np.testing.assert_array_equal(scales.astype(np.float64), np.exp2(e))
+    expected = saturated((blocks / np.exp2(e)[:, :, None]).astype(np.float32).reshape(64, 96), dtype)
+    np.testing.assert_array_equal(values.view(np.uint8), expected.view(np.uint8))
+
+
+@pytest.mark.parametrize("dtype", FP8)
+def test_nan_and_inf_by_element(dtype):
+    x = np.array([[np.nan, np.inf, -np.inf, 2.0]], np.float32)
+    values, scales = quantize(x, dtype, (1, 4))
+    assert scales[0, 0] == np.float32(2) / np.float32(FP8[dtype])
+    back = values.astype(np.float32)[0]
+    assert np.isnan(back[0])
+    assert back[1:].tolist() == [FP8[dtype], -FP8[dtype], FP8[dtype]]
+
+
 def test_refusals_arrive_as_sentences():
     x = np.ones((2, 2), np.float32)
     with pytest.raises(ValueError, match="out scales are .*; out .* needs"):

@@ -121,6 +121,20 @@ TEST(Half, MidpointsRoundToEven) {
     const auto midpoint = std::bit_cast<float>(code << 16 | 0x8000U);
     EXPECT_EQ(f32_to_bf16(midpoint), code % 2 == 0 ? code : code + 1);
     EXPECT_EQ(f32_to_bf16(std::nextafter(midpoint, INFINITY)), code + 1);
+    EXPECT_EQ(f32_to_bf16(std::nextafter(midpoint, 0.0F)), code);
+  }
+  for (const float sign : {1.0F, -1.0F}) {  // the ends: halfway to the next power of two overflows, below it does not
+    const unsigned bit = sign < 0 ? 0x8000U : 0U;
+    EXPECT_EQ(f32_to_f16(sign * 65520), 0x7c00U | bit);
+    EXPECT_EQ(f32_to_f16(sign * std::nextafter(65520.0F, 0.0F)), 0x7bffU | bit);
+    EXPECT_EQ(f32_to_bf16(sign * std::bit_cast<float>(0x7f7f8000U)), 0x7f80U | bit);
+    EXPECT_EQ(f32_to_bf16(sign * std::bit_cast<float>(0x7f7f7fffU)), 0x7f7fU | bit);
+    EXPECT_EQ(f32_to_f16(sign * INFINITY), 0x7c00U | bit);
+    EXPECT_EQ(f32_to_bf16(sign * INFINITY), 0x7f80U | bit);
+  }
+  for (const std::uint32_t nan : {0x7f800001U, 0x7fffffffU, 0xffc00000U, 0xff800001U}) {
+    EXPECT_EQ(f32_to_bf16(std::bit_cast<float>(nan)), kBf16Nan);
+    EXPECT_EQ(f32_to_f16(std::bit_cast<float>(nan)), kF16Nan);
   }
 }
 
