@@ -182,7 +182,7 @@ Status SafetensorsFile::read_header(const std::string& path) {
     if (Status s = read_tensor(path, entry, tensor, begin); !s.ok()) return s;
     found.emplace_back(begin, std::move(tensor));
   }
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     return a.first != b.first ? a.first < b.first : a.second.bytes < b.second.bytes;
   });
   const std::int64_t data = kLengthBytes + static_cast<std::int64_t>(length);

@@ -42,7 +42,7 @@ TEST(E5m2, AllCodes) {
   }
   EXPECT_EQ(kE5m2ToF32[0x7c], INFINITY);
   EXPECT_EQ(kE5m2ToF32[0xfc], -INFINITY);
-  for (const unsigned code : {0x7d, 0x7e, 0x7f, 0xfd, 0xfe, 0xff}) EXPECT_TRUE(std::isnan(kE5m2ToF32[code]));
+  for (const unsigned code : {0x7dU, 0x7eU, 0x7fU, 0xfdU, 0xfeU, 0xffU}) EXPECT_TRUE(std::isnan(kE5m2ToF32[code]));
 }
 
 /// Midpoints round to the even code; one f32 step to either side rounds away from the tie.
