@@ -80,6 +80,17 @@ void start(Call& call, const Plan::Choice& choice, std::span<const RowRange> gro
   drive(call, choice.threads, *choice.executor);
 }
 
+/// An upper bound of the elements between two scale boundaries on the reduction axis.
+std::int64_t longest_segment(const plan::Problem& problem) {
+  const bool is_gmm = problem.op == plan::Op::gmm;
+  std::int64_t longest = is_gmm ? problem.k : problem.m;
+  if (problem.lhs.scales != Format::none) {
+    longest = std::min(longest, is_gmm ? problem.lhs.block_cols : problem.lhs.block_rows);
+  }
+  if (problem.rhs.scales != Format::none) longest = std::min(longest, problem.rhs.block_rows);
+  return longest;
+}
+
 class CpuBackend final : public plan::Backend {
  public:
   [[nodiscard]] std::vector<KernelInfo> kernels() const override {
@@ -91,7 +102,10 @@ class CpuBackend final : public plan::Backend {
     return list;
   }
 
-  [[nodiscard]] std::string refusal(std::size_t /*index*/, const plan::Problem& /*problem*/) const override { return ""; }
+  [[nodiscard]] std::string refusal(std::size_t index, const plan::Problem& problem) const override {
+    const char* reason = cpu::kernels()[index]->declines({arithmetic_of(problem), longest_segment(problem)});
+    return reason == nullptr ? "" : reason;
+  }
 
   void size(Plan::Choice& choice) const override {
     const Kernel& kernel = *cpu::kernels()[choice.kernel_index];

@@ -22,7 +22,7 @@ struct Scratch {
   std::byte* lhs_panel;
   std::byte* rhs_panel;
   float* acc;
-  double* part;
+  std::byte* part;
   float* row_scales;
   float* col_scales;
   Piece* pieces;
@@ -32,7 +32,7 @@ struct Scratch {
     lhs_panel = base + call.layout.lhs_panel;
     rhs_panel = base + call.layout.rhs_panel;
     acc = reinterpret_cast<float*>(base + call.layout.acc);
-    part = reinterpret_cast<double*>(base + call.layout.part);
+    part = base + call.layout.part;
     row_scales = reinterpret_cast<float*>(base + call.layout.row_scales);
     col_scales = reinterpret_cast<float*>(base + call.layout.col_scales);
     pieces = reinterpret_cast<Piece*>(base + call.layout.pieces);
@@ -116,71 +116,91 @@ void gather_scales(const Side& side, std::int64_t outer, std::int64_t count, std
     std::fill(scales, scales + count, 1.0F);
     return;
   }
-  for (std::int64_t i = 0; i < count;) {
-    const float value = scale_value(side.scale(outer + i, depth), side.scale_format);
-    const std::int64_t cut = std::min(side.outer_grid.next_cut(outer + i) - outer, count);
-    for (; i < cut; ++i) scales[i] = value;
+  const std::byte* at = side.scale(outer, depth);
+  if (side.outer_grid.block == 1 && side.scale_outer_stride == 1 && side.scale_format == Format::f32) {
+    std::memcpy(scales, at, static_cast<std::size_t>(count) * sizeof(float));
+    return;
+  }
+  const std::int64_t step = side.scale_outer_stride * element_bytes(side.scale_format);
+  std::int64_t run = side.outer_grid.next_cut(outer) - outer;
+  for (std::int64_t i = 0; i < count; at += step, run = side.outer_grid.block) {
+    const std::int64_t end = run < count - i ? i + run : count;
+    std::fill(scales + i, scales + end, scale_value(at, side.scale_format));
+    i = end;
   }
 }
 
-/// Fills `pieces` with the next pieces of at most `most` elements together; returns how many.
-std::size_t next_pieces(schedule::PieceWalk& walk, std::int64_t most, Piece* pieces) {
+/// Fills `pieces` with the next pieces: at most `most` elements when each is padded to `unit`, at most kMostPieces.
+std::size_t next_pieces(schedule::PieceWalk& walk, std::int64_t most, std::int64_t unit, Piece* pieces) {
   std::size_t count = 0;
-  for (std::int64_t left = most; left > 0 && !walk.done();) {
+  for (std::int64_t left = most; left > 0 && count < kMostPieces && !walk.done();) {
     const Piece piece = walk.next(left);
-    if (piece.depth() == 0) break;
     pieces[count++] = piece;
-    left -= piece.depth();
+    left -= padded(piece.depth(), unit);
   }
   return count;
 }
 
-void multiply_pieces(const Call& call, const Item& item, const Scratch& scratch, std::span<const Piece> pieces,
-                     Arithmetic arithmetic) {
+/// Scales of every segment that ends in `pieces`. Kernels read those of whole register blocks, zeros beyond the tile.
+void gather_scales(const Call& call, const Item& item, const Scratch& scratch, std::span<const Piece> pieces) {
+  float* rows = scratch.row_scales;
+  float* cols = scratch.col_scales;
+  for (const Piece& piece : pieces) {
+    if (!piece.last) continue;
+    std::int64_t at = piece.begin;
+    if (fault::on(Id::first_scale_for_all_segments)) at = 0;
+    if (fault::on(Id::scale_of_previous_segment) && at > 0) --at;
+    gather_scales(item.lhs, item.row, item.rows, at, rows);
+    gather_scales(item.rhs, item.col, item.cols, at, cols);
+    if (fault::on(Id::lhs_scale_forgotten)) std::fill(rows, rows + item.rows, 1.0F);
+    if (fault::on(Id::rhs_scale_of_first_column)) std::fill(cols, cols + item.cols, *cols);
+    std::fill(rows + item.rows, rows + padded(item.rows, call.kernel->block_rows), 0.0F);
+    std::fill(cols + item.cols, cols + padded(item.cols, call.kernel->block_cols), 0.0F);
+    rows += call.tile.tm;
+    cols += call.tile.tn;
+  }
+}
+
+void reduce(const Call& call, const Item& item, const Scratch& scratch) {
   MultiplyJob job;
-  job.arithmetic = arithmetic;
+  job.arithmetic = arithmetic_of(item.lhs, item.rhs);
   job.rows = item.rows;
   job.cols = item.cols;
   job.lhs_panel = scratch.lhs_panel;
   job.rhs_panel = scratch.rhs_panel;
   job.acc = scratch.acc;
   job.part = scratch.part;
-  job.ld = call.tile.tn;
-  for (const Piece& piece : pieces) job.panel_depth += piece.depth();
-  const bool scaled = item.lhs.scaled() || item.rhs.scaled();
-  for (const Piece& piece : pieces) {
-    job.piece = piece;
-    if (scaled && piece.last) {
-      std::int64_t at = piece.begin;
-      if (fault::on(Id::first_scale_for_all_segments)) at = 0;
-      if (fault::on(Id::scale_of_previous_segment) && at > 0) --at;
-      gather_scales(item.lhs, item.row, item.rows, at, scratch.row_scales);
-      gather_scales(item.rhs, item.col, item.cols, at, scratch.col_scales);
-      if (fault::on(Id::lhs_scale_forgotten)) std::fill(scratch.row_scales, scratch.row_scales + item.rows, 1.0F);
-      if (fault::on(Id::rhs_scale_of_first_column))
-        std::fill(scratch.col_scales, scratch.col_scales + item.cols, *scratch.col_scales);
-      job.row_scales = scratch.row_scales;
-      job.col_scales = scratch.col_scales;
-    }
-    call.kernel->multiply(job);
-    job.piece_offset += piece.depth();
+  job.strip_rows = call.tile.tm;
+  job.first = true;
+  if (item.lhs.scaled() || item.rhs.scaled()) {
+    job.row_scales = scratch.row_scales;
+    job.col_scales = scratch.col_scales;
+    job.row_scales_stride = call.tile.tm;
+    job.col_scales_stride = call.tile.tn;
   }
-}
-
-void reduce(const Call& call, const Item& item, const Scratch& scratch) {
-  const Arithmetic arithmetic = arithmetic_of(item.lhs, item.rhs);
   const schedule::AxisGrid none;
   schedule::PieceWalk walk(fault::on(Id::segments_ignore_lhs_grid) ? none : item.lhs.cuts(),
                            fault::on(Id::segments_ignore_rhs_grid) ? none : item.rhs.cuts(), item.depth);
+  const std::int64_t unit = call.kernel->depth_unit(job.arithmetic);
   while (!walk.done()) {
-    const std::span<const Piece> pieces(scratch.pieces, next_pieces(walk, call.tile.tk, scratch.pieces));
-    call.kernel->pack_lhs({&item.lhs, arithmetic, item.row, item.rows, pieces, scratch.lhs_panel});
-    call.kernel->pack_rhs({&item.rhs, arithmetic, item.col, item.cols, pieces, scratch.rhs_panel});
-    multiply_pieces(call, item, scratch, pieces, arithmetic);
+    job.pieces = {scratch.pieces, next_pieces(walk, call.tile.tk, unit, scratch.pieces)};
+    call.kernel->pack_lhs({&item.lhs, job.arithmetic, item.row, item.rows, job.pieces, scratch.lhs_panel});
+    call.kernel->pack_rhs({&item.rhs, job.arithmetic, item.col, item.cols, job.pieces, scratch.rhs_panel});
+    if (job.row_scales != nullptr) gather_scales(call, item, scratch, job.pieces);
+    call.kernel->multiply(job);
+    job.first = job.first && !std::any_of(job.pieces.begin(), job.pieces.end(), [](const Piece& p) { return p.last; });
   }
 }
 
 void finish(const Call& call, const Item& item, const Scratch& scratch) {
+  const std::int64_t bytes = element_bytes(call.out.format);
+  const std::int64_t row_bytes = call.out.row_stride * bytes;
+  const bool plain = !call.bias.present() && call.activation == Activation::none && call.out_mode == OutMode::overwrite &&
+                     call.out.col_stride == 1 && call.out.format != Format::f16;
+  if (plain && call.kernel->store != nullptr) {
+    call.kernel->store({scratch.acc, call.tile.tm, item.rows, item.cols, call.out.format, item.out, row_bytes});
+    return;
+  }
   const EpilogueSpec spec{call.out.format, call.out_mode, call.activation};
   const std::byte* bias = nullptr;
   if (call.bias.present()) {
@@ -188,22 +208,25 @@ void finish(const Call& call, const Item& item, const Scratch& scratch) {
     bias = static_cast<const std::byte*>(call.bias.data) +
            (matrix * call.bias.row_stride + item.col * call.bias.col_stride) * element_bytes(Format::f32);
   }
-  const std::int64_t row_bytes = call.out.row_stride * element_bytes(call.out.format);
+  const std::int64_t strip_cols = call.kernel->block_cols;
   for (std::int64_t r = 0; r < item.rows; ++r) {
-    finish_row(spec, scratch.acc + r * call.tile.tn, item.cols, bias, call.bias.col_stride, item.out + r * row_bytes,
-               call.out.col_stride);
+    const float* sums = scratch.acc + r * strip_cols;
+    for (std::int64_t c = 0; c < item.cols; c += strip_cols, sums += call.tile.tm * strip_cols) {
+      const std::byte* strip_bias = bias == nullptr ? nullptr : bias + c * call.bias.col_stride * element_bytes(Format::f32);
+      finish_row(spec, sums, std::min(strip_cols, item.cols - c), strip_bias, call.bias.col_stride,
+                 item.out + r * row_bytes + c * call.out.col_stride * bytes, call.out.col_stride);
+    }
   }
 }
 
 void compute(const Call& call, const Scratch& scratch, std::int64_t number) {
   const Item item = item_of(call, number);
   if (item.matrix < 0) return zero_rows(call, item);
-  // Rows up to whole register blocks: the kernel reads the accumulators of its padding too.
-  const std::int64_t rows = schedule::ceil_div(item.rows, call.kernel->block_rows) * call.kernel->block_rows;
-  std::fill(scratch.acc, scratch.acc + rows * call.tile.tn, 0.0F);
-  std::fill(scratch.row_scales, scratch.row_scales + call.tile.tm, 0.0F);
-  std::fill(scratch.col_scales, scratch.col_scales + call.tile.tn, 0.0F);
-  reduce(call, item, scratch);
+  if (item.depth == 0) {
+    std::fill(scratch.acc, scratch.acc + call.tile.tm * call.tile.tn, 0.0F);
+  } else {
+    reduce(call, item, scratch);
+  }
   finish(call, item, scratch);
 }
 
@@ -212,11 +235,13 @@ void work(void* context, int thread) {
   const Scratch scratch(call, thread);
   std::optional<FloatEnv> environment;
   if (!fault::on(Id::float_environment_not_set)) environment.emplace();
+  if (call.kernel->enter != nullptr) call.kernel->enter();
   for (;;) {
     const std::int64_t number = call.next_item.fetch_add(1, std::memory_order_relaxed);
-    if (number >= call.items) return;
+    if (number >= call.items) break;
     compute(call, scratch, number);
   }
+  if (call.kernel->leave != nullptr) call.kernel->leave();
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What a kernel is: how it packs an operand into panels, and how it multiplies the panels of one piece of the reduction axis.
+// What a kernel is: how it packs an operand into panels, and how it multiplies two panels piece by piece of the reduction axis.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,8 @@
 
 namespace ragdot::cpu {
 
-/// Decodes `count` outer elements from `outer` on, over the given pieces, into a panel.
+/// Decodes `count` outer elements from `outer` on, over the given pieces, into a panel. In a panel every piece is padded with
+/// zeros up to whole depth units of the kernel; the rest of the layout is the kernel's own.
 struct PackJob {
   const Side* side = nullptr;
   Arithmetic arithmetic = Arithmetic::fp8;
@@ -20,35 +21,64 @@ struct PackJob {
   std::byte* panel = nullptr;
 };
 
-/// Multiplies one piece of two panels that were packed from the same pieces, for a tile of rows x cols, and at the end of a
-/// segment scales and adds it to the tile's accumulators.
+/// Multiplies two panels that were packed from the same pieces, for a tile of rows x cols: p += chunks of a piece, and where a
+/// piece ends its segment acc = fma(row scale * column scale, p, acc), or acc = p where nothing is scaled.
 struct MultiplyJob {
   Arithmetic arithmetic = Arithmetic::fp8;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   const std::byte* lhs_panel = nullptr;
   const std::byte* rhs_panel = nullptr;
-  std::int64_t panel_depth = 0;   // depth of all pieces of the panels
-  std::int64_t piece_offset = 0;  // depth of the pieces before this one
-  schedule::Piece piece;
-  const float* row_scales = nullptr;  // null: no f32 or bf16 scales on either side
+  std::span<const schedule::Piece> pieces;
+  bool first = false;  // nothing has been added to acc yet: the first segment to end sets it
+  const float* row_scales =
+      nullptr;  // of the segments that end in these pieces, one after the other; null: no f32 or bf16 scales
   const float* col_scales = nullptr;
-  float* acc = nullptr;    // [rows, ld], row by row; rows and columns up to whole blocks are written
-  double* part = nullptr;  // [rows, ld]: the unfinished segment between its pieces
-  std::int64_t ld = 0;
+  std::int64_t row_scales_stride = 0;  // from segment to segment
+  std::int64_t col_scales_stride = 0;
+  float* acc = nullptr;       // strips of strip_cols columns: [strips][strip_rows][strip_cols], whole register blocks
+  std::byte* part = nullptr;  // part_bytes for each element of acc: the unfinished segment between two calls
+  std::int64_t strip_rows = 0;
+};
+
+/// Rounds finished sums to out: a zero becomes +0, NaN the canonical one, nearest even. Out rows are contiguous.
+struct StoreJob {
+  const float* acc = nullptr;  // as in MultiplyJob
+  std::int64_t strip_rows = 0;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  Format format = Format::f32;  // f32 or bf16
+  std::byte* out = nullptr;
+  std::int64_t out_row_bytes = 0;
+};
+
+/// What a product asks of a kernel.
+struct Demand {
+  Arithmetic arithmetic = Arithmetic::fp8;
+  std::int64_t longest_segment = 0;  // elements
 };
 
 /// A kernel of one instruction set. Sizes are elements; a panel may be padded up to whole blocks.
 struct Kernel {
   const char* name;
-  const char* (*refusal)();  // null when this CPU can run it, else why not
-  std::int64_t block_rows;   // rows and columns of its register block
-  std::int64_t block_cols;
-  std::int64_t (*panel_bytes)(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth);
+  const char* (*refusal)();                       // null when this CPU can run it, else why not
+  const char* (*declines)(const Demand& demand);  // null when it computes this product, else why not
+  std::int64_t block_rows;                        // rows and columns of its register block
+  std::int64_t block_cols;                        // also the columns of a strip of acc
+  Tiling auto_tile;                               // the tile for large problems: its panels and acc fit the caches
+  std::int64_t part_bytes;                        // of one unfinished sum
+  std::int64_t (*depth_unit)(Arithmetic arithmetic);
+  std::int64_t (*panel_bytes)(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth);  // depth: whole depth units
   void (*pack_lhs)(const PackJob& job);
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
+  void (*store)(const StoreJob& job);  // null: the driver's own
+  void (*enter)();                     // called on each thread before and after its work; null: nothing to do
+  void (*leave)();
 };
+
+/// A depth up to whole units.
+[[nodiscard]] constexpr std::int64_t padded(std::int64_t depth, std::int64_t unit) { return (depth + unit - 1) / unit * unit; }
 
 /// The kernels of this build, best first.
 [[nodiscard]] std::span<const Kernel* const> kernels();

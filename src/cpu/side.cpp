@@ -53,6 +53,16 @@ Arithmetic arithmetic_of(const Side& lhs, const Side& rhs) {
   return is_fp8(lhs) && is_fp8(rhs) ? Arithmetic::fp8 : Arithmetic::wide;
 }
 
+Arithmetic arithmetic_of(const plan::Problem& problem) {
+  const auto side_of = [](const plan::OperandShape& shape) {
+    Side side;
+    side.format = shape.values;
+    side.scale_format = shape.scales;
+    return side;
+  };
+  return arithmetic_of(side_of(problem.lhs), side_of(problem.rhs));
+}
+
 Side rows_outer(const Operand& operand, const schedule::Span& span) {
   Side side = rows_as_outer(operand, 0, span.rows.begin);
   if (operand.scales.present()) side.outer_grid = row_grid(operand.scales, span.rows.begin, span.scale_row);

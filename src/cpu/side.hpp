@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "format/fault.hpp"
+#include "plan/problem.hpp"
 #include "ragdot/view.hpp"
 #include "schedule/items.hpp"
 #include "schedule/segments.hpp"
@@ -47,6 +48,7 @@ struct Side {
 };
 
 [[nodiscard]] Arithmetic arithmetic_of(const Side& lhs, const Side& rhs);
+[[nodiscard]] Arithmetic arithmetic_of(const plan::Problem& problem);
 
 /// An operand whose rows are cut into groups, for the group of `span`: rows outer (gmm's lhs) or rows reduced (tgmm's
 /// operands).

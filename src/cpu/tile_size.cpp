@@ -1,4 +1,4 @@
-// The automatic tile keeps both panels and the accumulators in a 1 MiB L2 cache and leaves every thread several items.
+// The automatic tile is the kernel's own, cut until every thread has several items.
 #include "cpu/tile_size.hpp"
 
 #include <algorithm>
@@ -9,8 +9,6 @@ namespace ragdot::cpu {
 namespace {
 
 constexpr std::int64_t kLargestTile = 1024;  // bounds the workspace whatever is asked for
-constexpr std::int64_t kAutoTile = 256;
-constexpr std::int64_t kAutoDepth = 256;
 constexpr std::int64_t kItemsPerThread = 4;
 
 std::int64_t fit(std::int64_t asked, std::int64_t extent, std::int64_t unit) {
@@ -25,12 +23,13 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
   const bool is_gmm = p.op == plan::Op::gmm;
   const std::int64_t rows = is_gmm ? p.m : p.k;
   const std::int64_t depth = is_gmm ? p.k : p.m;
+  const std::int64_t unit = std::max(schedule::kChunk, kernel.depth_unit(arithmetic_of(p)));
   const auto cut = [&](const Tiling& t) {
-    return Tiling{fit(t.tm, rows, kernel.block_rows), fit(t.tk, depth, schedule::kChunk), fit(t.tn, p.n, kernel.block_cols)};
+    return Tiling{fit(t.tm, rows, kernel.block_rows), fit(t.tk, depth, unit), fit(t.tn, p.n, kernel.block_cols)};
   };
   if (asked) return cut(*asked);
 
-  Tiling tile = cut({kAutoTile, kAutoDepth, kAutoTile});
+  Tiling tile = cut(kernel.auto_tile);
   const std::int64_t wanted = kItemsPerThread * threads;
   const auto items = [&] {
     const std::int64_t groups = std::max<std::int64_t>(p.local, 1);

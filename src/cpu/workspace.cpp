@@ -28,10 +28,10 @@ WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, co
   layout.lhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, tile.tm, tile.tk));
   layout.rhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, tile.tn, tile.tk));
   layout.acc = scratch.take(bytes_of(sizeof(float), tile.tm * tile.tn));
-  layout.part = scratch.take(bytes_of(sizeof(double), tile.tm * tile.tn));
-  layout.row_scales = scratch.take(bytes_of(sizeof(float), tile.tm));
-  layout.col_scales = scratch.take(bytes_of(sizeof(float), tile.tn));
-  layout.pieces = scratch.take(bytes_of(sizeof(schedule::Piece), tile.tk));
+  layout.part = scratch.take(kernel.part_bytes * tile.tm * tile.tn);
+  layout.row_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * tile.tm));
+  layout.col_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * tile.tn));
+  layout.pieces = scratch.take(bytes_of(sizeof(schedule::Piece), kMostPieces));
   layout.scratch_stride = scratch.used();
 
   Cutter call;

@@ -9,6 +9,20 @@ namespace {
 
 using fault::Id;
 
+/// One piece of a job.
+struct Stage {
+  const MultiplyJob& job;
+  schedule::Piece piece;
+  std::int64_t panel_depth = 0;  // of all pieces
+  std::int64_t offset = 0;       // of the pieces before
+  bool sets = false;             // acc holds nothing yet
+  const float* row_scales = nullptr;
+  const float* col_scales = nullptr;
+
+  /// Where the sums of a register block start in acc and in part; its rows are kBlockCols apart.
+  [[nodiscard]] std::int64_t at(std::int64_t row, std::int64_t col) const { return col * job.strip_rows + row * kBlockCols; }
+};
+
 std::int64_t panel_bytes(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth) {
   const std::int64_t widest = std::max(kBlockRows, kBlockCols);
   return schedule::ceil_div(outers, widest) * widest * depth *
@@ -16,37 +30,40 @@ std::int64_t panel_bytes(Arithmetic arithmetic, std::int64_t outers, std::int64_
 }
 
 /// acc = fma(row scale * column scale, p, acc), or acc = p where nothing is scaled.
-void finish_segment(const MultiplyJob& job, std::int64_t row, std::int64_t col, const BlockSums& p) {
-  for (std::int64_t r = 0; r < kBlockRows; ++r) {
-    float* acc = job.acc + (row + r) * job.ld + col;
-    if (job.row_scales == nullptr) {
+void finish_segment(const Stage& stage, std::int64_t row, std::int64_t col, const BlockSums& p) {
+  float* acc = stage.job.acc + stage.at(row, col);
+  for (std::int64_t r = 0; r < kBlockRows; ++r, acc += kBlockCols) {
+    if (stage.row_scales == nullptr) {
       std::memcpy(acc, &p[r], sizeof p[r]);
       continue;
     }
-    const float row_scale = job.row_scales[row + r];
-    const float* col_scales = job.col_scales + col;
+    const float row_scale = stage.row_scales[row + r];
+    const float* col_scales = stage.col_scales + col;
     for (std::int64_t c = 0; c < kBlockCols; ++c) {
       const float scale = row_scale * col_scales[c];
+      const float before = stage.sets ? 0.0F : acc[c];
       if (fault::on(Id::segments_added_unfused)) {
         const float product = scale * p[r][c];
-        acc[c] = acc[c] + product;
+        acc[c] = before + product;
       } else if (fault::on(Id::scale_product_in_double)) {
         acc[c] = static_cast<float>(static_cast<double>(row_scale) * static_cast<double>(col_scales[c]) *
                                         static_cast<double>(p[r][c]) +
-                                    static_cast<double>(acc[c]));
+                                    static_cast<double>(before));
       } else {
-        acc[c] = fma_f32(scale, p[r][c], acc[c]);
+        acc[c] = fma_f32(scale, p[r][c], before);
       }
     }
   }
 }
 
-void load_part(const MultiplyJob& job, std::int64_t row, std::int64_t col, double (&p)[kBlockRows][kBlockCols]) {
-  for (std::int64_t r = 0; r < kBlockRows; ++r) std::memcpy(&p[r], job.part + (row + r) * job.ld + col, sizeof p[r]);
+using Part = double[kBlockRows][kBlockCols];
+
+void load_part(const Stage& stage, std::int64_t row, std::int64_t col, Part& p) {
+  std::memcpy(&p, reinterpret_cast<const double*>(stage.job.part) + stage.at(row, col), sizeof p);
 }
 
-void store_part(const MultiplyJob& job, std::int64_t row, std::int64_t col, const double (&p)[kBlockRows][kBlockCols]) {
-  for (std::int64_t r = 0; r < kBlockRows; ++r) std::memcpy(job.part + (row + r) * job.ld + col, &p[r], sizeof p[r]);
+void store_part(const Stage& stage, std::int64_t row, std::int64_t col, const Part& p) {
+  std::memcpy(reinterpret_cast<double*>(stage.job.part) + stage.at(row, col), &p, sizeof p);
 }
 
 template <class To, class From>
@@ -57,50 +74,65 @@ void convert(const From (&from)[kBlockRows][kBlockCols], To (&to)[kBlockRows][kB
 }
 
 template <class Chain>
-void block(const MultiplyJob& job, std::int64_t row, std::int64_t col, const typename Chain::Element* lhs,
+void block(const Stage& stage, std::int64_t row, std::int64_t col, const typename Chain::Element* lhs,
            const typename Chain::Element* rhs) {
-  double part[kBlockRows][kBlockCols] = {};
+  Part part = {};
   BlockSums p = {};
-  if (!job.piece.first) {
-    load_part(job, row, col, part);
+  if (!stage.piece.first) {
+    load_part(stage, row, col, part);
     convert(part, p);
   }
-  add_chunks<Chain>(lhs, rhs, job.piece.depth(), p);
-  if (job.piece.last) {
-    finish_segment(job, row, col, p);
+  add_chunks<Chain>(lhs, rhs, stage.piece.depth(), p);
+  if (stage.piece.last) {
+    finish_segment(stage, row, col, p);
   } else {
     convert(p, part);
-    store_part(job, row, col, part);
+    store_part(stage, row, col, part);
   }
 }
 
-void integer_block(const MultiplyJob& job, std::int64_t row, std::int64_t col, const float* lhs, const float* rhs) {
-  double part[kBlockRows][kBlockCols] = {};
-  if (!job.piece.first) load_part(job, row, col, part);
-  add_integers(lhs, rhs, job.piece.depth(), part);
-  if (!job.piece.last) return store_part(job, row, col, part);
+void integer_block(const Stage& stage, std::int64_t row, std::int64_t col, const float* lhs, const float* rhs) {
+  Part part = {};
+  if (!stage.piece.first) load_part(stage, row, col, part);
+  add_integers(lhs, rhs, stage.piece.depth(), part);
+  if (!stage.piece.last) return store_part(stage, row, col, part);
   BlockSums p;
   convert(part, p);
-  finish_segment(job, row, col, p);
+  finish_segment(stage, row, col, p);
 }
 
 template <class Element, class Block>
-void for_blocks(const MultiplyJob& job, Block block) {
-  const auto* lhs = reinterpret_cast<const Element*>(job.lhs_panel) + job.piece_offset * kBlockRows;
-  const auto* rhs = reinterpret_cast<const Element*>(job.rhs_panel) + job.piece_offset * kBlockCols;
-  for (std::int64_t col = 0; col < job.cols; col += kBlockCols) {
-    for (std::int64_t row = 0; row < job.rows; row += kBlockRows) {
-      block(job, row, col, lhs + row * job.panel_depth, rhs + col * job.panel_depth);
+void for_blocks(const Stage& stage, Block block) {
+  const auto* lhs = reinterpret_cast<const Element*>(stage.job.lhs_panel) + stage.offset * kBlockRows;
+  const auto* rhs = reinterpret_cast<const Element*>(stage.job.rhs_panel) + stage.offset * kBlockCols;
+  for (std::int64_t col = 0; col < stage.job.cols; col += kBlockCols) {
+    for (std::int64_t row = 0; row < stage.job.rows; row += kBlockRows) {
+      block(stage, row, col, lhs + row * stage.panel_depth, rhs + col * stage.panel_depth);
     }
   }
 }
 
+void multiply_piece(const Stage& stage) {
+  switch (stage.job.arithmetic) {
+    case Arithmetic::fp8: return for_blocks<float>(stage, block<Fp8Chain>);
+    case Arithmetic::wide: return for_blocks<double>(stage, block<WideChain>);
+    case Arithmetic::f32: return for_blocks<float>(stage, block<F32Chain>);
+    case Arithmetic::i8: return for_blocks<float>(stage, integer_block);
+  }
+}
+
 void multiply(const MultiplyJob& job) {
-  switch (job.arithmetic) {
-    case Arithmetic::fp8: return for_blocks<float>(job, block<Fp8Chain>);
-    case Arithmetic::wide: return for_blocks<double>(job, block<WideChain>);
-    case Arithmetic::f32: return for_blocks<float>(job, block<F32Chain>);
-    case Arithmetic::i8: return for_blocks<float>(job, integer_block);
+  Stage stage{job, {}, 0, 0, job.first, job.row_scales, job.col_scales};
+  for (const schedule::Piece& piece : job.pieces) stage.panel_depth += piece.depth();
+  for (const schedule::Piece& piece : job.pieces) {
+    stage.piece = piece;
+    multiply_piece(stage);
+    stage.offset += piece.depth();
+    if (!piece.last) continue;
+    stage.sets = false;
+    if (job.row_scales == nullptr) continue;
+    stage.row_scales += job.row_scales_stride;
+    stage.col_scales += job.col_scales_stride;
   }
 }
 
@@ -109,12 +141,19 @@ void multiply(const MultiplyJob& job) {
 constinit const Kernel kKernel = {
     .name = "portable",
     .refusal = []() -> const char* { return nullptr; },
+    .declines = [](const Demand&) -> const char* { return nullptr; },
     .block_rows = kBlockRows,
     .block_cols = kBlockCols,
+    .auto_tile = {256, 256, 256},
+    .part_bytes = sizeof(double),
+    .depth_unit = [](Arithmetic) -> std::int64_t { return 1; },
     .panel_bytes = panel_bytes,
     .pack_lhs = pack<kBlockRows>,
     .pack_rhs = pack<kBlockCols>,
     .multiply = multiply,
+    .store = nullptr,
+    .enter = nullptr,
+    .leave = nullptr,
 };
 
 }  // namespace ragdot::cpu::portable
