@@ -1,4 +1,5 @@
-# ragdot_room(name [libraries...]): the object library ragdot_<name> from src/<name> (or <name>), without its tests.
+# ragdot_room(name [libraries...]): the object library ragdot_<name> from src/<name> (or <name>), without its tests and without
+# what RAGDOT_LEFT_OUT matches.
 # ragdot_test(name sources... [LINK libraries...] [LABEL label] [TIMEOUT s]): a GoogleTest program over all rooms.
 set(RAGDOT_ROOMS "" CACHE INTERNAL "")
 
@@ -9,6 +10,9 @@ function(ragdot_room room)
   endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${folder}/*.cpp")
   list(FILTER sources EXCLUDE REGEX "_(test|sweep)\\.cpp$")
+  if(RAGDOT_LEFT_OUT)
+    list(FILTER sources EXCLUDE REGEX "${RAGDOT_LEFT_OUT}")
+  endif()
   if(NOT sources)
     return()
   endif()

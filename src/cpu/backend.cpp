@@ -91,6 +91,12 @@ std::int64_t longest_segment(const plan::Problem& problem) {
   return longest;
 }
 
+/// The list, as a vector so that tests can add to it.
+std::vector<const Kernel*>& all_kernels() {
+  static std::vector<const Kernel*> all(listed_kernels().begin(), listed_kernels().end());
+  return all;
+}
+
 class CpuBackend final : public plan::Backend {
  public:
   [[nodiscard]] std::vector<KernelInfo> kernels() const override {
@@ -170,6 +176,14 @@ std::shared_ptr<const PackedRhs::Contents> CpuBackend::pack(std::size_t index, c
 }
 
 }  // namespace
+}  // namespace ragdot::cpu
+
+namespace ragdot::cpu {
+
+std::span<const Kernel* const> kernels() { return all_kernels(); }
+
+void add_kernel_for_tests(const Kernel& kernel) { all_kernels().push_back(&kernel); }
+
 }  // namespace ragdot::cpu
 
 namespace ragdot::plan {

@@ -81,6 +81,12 @@ struct Kernel {
 [[nodiscard]] constexpr std::int64_t padded(std::int64_t depth, std::int64_t unit) { return (depth + unit - 1) / unit * unit; }
 
 /// The kernels of this build, best first.
+[[nodiscard]] std::span<const Kernel* const> listed_kernels();
+
+/// Those, and behind them what tests have added.
 [[nodiscard]] std::span<const Kernel* const> kernels();
+
+/// For test programs, before their first call: one more kernel at the end of the list. No plan takes it unless it is forced.
+void add_kernel_for_tests(const Kernel& kernel);
 
 }  // namespace ragdot::cpu

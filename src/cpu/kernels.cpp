@@ -1,13 +1,14 @@
-// The ordered list of CPU kernels: the first that this CPU can run is taken.
+// The ordered list of CPU kernels: the first that this CPU can run and that takes the product is chosen.
 #include <array>
 
+#include "cpu/isa/amx/amx.hpp"
 #include "cpu/isa/portable/portable.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu {
 
-std::span<const Kernel* const> kernels() {
-  static constexpr std::array<const Kernel*, 1> kOrdered = {&portable::kKernel};
+std::span<const Kernel* const> listed_kernels() {
+  static constexpr std::array<const Kernel*, 2> kOrdered = {&amx::kKernel, &portable::kKernel};
   return kOrdered;
 }
 

@@ -1,0 +1,10 @@
+// The AMX kernel's one exported object.
+#pragma once
+
+#include "cpu/kernel.hpp"
+
+namespace ragdot::cpu::amx {
+
+extern const Kernel kKernel;
+
+}  // namespace ragdot::cpu::amx

@@ -1,0 +1,45 @@
+// The AMX kernel for one provider of tile instructions.
+#pragma once
+
+#include "cpu/isa/amx/multiply.hpp"
+#include "cpu/isa/avx512/store.hpp"
+
+namespace ragdot::cpu::amx {
+namespace {
+
+/// int32 sums of i8 products are exact up to 2^31 / 2^14 terms.
+inline constexpr std::int64_t kLongestI8Segment = 131071;
+
+inline const char* declines(const Demand& demand) {
+  if (demand.arithmetic == Arithmetic::f32) return "f32 operands do not fit tiles of bf16";
+  if (demand.arithmetic == Arithmetic::i8 && demand.longest_segment > kLongestI8Segment)
+    return "i8 sums of more than 131,071 products may leave int32";
+  return nullptr;
+}
+
+template <class Tiles>
+constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
+  return {.name = name,
+          .refusal = refusal,
+          .declines = declines,
+          .block_rows = kBlock,
+          .block_cols = kBlock,
+          .auto_tile = {256, 512, 512},
+          .part_bytes = sizeof(float),
+          .depth_unit =
+              [](Arithmetic arithmetic) { return arithmetic == Arithmetic::i8 ? avx512::I8Source::kStep : schedule::kChunk; },
+          .panel_bytes =
+              [](Arithmetic arithmetic, std::int64_t outers, std::int64_t depth) {
+                return avx512::granule_panel_bytes(
+                    outers, depth / (arithmetic == Arithmetic::i8 ? avx512::I8Source::kStep : schedule::kChunk));
+              },
+          .pack_lhs = avx512::pack<avx512::Role::lhs, kNeighbours>,
+          .pack_rhs = avx512::pack<avx512::Role::rhs, kNeighbours>,
+          .multiply = multiply<Tiles>,
+          .store = avx512::store<kBlock>,
+          .enter = Tiles::configure,
+          .leave = Tiles::release};
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::amx

@@ -1,0 +1,145 @@
+// Folds e8m0 scales into bf16 values that lie in a panel: a power of two only moves the exponent.
+#pragma once
+
+#include "cpu/isa/intrinsics.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/isa/target.hpp"
+#include "cpu/side.hpp"
+#include "format/fault.hpp"
+
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+
+namespace ragdot::cpu::avx512 {
+namespace {
+
+/// A granule: 32 outer elements x 32 elements of depth in two tiles of 16 rows of 16 dwords; a dword holds two values of depth.
+inline constexpr std::int64_t kGranuleOuters = 32;
+inline constexpr std::int64_t kTileBytes = 1024;
+inline constexpr std::int64_t kGranuleBytes = 2 * kTileBytes;
+inline constexpr std::int64_t kRowBytes = 64;
+
+/// lhs: a row of a tile is an outer element, its dwords are pairs of depth. rhs: a row is a pair, its dwords are outer
+/// elements.
+enum class Role : std::int32_t { lhs, rhs };
+
+/// Which two positions of a 32-deep step share dword i: low half, high half.
+struct Pairing {
+  std::array<std::uint8_t, 16> low{};
+  std::array<std::uint8_t, 16> high{};
+};
+
+/// The bf16 value `bits` times 2^(code - 127): Inf above bf16's range, zero below its normal range, NaN for code 255.
+inline std::uint16_t folded(std::uint16_t bits, std::uint8_t code) {
+  constexpr std::uint16_t kSign = 0x8000;
+  constexpr std::uint16_t kInf = 0x7f80;
+  const auto magnitude = static_cast<std::uint16_t>(bits & 0x7fff);
+  if (code == 255 || magnitude > kInf) return 0x7fc0;
+  if (magnitude == 0 || magnitude == kInf) return bits;
+  const int exponent = (magnitude >> 7) + code - 127;
+  if (exponent <= 0) return bits & kSign;
+  if (exponent >= 255) return static_cast<std::uint16_t>((bits & kSign) | kInf);
+  return static_cast<std::uint16_t>((bits & 0x807f) | exponent << 7);
+}
+
+/// Adds `steps` (whole exponents, shifted into place) to the values of `lanes` that are neither zero nor Inf nor NaN.
+inline __m512i moved(__m512i values, __m512i steps, __mmask32 lanes) {
+  const __m512i below = _mm512_sub_epi16(_mm512_and_si512(values, _mm512_set1_epi16(0x7fff)), _mm512_set1_epi16(1));
+  const __mmask32 finite = _mm512_mask_cmplt_epu16_mask(lanes, below, _mm512_set1_epi16(0x7f7f));
+  return _mm512_mask_add_epi16(values, finite, values, steps);
+}
+
+/// Codes of the granule's outer elements for depth `depth`.
+inline void gather_codes(const Side& side, std::int64_t outer, std::int64_t outers, std::int64_t depth, std::uint8_t* codes) {
+  const std::byte* at = side.scale(outer, depth);
+  std::int64_t run = side.outer_grid.next_cut(outer) - outer;
+  for (std::int64_t i = 0; i < outers; at += side.scale_outer_stride, run = side.outer_grid.block) {
+    const std::int64_t end = run < outers - i ? i + run : outers;
+    auto code = std::to_integer<std::uint8_t>(*at);
+    if (fault::on(fault::Id::e8m0_bias_off_by_one)) --code;
+    std::fill(codes + i, codes + end, code);
+    i = end;
+  }
+}
+
+/// Lanes whose position of depth lies in [begin, end), for a row that holds all pairs.
+inline __mmask32 lanes_of(const Pairing& pairing, std::int64_t begin, std::int64_t end) {
+  __mmask32 lanes = 0;
+  for (std::size_t i = 0; i < 16; ++i) {
+    if (pairing.low[i] >= begin && pairing.low[i] < end) lanes |= 1U << (2 * i);
+    if (pairing.high[i] >= begin && pairing.high[i] < end) lanes |= 2U << (2 * i);
+  }
+  return lanes;
+}
+
+inline void add_to_row(std::byte* row, __m512i steps, __mmask32 lanes) {
+  _mm512_store_si512(row, moved(_mm512_load_si512(row), steps, lanes));
+}
+
+/// One scale for each outer element, over the positions [begin, end) of the granule's depth; all codes move exponents within
+/// bf16's range.
+template <Role kRole>
+void fold_near(std::byte* granule, const Pairing& pairing, const std::uint8_t* codes, std::int64_t begin, std::int64_t end) {
+  const __mmask32 lanes = lanes_of(pairing, begin, end);
+  if constexpr (kRole == Role::lhs) {
+    for (int r = 0; r < kGranuleOuters; ++r) {
+      add_to_row(granule + r * kRowBytes, _mm512_set1_epi16(static_cast<std::int16_t>((codes[r] - 127) * 128)), lanes);
+    }
+  } else {
+    for (int tile = 0; tile < 2; ++tile) {
+      const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + 16 * tile)));
+      const __m512i steps = _mm512_slli_epi32(_mm512_sub_epi32(wide, _mm512_set1_epi32(127)), 7);
+      const __m512i both = _mm512_or_si512(_mm512_and_si512(steps, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(steps, 16));
+      for (int r = 0; r < 16; ++r) {
+        const __mmask32 halves = (lanes >> (2 * r)) & 3U;
+        if (halves != 0) add_to_row(granule + tile * kTileBytes + r * kRowBytes, both, halves * 0x55555555U);
+      }
+    }
+  }
+}
+
+/// The same for any codes, one value after the other.
+template <Role kRole>
+void fold_far(std::byte* granule, const Pairing& pairing, const std::uint8_t* codes, std::int64_t begin, std::int64_t end) {
+  const __mmask32 lanes = lanes_of(pairing, begin, end);
+  for (int outer = 0; outer < kGranuleOuters; ++outer) {
+    for (int lane = 0; lane < 32; ++lane) {
+      if ((lanes >> lane & 1U) == 0) continue;
+      const int row = kRole == Role::lhs ? outer % 16 : lane / 2;
+      const int dword = kRole == Role::lhs ? lane / 2 : outer % 16;
+      std::byte* at = granule + outer / 16 * kTileBytes + row * kRowBytes + dword * 4 + lane % 2 * 2;
+      std::uint16_t bits = 0;
+      std::memcpy(&bits, at, sizeof bits);
+      bits = folded(bits, codes[outer]);
+      std::memcpy(at, &bits, sizeof bits);
+    }
+  }
+}
+
+/// Folds the scales of a granule whose first element is (outer, depth).
+template <Role kRole>
+void fold_granule(const Side& side, const Pairing& pairing, std::int64_t outer, std::int64_t outers, std::int64_t depth,
+                  std::int64_t depths, std::byte* granule) {
+  // Every finite nonzero FP8 value has a bf16 exponent field between 111 and 142.
+  constexpr std::uint8_t kLeast = 127 - 110;
+  constexpr std::uint8_t kMost = 127 + 112;
+  alignas(64) std::array<std::uint8_t, kGranuleOuters> codes{};
+  codes.fill(127);
+  for (std::int64_t at = 0; at < depths;) {
+    const std::int64_t end = std::min(side.depth_grid.next_cut(depth + at) - depth, depths);
+    gather_codes(side, outer, outers, depth + at, codes.data());
+    const auto [least, most] = std::minmax_element(codes.begin(), codes.end());
+    (*least >= kLeast && *most <= kMost ? fold_near<kRole> : fold_far<kRole>)(granule, pairing, codes.data(), at, end);
+    at = end;
+  }
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::avx512
+
+RAGDOT_TARGET_END

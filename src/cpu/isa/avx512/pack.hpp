@@ -1,0 +1,286 @@
+// Packs operands into granules of bf16 pairs (or int8 quads), whatever the storage order: decode, pair, transpose where needed.
+#pragma once
+
+#include "cpu/isa/intrinsics.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/isa/avx512/decode.hpp"
+#include "cpu/isa/avx512/fold.hpp"
+#include "cpu/isa/target.hpp"
+#include "cpu/kernel.hpp"
+
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+
+namespace ragdot::cpu::avx512 {
+namespace {
+
+/// A panel: blocks of 32 outer elements; in a block a granule for each step of depth, 32 elements deep (64 of int8).
+inline std::int64_t granule_panel_bytes(std::int64_t outers, std::int64_t steps) {
+  return schedule::ceil_div(outers, kGranuleOuters) * steps * kGranuleBytes;
+}
+
+/// The part of an operand that one granule holds.
+struct Patch {
+  const std::byte* at = nullptr;
+  std::int64_t outer_bytes = 0;  // from element to element
+  std::int64_t depth_bytes = 0;
+  std::int64_t outers = 0;  // 1..32
+  std::int64_t depths = 0;  // 1..32, of int8 1..64
+};
+
+enum class Storage : std::int32_t { depth_contiguous, outer_contiguous, strided };
+
+inline Storage storage_of(const Side& side) {
+  if (side.depth_stride == 1) return Storage::depth_contiguous;
+  return side.outer_stride == 1 ? Storage::outer_contiguous : Storage::strided;
+}
+
+inline __mmask32 first_lanes(std::int64_t count) { return static_cast<__mmask32>((std::uint64_t{1} << count) - 1); }
+
+/// 64 bytes: up to 32 codes at `low` and up to 32 at `high`, zeros behind them; a null half is zero.
+inline __m512i load_halves(const std::byte* low, const std::byte* high, std::int64_t count) {
+  const __mmask32 lanes = first_lanes(count);
+  const __m256i first = low == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi8(lanes, low);
+  const __m256i second = high == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi8(lanes, high);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+}
+
+inline __m512i load_bf16(const std::byte* at, std::int64_t count) {
+  return at == nullptr ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi16(first_lanes(count), at);
+}
+
+/// Exchanges rows and dwords of a tile; `from` and `to` may be the same.
+inline void transpose_tile(const std::byte* from, std::byte* to) {
+  __m512i r[16];
+  __m512i t[16];
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_load_si512(from + i * kRowBytes);
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  // r[4q + c] holds, in 128-bit lane l, column 4l + c of rows 4q .. 4q + 3.
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low01 = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x44);
+    const __m512i high01 = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xee);
+    const __m512i low23 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x44);
+    const __m512i high23 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xee);
+    t[c] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+    t[4 + c] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
+    t[8 + c] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+    t[12 + c] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
+  }
+  for (int i = 0; i < 16; ++i) _mm512_store_si512(to + i * kRowBytes, t[i]);
+}
+
+inline std::byte* row_of(std::byte* granule, std::int64_t outer) {
+  return granule + outer / 16 * kTileBytes + outer % 16 * kRowBytes;
+}
+
+/// Word i of a dword-paired row: position of depth.
+constexpr std::uint8_t word_position(const Pairing& pairing, std::size_t i) {
+  return i % 2 == 0 ? pairing.low[i / 2] : pairing.high[i / 2];
+}
+
+/// FP8 codes in natural form: depth-contiguous patches give rows of one outer element, others rows of one pair.
+template <Format kFormat>
+struct Fp8Source {
+  static constexpr std::int64_t kBytes = 1;
+  static constexpr std::int64_t kStep = 32;
+
+  template <const Pairing& kPairing>
+  static void by_outer(const Patch& p, std::byte* granule) {
+    static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return word_position(kPairing, i); });
+    static constexpr ByteOrder kSecond = byte_order([](std::size_t i) { return 32U + word_position(kPairing, i); });
+    const Decoder<kFormat> decode(kFirst, kSecond);
+    for (std::int64_t o = 0; o < kGranuleOuters; o += 2) {
+      const std::byte* low = o < p.outers ? p.at + o * p.outer_bytes : nullptr;
+      const std::byte* high = o + 1 < p.outers ? p.at + (o + 1) * p.outer_bytes : nullptr;
+      __m512i first;
+      __m512i second;
+      decode(load_halves(low, high, p.depths), first, second);
+      _mm512_store_si512(row_of(granule, o), first);
+      _mm512_store_si512(row_of(granule, o + 1), second);
+    }
+  }
+
+  template <const Pairing& kPairing>
+  static void by_pair(const Patch& p, std::byte* granule) {
+    static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
+    static constexpr ByteOrder kSecond = byte_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
+    const Decoder<kFormat> decode(kFirst, kSecond);
+    for (std::size_t i = 0; i < 16; ++i) {
+      const std::byte* low = kPairing.low[i] < p.depths ? p.at + kPairing.low[i] * p.depth_bytes : nullptr;
+      const std::byte* high = kPairing.high[i] < p.depths ? p.at + kPairing.high[i] * p.depth_bytes : nullptr;
+      __m512i first;
+      __m512i second;
+      decode(load_halves(low, high, p.outers), first, second);
+      std::byte* row = granule + static_cast<std::int64_t>(i) * kRowBytes;
+      _mm512_store_si512(row, first);
+      _mm512_store_si512(row + kTileBytes, second);
+    }
+  }
+};
+
+/// 32 words in the order that `word(i)` names.
+template <class Word>
+constexpr std::array<std::uint16_t, 32> word_order(Word word) {
+  std::array<std::uint16_t, 32> order{};
+  for (std::size_t i = 0; i < 32; ++i) order[i] = static_cast<std::uint16_t>(word(i));
+  return order;
+}
+
+struct Bf16Source {
+  static constexpr std::int64_t kBytes = 2;
+  static constexpr std::int64_t kStep = 32;
+
+  template <const Pairing& kPairing>
+  static void by_outer(const Patch& p, std::byte* granule) {
+    static constexpr auto kWords = word_order([](std::size_t i) { return word_position(kPairing, i); });
+    const __m512i words = _mm512_loadu_si512(kWords.data());
+    for (std::int64_t o = 0; o < kGranuleOuters; ++o) {
+      const __m512i row = load_bf16(o < p.outers ? p.at + o * p.outer_bytes : nullptr, p.depths);
+      _mm512_store_si512(row_of(granule, o), _mm512_permutexvar_epi16(words, row));
+    }
+  }
+
+  template <const Pairing& kPairing>
+  static void by_pair(const Patch& p, std::byte* granule) {
+    static constexpr auto kFirst = word_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
+    static constexpr auto kSecond = word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
+    const __m512i first = _mm512_loadu_si512(kFirst.data());
+    const __m512i second = _mm512_loadu_si512(kSecond.data());
+    for (std::size_t i = 0; i < 16; ++i) {
+      const __m512i low = load_bf16(kPairing.low[i] < p.depths ? p.at + kPairing.low[i] * p.depth_bytes : nullptr, p.outers);
+      const __m512i high = load_bf16(kPairing.high[i] < p.depths ? p.at + kPairing.high[i] * p.depth_bytes : nullptr, p.outers);
+      std::byte* row = granule + static_cast<std::int64_t>(i) * kRowBytes;
+      _mm512_store_si512(row, _mm512_permutex2var_epi16(low, first, high));
+      _mm512_store_si512(row + kTileBytes, _mm512_permutex2var_epi16(low, second, high));
+    }
+  }
+};
+
+/// int8 in quads: a dword holds four consecutive positions of depth.
+struct I8Source {
+  static constexpr std::int64_t kBytes = 1;
+  static constexpr std::int64_t kStep = 64;
+
+  template <const Pairing&>
+  static void by_outer(const Patch& p, std::byte* granule) {
+    const __mmask64 lanes = p.depths == kStep ? ~__mmask64{0} : (__mmask64{1} << p.depths) - 1;
+    for (std::int64_t o = 0; o < kGranuleOuters; ++o) {
+      const __m512i row = o < p.outers ? _mm512_maskz_loadu_epi8(lanes, p.at + o * p.outer_bytes) : _mm512_setzero_si512();
+      _mm512_store_si512(row_of(granule, o), row);
+    }
+  }
+
+  template <const Pairing&>
+  static void by_pair(const Patch& p, std::byte* granule) {
+    static constexpr ByteOrder kFirst = quad_order(0);
+    static constexpr ByteOrder kSecond = quad_order(16);
+    const __m512i first = _mm512_loadu_si512(kFirst.data());
+    const __m512i second = _mm512_loadu_si512(kSecond.data());
+    const auto at = [&](std::int64_t d) { return d < p.depths ? p.at + d * p.depth_bytes : nullptr; };
+    for (std::int64_t i = 0; i < 16; ++i) {
+      const __m512i low = load_halves(at(4 * i), at(4 * i + 1), p.outers);
+      const __m512i high = load_halves(at(4 * i + 2), at(4 * i + 3), p.outers);
+      _mm512_store_si512(granule + i * kRowBytes, _mm512_permutex2var_epi8(low, first, high));
+      _mm512_store_si512(granule + i * kRowBytes + kTileBytes, _mm512_permutex2var_epi8(low, second, high));
+    }
+  }
+
+ private:
+  /// Byte 4c + j is outer element first + c at position j of the quad.
+  static constexpr ByteOrder quad_order(std::size_t first) {
+    ByteOrder order{};
+    for (std::size_t i = 0; i < 64; ++i) order[i] = static_cast<std::uint8_t>(i % 4 * 32 + first + i / 4);
+    return order;
+  }
+};
+
+/// Copies a patch without a contiguous axis to `dense`, depth-contiguous.
+template <class Source>
+Patch made_dense(const Patch& p, std::byte* dense) {
+  for (std::int64_t o = 0; o < p.outers; ++o) {
+    for (std::int64_t d = 0; d < p.depths; ++d) {
+      std::memcpy(dense + (o * Source::kStep + d) * Source::kBytes, p.at + o * p.outer_bytes + d * p.depth_bytes,
+                  Source::kBytes);
+    }
+  }
+  return {dense, Source::kStep * Source::kBytes, Source::kBytes, p.outers, p.depths};
+}
+
+template <class Source, Role kRole, const Pairing& kPairing>
+void pack_granule(const Patch& given, Storage storage, std::byte* granule) {
+  alignas(64) std::array<std::byte, kGranuleOuters * 64> dense;
+  const Patch p = storage == Storage::strided ? made_dense<Source>(given, dense.data()) : given;
+  constexpr Storage kNatural = kRole == Role::lhs ? Storage::depth_contiguous : Storage::outer_contiguous;
+  const Storage held = storage == Storage::strided ? Storage::depth_contiguous : storage;
+  alignas(64) std::array<std::byte, kGranuleBytes> turned;
+  std::byte* natural = held == kNatural ? granule : turned.data();
+  if (held == Storage::depth_contiguous) {
+    Source::template by_outer<kPairing>(p, natural);
+  } else {
+    Source::template by_pair<kPairing>(p, natural);
+  }
+  if (natural == granule) return;
+  transpose_tile(natural, granule);
+  transpose_tile(natural + kTileBytes, granule + kTileBytes);
+}
+
+/// All granules of a job. Memory is read along its contiguous axis first.
+template <class Source, Role kRole, const Pairing& kPairing>
+void pack_source(const PackJob& job) {
+  const Side& side = *job.side;
+  const Storage storage = storage_of(side);
+  std::int64_t steps = 0;
+  for (const schedule::Piece& piece : job.pieces) steps += schedule::ceil_div(piece.depth(), Source::kStep);
+  Patch patch;
+  patch.outer_bytes = side.outer_stride * Source::kBytes;
+  patch.depth_bytes = side.depth_stride * Source::kBytes;
+  const auto granule = [&](std::int64_t outer, std::int64_t step, std::int64_t depth, std::int64_t end) {
+    patch.at = side.value(job.outer + outer, depth);
+    patch.outers = std::min(kGranuleOuters, job.count - outer);
+    patch.depths = std::min(Source::kStep, end - depth);
+    std::byte* at = job.panel + (outer / kGranuleOuters * steps + step) * kGranuleBytes;
+    pack_granule<Source, kRole, kPairing>(patch, storage, at);
+    if (side.folds()) fold_granule<kRole>(side, kPairing, job.outer + outer, patch.outers, depth, patch.depths, at);
+  };
+  const auto over_depth = [&](std::int64_t first, std::int64_t last) {  // outer elements [first, last)
+    std::int64_t step = 0;
+    for (const schedule::Piece& piece : job.pieces) {
+      for (std::int64_t depth = piece.begin; depth < piece.end; depth += Source::kStep, ++step) {
+        for (std::int64_t outer = first; outer < last; outer += kGranuleOuters) granule(outer, step, depth, piece.end);
+      }
+    }
+  };
+  if (storage == Storage::outer_contiguous) return over_depth(0, job.count);
+  for (std::int64_t outer = 0; outer < job.count; outer += kGranuleOuters)
+    over_depth(outer, std::min(outer + kGranuleOuters, job.count));
+}
+
+/// Packs bf16, FP8 or int8 operands.
+template <Role kRole, const Pairing& kPairing>
+void pack(const PackJob& job) {
+  switch (job.side->format) {
+    case Format::e4m3: return pack_source<Fp8Source<Format::e4m3>, kRole, kPairing>(job);
+    case Format::e5m2: return pack_source<Fp8Source<Format::e5m2>, kRole, kPairing>(job);
+    case Format::bf16: return pack_source<Bf16Source, kRole, kPairing>(job);
+    case Format::i8: return pack_source<I8Source, kRole, kPairing>(job);
+    default: break;  // the kernel has declined it
+  }
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::avx512
+
+RAGDOT_TARGET_END

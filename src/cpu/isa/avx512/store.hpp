@@ -1,0 +1,69 @@
+// Finished sums to contiguous rows of out, 16 at a time.
+#pragma once
+
+#include "cpu/isa/intrinsics.hpp"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cpu/isa/target.hpp"
+#include "cpu/kernel.hpp"
+#include "format/fault.hpp"
+
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+
+namespace ragdot::cpu::avx512 {
+namespace {
+
+inline constexpr int kF32NanBits = 0x7fc00000;
+
+/// +0 for every zero, the canonical NaN for every NaN.
+inline __m512 canonical(__m512 sums) {
+  if (fault::on(fault::Id::negative_zero_kept)) return sums;
+  const __mmask16 nonzero = _mm512_cmp_ps_mask(sums, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  const __mmask16 nan = _mm512_cmp_ps_mask(sums, sums, _CMP_UNORD_Q);
+  return _mm512_mask_mov_ps(_mm512_maskz_mov_ps(nonzero, sums), nan, _mm512_castsi512_ps(_mm512_set1_epi32(kF32NanBits)));
+}
+
+/// Canonical values to bf16, nearest even.
+inline __m256i rounded_to_bf16(__m512 values) {
+  const __m512i bits = _mm512_castps_si512(values);
+  const __mmask16 nan = _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  if (fault::on(fault::Id::truncated_output)) rounded = bits;
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, bits), 16));
+}
+
+inline void store_values(Format format, __m512 values, __mmask16 lanes, std::byte* out) {
+  if (format == Format::bf16) {
+    _mm256_mask_storeu_epi16(out, lanes, rounded_to_bf16(values));
+  } else {
+    if (fault::on(fault::Id::truncated_output)) {
+      values = _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(values), _mm512_set1_epi32(~0x1fff)));
+    }
+    _mm512_mask_storeu_ps(out, lanes, values);
+  }
+}
+
+/// StoreJob for strips of kStripCols columns, a multiple of 16.
+template <int kStripCols>
+void store(const StoreJob& job) {
+  const std::int64_t bytes = element_bytes(job.format);
+  for (std::int64_t r = 0; r < job.rows; ++r) {
+    std::byte* out = job.out + r * job.out_row_bytes;
+    const float* sums = job.acc + r * kStripCols;
+    for (std::int64_t c = 0; c < job.cols; c += kStripCols, sums += job.strip_rows * kStripCols) {
+      for (std::int64_t v = 0; v < kStripCols && c + v < job.cols; v += 16) {
+        const std::int64_t left = std::min<std::int64_t>(16, job.cols - c - v);
+        const auto lanes = static_cast<__mmask16>((1U << left) - 1);
+        store_values(job.format, canonical(_mm512_loadu_ps(sums + v)), lanes, out + (c + v) * bytes);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::avx512
+
+RAGDOT_TARGET_END
