@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "testing/compare.hpp"
+#include "testing/kernels.hpp"
 
 namespace ragdot::testing {
 namespace {
@@ -18,13 +19,11 @@ struct Way {
 
 std::string text_of(const Tiling& t) { return fmt::format("{}x{}x{}", t.tm, t.tk, t.tn); }
 
-std::vector<std::string> usable_kernels(const Problem& problem) {
-  if (!problem.kernel.empty()) return {problem.kernel};
-  std::vector<std::string> names;
-  for (const KernelInfo& kernel : list_kernels()) {
-    if (kernel.usable) names.push_back(kernel.name);
-  }
-  return names;
+/// The kernels to compare: the problem's, or all that take it.
+std::vector<std::string> kernels_of(const Case& c) {
+  if (!c.problem.kernel.empty()) return {c.problem.kernel};
+  std::byte out;  // plans read shapes only
+  return c.is_gmm() ? kernels_for(c.gmm_args(&out)) : kernels_for(c.tgmm_args(&out));
 }
 
 Options base_options(const Problem& problem, const std::string& kernel) {
@@ -79,7 +78,7 @@ VerifyReport verify(const Problem& problem, const VerifyOptions& options) {
   VerifyReport report;
   report.problem = to_string(problem);
   const Case c(problem);
-  report.kernels = usable_kernels(problem);
+  if (c.status.ok()) report.kernels = kernels_of(c);
   report.kernel = report.kernels.empty() ? "" : report.kernels.front();
   report.outputs = c.out_batch() * c.out_rows() * c.out_cols();
   std::vector<std::byte> first;

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "testing/kernels.hpp"
+
 namespace ragdot::suites {
 namespace {
 
@@ -202,12 +204,37 @@ TgmmArgs Sample::tgmm_args(const Operand& l, const Operand& r, const View& out) 
   return args;
 }
 
-std::vector<std::byte> compute(const Sample& s, const Operand& lhs, const Operand& rhs, const Options& options) {
+namespace {
+
+View out_view(const Sample& s, std::byte* bytes) {
+  return matrices(static_cast<void*>(bytes), s.out_format, s.out_batch(), s.out_rows(), s.out_cols());
+}
+
+std::vector<std::byte> compute_once(const Sample& s, const Operand& lhs, const Operand& rhs, const Options& options) {
   std::vector<std::byte> bytes(
       static_cast<std::size_t>(s.out_batch() * s.out_rows() * s.out_cols() * element_bytes(s.out_format)), s.out_fill);
-  const View out = matrices(static_cast<void*>(bytes.data()), s.out_format, s.out_batch(), s.out_rows(), s.out_cols());
+  const View out = out_view(s, bytes.data());
   const Status status = s.is_gmm ? gmm(s.gmm_args(lhs, rhs, out), options) : tgmm(s.tgmm_args(lhs, rhs, out), options);
   EXPECT_TRUE(status.ok()) << status.message();
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<std::string> kernels_for(const Sample& s, const Operand& lhs, const Operand& rhs) {
+  std::byte nothing;  // plans read shapes only
+  return s.is_gmm ? testing::kernels_for(s.gmm_args(lhs, rhs, out_view(s, &nothing)))
+                  : testing::kernels_for(s.tgmm_args(lhs, rhs, out_view(s, &nothing)));
+}
+
+std::vector<std::byte> compute(const Sample& s, const Operand& lhs, const Operand& rhs, const Options& options) {
+  std::vector<std::byte> bytes = compute_once(s, lhs, rhs, options);
+  if (!options.kernel.empty()) return bytes;
+  for (const std::string& kernel : kernels_for(s, lhs, rhs)) {
+    Options forced = options;
+    forced.kernel = kernel;
+    expect_same(s, bytes, compute_once(s, lhs, rhs, forced), "kernel " + kernel);
+  }
   return bytes;
 }
 

@@ -100,10 +100,14 @@ struct Sample {
   [[nodiscard]] TgmmArgs tgmm_args(const Operand& l, const Operand& r, const View& out) const;
 };
 
-/// Result bytes of a call, dense [batch, rows, cols]; fails the test when the call is refused.
+/// Result bytes of a call, dense [batch, rows, cols]; fails the test when the call is refused. Unless the options force a
+/// kernel, every kernel that takes the call computes it, and the test fails when their bytes differ.
 [[nodiscard]] std::vector<std::byte> compute(const Sample& sample, const Options& options = {});
 [[nodiscard]] std::vector<std::byte> compute(const Sample& sample, const Operand& lhs, const Operand& rhs,
                                              const Options& options = {});
+
+/// Names of the kernels that take the call on this CPU.
+[[nodiscard]] std::vector<std::string> kernels_for(const Sample& sample, const Operand& lhs, const Operand& rhs);
 
 /// A random call: rows [starts, starts + sizes), inner and outer sizes as for the forward product.
 struct Shape {
