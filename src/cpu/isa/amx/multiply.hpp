@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/target.hpp"
@@ -19,6 +20,7 @@ namespace ragdot::cpu::amx {
 namespace {
 
 using avx512::kGranuleBytes;
+using avx512::kRowBytes;
 using avx512::kTileBytes;
 
 /// Tile registers of one 32 x 32 block of sums, and of one step of its operands.
@@ -45,16 +47,24 @@ struct Stretch {
   std::int64_t ended = -1;  // the segment's number within the job when the segment ends here
 };
 
+enum class Sums : std::int32_t { f32, i32 };
+
+/// Where sums start: at zero, or where an earlier stretch of the segment left them.
+enum class Start : std::int32_t { zero, carried };
+
+/// What becomes of finished tiles: they are kept where a later stretch or the caller finds them, or they go to scratch and from
+/// there, scaled, onto acc; the first segment sets acc.
+enum class Settle : std::int32_t { keep, set, add };
+
 /// What is left to do for a block whose last product has been issued: its sums are still in the tile registers.
 struct Pending {
-  float* sums = nullptr;  // where the tiles go, rows kSumsRowBytes apart; null: nothing is pending
-  float* acc = nullptr;   // then acc = fma(scales, sums, acc); null: they stay where they are
-  bool sets = false;      // acc = scales * sums
+  float* sums = nullptr;  // where the tiles go, rows kSumsRowBytes apart
+  Settle settle = Settle::keep;
+  float* acc = nullptr;
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
+  int row_tiles = 2;
 };
-
-enum class Sums : std::int32_t { f32, i32 };
 
 template <Sums kSums>
 __m512 load_sums(const float* at) {
@@ -62,26 +72,136 @@ __m512 load_sums(const float* at) {
   return _mm512_load_ps(at);
 }
 
-/// Scales and adds rows [first, first + count) of pending sums.
-template <Sums kSums>
-void add_rows(const Pending& p, int first, int count) {
-  const __m512 col0 = _mm512_loadu_ps(p.col_scales);
-  const __m512 col1 = _mm512_loadu_ps(p.col_scales + 16);
-  for (int r = first; r < first + count; ++r) {
-    const __m512 row = _mm512_set1_ps(p.row_scales[r]);
-    float* acc = p.acc + r * kBlock;
-    const float* sums = p.sums + r * kBlock;
-    const __m512 before0 = p.sets ? _mm512_setzero_ps() : _mm512_loadu_ps(acc);
-    const __m512 before1 = p.sets ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + 16);
-    _mm512_storeu_ps(acc, _mm512_fmadd_ps(_mm512_mul_ps(row, col0), load_sums<kSums>(sums), before0));
-    _mm512_storeu_ps(acc + 16, _mm512_fmadd_ps(_mm512_mul_ps(row, col1), load_sums<kSums>(sums + 16), before1));
+/// One visit: the products of a block and a stretch, and between them what is pending of the visit before.
+template <class Tiles, Sums kSums, int kRowTiles, Start kStart, Settle kSettle>
+class Visit {
+ public:
+  Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending)
+      : lhs_(lhs), rhs_(rhs), start_(start), pending_(pending) {
+    if constexpr (kSettle != Settle::keep) {
+      col0_ = _mm512_loadu_ps(pending.col_scales);
+      col1_ = _mm512_loadu_ps(pending.col_scales + 16);
+    }
   }
-}
 
+  void run(std::int64_t steps) {
+    first_step();
+    if (steps == kVisitSteps) {
+      step<0, 2, 3, 3, 3>();
+      step<11, 2, 3, 3, 3>();
+      step<22, 2, 3, 3, 2>();
+    } else {
+      for (std::int64_t s = 1; s < steps; ++s) step<0, 0, 0, 0, 0>();
+      all_rows();
+    }
+  }
+
+  void settle_all() {
+    settle_tile<0>();
+    settle_tile<1>();
+    settle_tile<2>();
+    settle_tile<3>();
+    all_rows();
+  }
+
+ private:
+  template <int kSum>
+  static constexpr std::int64_t kPlace = kSum / 2 * 16 * kBlock + kSum % 2 * 16;  // of a tile within the sums of a block
+
+  template <int kSum>
+  [[gnu::always_inline]] void settle_tile() {
+    if constexpr (kSum / 2 < kRowTiles) Tiles::template store<kSum>(pending_.sums + kPlace<kSum>, kSumsRowBytes);
+  }
+
+  template <int kSum>
+  [[gnu::always_inline]] void product() {
+    if constexpr (kSum / 2 >= kRowTiles) return;
+    if constexpr (kSums == Sums::i32) {
+      Tiles::template dot_i8<kSum, 4 + kSum / 2, 6 + kSum % 2>();
+    } else {
+      Tiles::template dot_bf16<kSum, 4 + kSum / 2, 6 + kSum % 2>();
+    }
+  }
+
+  template <int kSum>
+  [[gnu::always_inline]] void first_product() {
+    settle_tile<kSum>();
+    if constexpr (kSum / 2 < kRowTiles && kStart == Start::zero) Tiles::template zero<kSum>();
+    if constexpr (kSum / 2 < kRowTiles && kStart == Start::carried)
+      Tiles::template load<kSum>(start_ + kPlace<kSum>, kSumsRowBytes);
+    product<kSum>();
+  }
+
+  /// A store of sums waits for the last product into its tile. Stored one by one between the next block's first products they
+  /// cost nothing; stored together they would drain the tile unit (52 cycles a block, measured).
+  [[gnu::always_inline]] void first_step() {
+    Tiles::template load<4>(lhs_, kRowBytes);
+    Tiles::template load<6>(rhs_, kRowBytes);
+    first_product<0>();
+    Tiles::template load<7>(rhs_ + kTileBytes, kRowBytes);
+    first_product<1>();
+    if constexpr (kRowTiles == 2) Tiles::template load<5>(lhs_ + kTileBytes, kRowBytes);
+    first_product<2>();
+    first_product<3>();
+  }
+
+  /// A further step, with kRows0.. of the pending rows from kRow on behind its products (half of them with one tile of rows).
+  template <int kRow, int kRows0, int kRows1, int kRows2, int kRows3>
+  [[gnu::always_inline]] void step() {
+    lhs_ += kGranuleBytes;
+    rhs_ += kGranuleBytes;
+    Tiles::template load<4>(lhs_, kRowBytes);
+    Tiles::template load<6>(rhs_, kRowBytes);
+    product<0>();
+    rows<kRow, kRow + kRows0>();
+    Tiles::template load<7>(rhs_ + kTileBytes, kRowBytes);
+    product<1>();
+    rows<kRow + kRows0, kRow + kRows0 + kRows1>();
+    if constexpr (kRowTiles == 2) Tiles::template load<5>(lhs_ + kTileBytes, kRowBytes);
+    product<2>();
+    rows<kRow + kRows0 + kRows1, kRow + kRows0 + kRows1 + kRows2>();
+    product<3>();
+    rows<kRow + kRows0 + kRows1 + kRows2, kRow + kRows0 + kRows1 + kRows2 + kRows3>();
+  }
+
+  /// Scales and adds pending rows [kFirst, kLast), as far as the block has them.
+  template <int kFirst, int kLast>
+  [[gnu::always_inline]] void rows() {
+    if constexpr (kSettle != Settle::keep && kFirst < kLast && kFirst < 16 * kRowTiles) {
+      row(kFirst);
+      rows<kFirst + 1, kLast>();
+    }
+  }
+
+  [[gnu::always_inline]] void all_rows() {
+    if constexpr (kSettle != Settle::keep) {
+      for (int r = 0; r < 16 * kRowTiles; ++r) row(r);
+    }
+  }
+
+  [[gnu::always_inline]] void row(int r) {
+    const __m512 scale = _mm512_set1_ps(pending_.row_scales[r]);
+    float* acc = pending_.acc + r * kBlock;
+    const float* sums = pending_.sums + r * kBlock;
+    const __m512 before0 = kSettle == Settle::set ? _mm512_setzero_ps() : _mm512_loadu_ps(acc);
+    const __m512 before1 = kSettle == Settle::set ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + 16);
+    _mm512_storeu_ps(acc, _mm512_fmadd_ps(_mm512_mul_ps(scale, col0_), load_sums<kSums>(sums), before0));
+    _mm512_storeu_ps(acc + 16, _mm512_fmadd_ps(_mm512_mul_ps(scale, col1_), load_sums<kSums>(sums + 16), before1));
+  }
+
+  const std::byte* lhs_;
+  const std::byte* rhs_;
+  const float* start_;
+  const Pending pending_;
+  __m512 col0_;
+  __m512 col1_;
+};
+
+/// One call of multiply: walks blocks and stretches.
 template <class Tiles, Sums kSums>
 class Multiplier {
  public:
-  explicit Multiplier(const MultiplyJob& job) : job_(job) {
+  explicit Multiplier(const MultiplyJob& job) : job_(job), scaled_(kSums == Sums::i32 || job.row_scales != nullptr) {
     std::int64_t step = 0;
     std::int64_t ended = 0;
     const std::int64_t unit = kSums == Sums::i32 ? avx512::I8Source::kStep : schedule::kChunk;
@@ -96,6 +216,7 @@ class Multiplier {
       if (piece.last) ++ended;
     }
     panel_bytes_ = step * kGranuleBytes;
+    pending_.sums = scratch_.data();  // nothing of worth
   }
 
   /// Macro blocks of 2 x 2 blocks: all stretches of one before the next.
@@ -103,7 +224,7 @@ class Multiplier {
     for (std::int64_t col = 0; col < job_.cols; col += 2 * kBlock) {
       for (std::int64_t row = 0; row < job_.rows; row += 2 * kBlock) macro(row, col);
     }
-    flush();
+    flush(pending_.row_tiles);
   }
 
  private:
@@ -118,113 +239,52 @@ class Multiplier {
     }
   }
 
-  /// Issues the products of one block and stretch; what is pending of the visit before goes on between them.
   void visit(std::int64_t row, std::int64_t col, const Stretch& stretch) {
+    const int row_tiles = job_.rows - row > kBlock / 2 ? 2 : 1;
+    if (row_tiles != pending_.row_tiles) flush(row_tiles);
     const std::int64_t at = col * job_.strip_rows + row * kBlock;  // in acc and part
-    const bool scaled = kSums == Sums::i32 || job_.row_scales != nullptr;
-    float* carried = scaled ? reinterpret_cast<float*>(job_.part) + at : job_.acc + at;
     const std::byte* lhs = job_.lhs_panel + row / kBlock * panel_bytes_ + stretch.first_step * kGranuleBytes;
     const std::byte* rhs = job_.rhs_panel + col / kBlock * panel_bytes_ + stretch.first_step * kGranuleBytes;
-    const float* start = stretch.begins ? nullptr : carried;
-    if (job_.rows - row > kBlock / 2) {
-      products<2>(lhs, rhs, start, stretch.steps);
-    } else {
-      products<1>(lhs, rhs, start, stretch.steps);
-    }
-    row_tiles_ = job_.rows - row > kBlock / 2 ? 2 : 1;
-    pending_ = {carried, nullptr, false, nullptr, nullptr};
-    if (!scaled || stretch.ended < 0) return;
-    pending_.sums = scratch_.data() + (turn_ ^= kBlockSums);
-    pending_.acc = job_.acc + at;
-    pending_.sets = job_.first && stretch.ended == 0;
-    pending_.row_scales =
-        job_.row_scales == nullptr ? kOnes.data() : job_.row_scales + stretch.ended * job_.row_scales_stride + row;
-    pending_.col_scales =
-        job_.row_scales == nullptr ? kOnes.data() : job_.col_scales + stretch.ended * job_.col_scales_stride + col;
-  }
-
-  template <int kSum>
-  void settle_tile() {
-    if (pending_.sums != nullptr && kSum / 2 < row_tiles_) {
-      Tiles::template store<kSum>(pending_.sums + kSum / 2 * 16 * kBlock + kSum % 2 * 16, kSumsRowBytes);
-    }
-  }
-
-  template <int kSum>
-  void start_tile(const float* start) {
-    if (start == nullptr) {
-      Tiles::template zero<kSum>();
-    } else {
-      Tiles::template load<kSum>(start + kSum / 2 * 16 * kBlock + kSum % 2 * 16, kSumsRowBytes);
-    }
-  }
-
-  template <int kSum>
-  void product() {
-    if constexpr (kSums == Sums::i32) {
-      Tiles::template dot_i8<kSum, 4 + kSum / 2, 6 + kSum % 2>();
-    } else {
-      Tiles::template dot_bf16<kSum, 4 + kSum / 2, 6 + kSum % 2>();
-    }
-  }
-
-  /// Rows that are pending are added between products, as many as keep the vector units busy while a tile product runs.
-  void some_rows(int count) {
-    if (pending_.acc == nullptr) return;
-    count = std::min(count, 16 * row_tiles_ - rows_done_);
-    if (count > 0) add_rows<kSums>(pending_, rows_done_, count);
-    rows_done_ += count;
-  }
-
-  /// A store of sums waits for the last product into its tile. Stored one by one between the next block's first products they
-  /// cost nothing; stored together they would drain the tile unit (52 cycles a block, measured).
-  template <int kRowTiles>
-  void products(const std::byte* lhs, const std::byte* rhs, const float* start, std::int64_t steps) {
-    rows_done_ = 0;
-    Tiles::template load<4>(lhs, 64);
-    Tiles::template load<6>(rhs, 64);
-    settle_tile<0>();
-    start_tile<0>(start);
-    product<0>();
-    Tiles::template load<7>(rhs + kTileBytes, 64);
-    settle_tile<1>();
-    start_tile<1>(start);
-    product<1>();
-    if constexpr (kRowTiles == 2) Tiles::template load<5>(lhs + kTileBytes, 64);
-    settle_tile<2>();
-    if constexpr (kRowTiles == 2) start_tile<2>(start);
-    if constexpr (kRowTiles == 2) product<2>();
-    settle_tile<3>();
-    if constexpr (kRowTiles == 2) start_tile<3>(start);
-    if constexpr (kRowTiles == 2) product<3>();
-    for (std::int64_t s = 1; s < steps; ++s) {
-      lhs += kGranuleBytes;
-      rhs += kGranuleBytes;
-      Tiles::template load<4>(lhs, 64);
-      Tiles::template load<6>(rhs, 64);
-      product<0>();
-      some_rows(3);
-      Tiles::template load<7>(rhs + kTileBytes, 64);
-      product<1>();
-      some_rows(3);
-      if constexpr (kRowTiles == 2) {
-        Tiles::template load<5>(lhs + kTileBytes, 64);
-        product<2>();
-        some_rows(3);
-        product<3>();
-        some_rows(2);
+    float* carried = scaled_ ? reinterpret_cast<float*>(job_.part) + at : job_.acc + at;
+    with_pending([&](auto rows, auto settle) {
+      constexpr int kRowTiles = decltype(rows)::value;
+      constexpr Settle kSettle = decltype(settle)::value;
+      if (stretch.begins) {
+        Visit<Tiles, kSums, kRowTiles, Start::zero, kSettle>(lhs, rhs, nullptr, pending_).run(stretch.steps);
+      } else {
+        Visit<Tiles, kSums, kRowTiles, Start::carried, kSettle>(lhs, rhs, carried, pending_).run(stretch.steps);
       }
-    }
-    some_rows(static_cast<int>(kBlock));
+    });
+    pending_ = {carried, Settle::keep, nullptr, nullptr, nullptr, row_tiles};
+    if (!scaled_ || stretch.ended < 0) return;
+    pending_.sums = scratch_.data();
+    pending_.acc = job_.acc + at;
+    pending_.settle = job_.first && stretch.ended == 0 ? Settle::set : Settle::add;
+    const bool unit = job_.row_scales == nullptr;
+    pending_.row_scales = unit ? kOnes.data() : job_.row_scales + stretch.ended * job_.row_scales_stride + row;
+    pending_.col_scales = unit ? kOnes.data() : job_.col_scales + stretch.ended * job_.col_scales_stride + col;
   }
 
-  void flush() {
-    settle_tile<0>();
-    settle_tile<1>();
-    settle_tile<2>();
-    settle_tile<3>();
-    rows_done_ = 0;
-    some_rows(static_cast<int>(kBlock));
+  /// Calls `work` with the row tiles and the way of settling of what is pending, as constants.
+  template <class Work>
+  void with_pending(Work work) {
+    const auto with_settle = [&](auto rows) {
+      switch (pending_.settle) {
+        case Settle::keep: return work(rows, std::integral_constant<Settle, Settle::keep>());
+        case Settle::set: return work(rows, std::integral_constant<Settle, Settle::set>());
+        case Settle::add: return work(rows, std::integral_constant<Settle, Settle::add>());
+      }
+    };
+    pending_.row_tiles == 2 ? with_settle(std::integral_constant<int, 2>()) : with_settle(std::integral_constant<int, 1>());
+  }
+
+  /// Settles what is pending at once; what comes next has `row_tiles`.
+  void flush(int row_tiles) {
+    with_pending([&](auto rows, auto settle) {
+      Visit<Tiles, kSums, decltype(rows)::value, Start::zero, decltype(settle)::value>(nullptr, nullptr, nullptr, pending_)
+          .settle_all();
+    });
+    pending_ = {scratch_.data(), Settle::keep, nullptr, nullptr, nullptr, row_tiles};
   }
 
   static constexpr std::array<float, kBlock> kOnes = [] {
@@ -235,14 +295,12 @@ class Multiplier {
   static constexpr std::size_t kMostStretches = 128;  // 64 pieces, and a break every kVisitSteps of at most 32 steps
 
   const MultiplyJob& job_;
+  const bool scaled_;
   std::int64_t panel_bytes_ = 0;  // of one block of 32 outer elements
   std::size_t count_ = 0;
   std::array<Stretch, kMostStretches> stretches_;
   Pending pending_;
-  int row_tiles_ = 2;  // of the pending block
-  int rows_done_ = 0;
-  std::int64_t turn_ = 0;
-  alignas(64) std::array<float, 2 * kBlockSums> scratch_;
+  alignas(64) std::array<float, kBlockSums> scratch_;  // one: a second would push panels out of the L1 cache
 };
 
 template <class Tiles>

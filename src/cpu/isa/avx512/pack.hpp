@@ -41,16 +41,38 @@ inline Storage storage_of(const Side& side) {
 
 inline __mmask32 first_lanes(std::int64_t count) { return static_cast<__mmask32>((std::uint64_t{1} << count) - 1); }
 
-/// 64 bytes: up to 32 codes at `low` and up to 32 at `high`, zeros behind them; a null half is zero.
-inline __m512i load_halves(const std::byte* low, const std::byte* high, std::int64_t count) {
-  const __mmask32 lanes = first_lanes(count);
-  const __m256i first = low == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi8(lanes, low);
-  const __m256i second = high == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi8(lanes, high);
-  return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
-}
+/// Whether a patch fills its granule: then nothing has to be masked.
+enum class Extent : std::int32_t { full, partial };
 
-inline __m512i load_bf16(const std::byte* at, std::int64_t count) {
-  return at == nullptr ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi16(first_lanes(count), at);
+/// Rows of a patch along its contiguous axis; elements beyond its extents read as zero and are not touched.
+template <Extent kExtent>
+struct Rows {
+  const std::byte* at;
+  std::int64_t row_bytes;
+  std::int64_t rows;
+  __mmask32 lanes;  // of a row
+
+  [[gnu::always_inline]] __m256i codes(std::int64_t row) const {
+    if constexpr (kExtent == Extent::full) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + row * row_bytes));
+    return row < rows ? _mm256_maskz_loadu_epi8(lanes, at + row * row_bytes) : _mm256_setzero_si256();
+  }
+  /// 32 codes of one row, then 32 of another.
+  [[gnu::always_inline]] __m512i two(std::int64_t low, std::int64_t high) const {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(codes(low)), codes(high), 1);
+  }
+  [[gnu::always_inline]] __m512i bf16(std::int64_t row) const {
+    if constexpr (kExtent == Extent::full) return _mm512_loadu_si512(at + row * row_bytes);
+    return row < rows ? _mm512_maskz_loadu_epi16(lanes, at + row * row_bytes) : _mm512_setzero_si512();
+  }
+};
+
+template <Extent kExtent>
+Rows<kExtent> rows_by_outer(const Patch& p) {
+  return {p.at, p.outer_bytes, p.outers, first_lanes(std::min<std::int64_t>(p.depths, 32))};
+}
+template <Extent kExtent>
+Rows<kExtent> rows_by_depth(const Patch& p) {
+  return {p.at, p.depth_bytes, p.depths, first_lanes(p.outers)};
 }
 
 /// Exchanges rows and dwords of a tile; `from` and `to` may be the same.
@@ -82,10 +104,6 @@ inline void transpose_tile(const std::byte* from, std::byte* to) {
   for (int i = 0; i < 16; ++i) _mm512_store_si512(to + i * kRowBytes, t[i]);
 }
 
-inline std::byte* row_of(std::byte* granule, std::int64_t outer) {
-  return granule + outer / 16 * kTileBytes + outer % 16 * kRowBytes;
-}
-
 /// Word i of a dword-paired row: position of depth.
 constexpr std::uint8_t word_position(const Pairing& pairing, std::size_t i) {
   return i % 2 == 0 ? pairing.low[i / 2] : pairing.high[i / 2];
@@ -97,36 +115,33 @@ struct Fp8Source {
   static constexpr std::int64_t kBytes = 1;
   static constexpr std::int64_t kStep = 32;
 
-  template <const Pairing& kPairing>
+  template <const Pairing& kPairing, Extent kExtent>
   static void by_outer(const Patch& p, std::byte* granule) {
     static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return word_position(kPairing, i); });
     static constexpr ByteOrder kSecond = byte_order([](std::size_t i) { return 32U + word_position(kPairing, i); });
     const Decoder<kFormat> decode(kFirst, kSecond);
+    const Rows<kExtent> rows = rows_by_outer<kExtent>(p);
     for (std::int64_t o = 0; o < kGranuleOuters; o += 2) {
-      const std::byte* low = o < p.outers ? p.at + o * p.outer_bytes : nullptr;
-      const std::byte* high = o + 1 < p.outers ? p.at + (o + 1) * p.outer_bytes : nullptr;
       __m512i first;
       __m512i second;
-      decode(load_halves(low, high, p.depths), first, second);
-      _mm512_store_si512(row_of(granule, o), first);
-      _mm512_store_si512(row_of(granule, o + 1), second);
+      decode(rows.two(o, o + 1), first, second);
+      _mm512_store_si512(granule + o * kRowBytes, first);
+      _mm512_store_si512(granule + (o + 1) * kRowBytes, second);
     }
   }
 
-  template <const Pairing& kPairing>
+  template <const Pairing& kPairing, Extent kExtent>
   static void by_pair(const Patch& p, std::byte* granule) {
     static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
     static constexpr ByteOrder kSecond = byte_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
     const Decoder<kFormat> decode(kFirst, kSecond);
-    for (std::size_t i = 0; i < 16; ++i) {
-      const std::byte* low = kPairing.low[i] < p.depths ? p.at + kPairing.low[i] * p.depth_bytes : nullptr;
-      const std::byte* high = kPairing.high[i] < p.depths ? p.at + kPairing.high[i] * p.depth_bytes : nullptr;
+    const Rows<kExtent> rows = rows_by_depth<kExtent>(p);
+    for (std::size_t i = 0; i < 16; ++i, granule += kRowBytes) {
       __m512i first;
       __m512i second;
-      decode(load_halves(low, high, p.outers), first, second);
-      std::byte* row = granule + static_cast<std::int64_t>(i) * kRowBytes;
-      _mm512_store_si512(row, first);
-      _mm512_store_si512(row + kTileBytes, second);
+      decode(rows.two(kPairing.low[i], kPairing.high[i]), first, second);
+      _mm512_store_si512(granule, first);
+      _mm512_store_si512(granule + kTileBytes, second);
     }
   }
 };
@@ -143,28 +158,30 @@ struct Bf16Source {
   static constexpr std::int64_t kBytes = 2;
   static constexpr std::int64_t kStep = 32;
 
-  template <const Pairing& kPairing>
+  template <const Pairing& kPairing, Extent kExtent>
   static void by_outer(const Patch& p, std::byte* granule) {
     static constexpr auto kWords = word_order([](std::size_t i) { return word_position(kPairing, i); });
+    static constexpr bool kInOrder = kWords == word_order([](std::size_t i) { return i; });
     const __m512i words = _mm512_loadu_si512(kWords.data());
-    for (std::int64_t o = 0; o < kGranuleOuters; ++o) {
-      const __m512i row = load_bf16(o < p.outers ? p.at + o * p.outer_bytes : nullptr, p.depths);
-      _mm512_store_si512(row_of(granule, o), _mm512_permutexvar_epi16(words, row));
+    const Rows<kExtent> rows = rows_by_outer<kExtent>(p);
+    for (std::int64_t o = 0; o < kGranuleOuters; ++o, granule += kRowBytes) {
+      const __m512i row = rows.bf16(o);
+      _mm512_store_si512(granule, kInOrder ? row : _mm512_permutexvar_epi16(words, row));
     }
   }
 
-  template <const Pairing& kPairing>
+  template <const Pairing& kPairing, Extent kExtent>
   static void by_pair(const Patch& p, std::byte* granule) {
     static constexpr auto kFirst = word_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
     static constexpr auto kSecond = word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
     const __m512i first = _mm512_loadu_si512(kFirst.data());
     const __m512i second = _mm512_loadu_si512(kSecond.data());
-    for (std::size_t i = 0; i < 16; ++i) {
-      const __m512i low = load_bf16(kPairing.low[i] < p.depths ? p.at + kPairing.low[i] * p.depth_bytes : nullptr, p.outers);
-      const __m512i high = load_bf16(kPairing.high[i] < p.depths ? p.at + kPairing.high[i] * p.depth_bytes : nullptr, p.outers);
-      std::byte* row = granule + static_cast<std::int64_t>(i) * kRowBytes;
-      _mm512_store_si512(row, _mm512_permutex2var_epi16(low, first, high));
-      _mm512_store_si512(row + kTileBytes, _mm512_permutex2var_epi16(low, second, high));
+    const Rows<kExtent> rows = rows_by_depth<kExtent>(p);
+    for (std::size_t i = 0; i < 16; ++i, granule += kRowBytes) {
+      const __m512i low = rows.bf16(kPairing.low[i]);
+      const __m512i high = rows.bf16(kPairing.high[i]);
+      _mm512_store_si512(granule, _mm512_permutex2var_epi16(low, first, high));
+      _mm512_store_si512(granule + kTileBytes, _mm512_permutex2var_epi16(low, second, high));
     }
   }
 };
@@ -174,27 +191,27 @@ struct I8Source {
   static constexpr std::int64_t kBytes = 1;
   static constexpr std::int64_t kStep = 64;
 
-  template <const Pairing&>
+  template <const Pairing&, Extent>
   static void by_outer(const Patch& p, std::byte* granule) {
     const __mmask64 lanes = p.depths == kStep ? ~__mmask64{0} : (__mmask64{1} << p.depths) - 1;
-    for (std::int64_t o = 0; o < kGranuleOuters; ++o) {
+    for (std::int64_t o = 0; o < kGranuleOuters; ++o, granule += kRowBytes) {
       const __m512i row = o < p.outers ? _mm512_maskz_loadu_epi8(lanes, p.at + o * p.outer_bytes) : _mm512_setzero_si512();
-      _mm512_store_si512(row_of(granule, o), row);
+      _mm512_store_si512(granule, row);
     }
   }
 
-  template <const Pairing&>
+  template <const Pairing&, Extent kExtent>
   static void by_pair(const Patch& p, std::byte* granule) {
     static constexpr ByteOrder kFirst = quad_order(0);
     static constexpr ByteOrder kSecond = quad_order(16);
     const __m512i first = _mm512_loadu_si512(kFirst.data());
     const __m512i second = _mm512_loadu_si512(kSecond.data());
-    const auto at = [&](std::int64_t d) { return d < p.depths ? p.at + d * p.depth_bytes : nullptr; };
-    for (std::int64_t i = 0; i < 16; ++i) {
-      const __m512i low = load_halves(at(4 * i), at(4 * i + 1), p.outers);
-      const __m512i high = load_halves(at(4 * i + 2), at(4 * i + 3), p.outers);
-      _mm512_store_si512(granule + i * kRowBytes, _mm512_permutex2var_epi8(low, first, high));
-      _mm512_store_si512(granule + i * kRowBytes + kTileBytes, _mm512_permutex2var_epi8(low, second, high));
+    const Rows<kExtent> rows = rows_by_depth<kExtent>(p);
+    for (std::int64_t d = 0; d < kStep; d += 4, granule += kRowBytes) {
+      const __m512i low = rows.two(d, d + 1);
+      const __m512i high = rows.two(d + 2, d + 3);
+      _mm512_store_si512(granule, _mm512_permutex2var_epi8(low, first, high));
+      _mm512_store_si512(granule + kTileBytes, _mm512_permutex2var_epi8(low, second, high));
     }
   }
 
@@ -219,22 +236,31 @@ Patch made_dense(const Patch& p, std::byte* dense) {
   return {dense, Source::kStep * Source::kBytes, Source::kBytes, p.outers, p.depths};
 }
 
-template <class Source, Role kRole, const Pairing& kPairing>
-void pack_granule(const Patch& given, Storage storage, std::byte* granule) {
-  alignas(64) std::array<std::byte, kGranuleOuters * 64> dense;
-  const Patch p = storage == Storage::strided ? made_dense<Source>(given, dense.data()) : given;
+template <class Source, Role kRole, const Pairing& kPairing, Extent kExtent>
+void pack_patch(const Patch& p, Storage held, std::byte* granule) {
   constexpr Storage kNatural = kRole == Role::lhs ? Storage::depth_contiguous : Storage::outer_contiguous;
-  const Storage held = storage == Storage::strided ? Storage::depth_contiguous : storage;
   alignas(64) std::array<std::byte, kGranuleBytes> turned;
   std::byte* natural = held == kNatural ? granule : turned.data();
   if (held == Storage::depth_contiguous) {
-    Source::template by_outer<kPairing>(p, natural);
+    Source::template by_outer<kPairing, kExtent>(p, natural);
   } else {
-    Source::template by_pair<kPairing>(p, natural);
+    Source::template by_pair<kPairing, kExtent>(p, natural);
   }
   if (natural == granule) return;
   transpose_tile(natural, granule);
   transpose_tile(natural + kTileBytes, granule + kTileBytes);
+}
+
+template <class Source, Role kRole, const Pairing& kPairing>
+void pack_granule(const Patch& p, Storage storage, std::byte* granule) {
+  if (storage == Storage::strided) {
+    alignas(64) std::array<std::byte, kGranuleOuters * 64> dense;
+    return pack_patch<Source, kRole, kPairing, Extent::partial>(made_dense<Source>(p, dense.data()), Storage::depth_contiguous,
+                                                                granule);
+  }
+  if (p.outers == kGranuleOuters && p.depths == Source::kStep)
+    return pack_patch<Source, kRole, kPairing, Extent::full>(p, storage, granule);
+  pack_patch<Source, kRole, kPairing, Extent::partial>(p, storage, granule);
 }
 
 /// All granules of a job. Memory is read along its contiguous axis first.

@@ -35,8 +35,10 @@ inline __m256i rounded_to_bf16(__m512 values) {
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, bits), 16));
 }
 
-inline void store_values(Format format, __m512 values, __mmask16 lanes, std::byte* out) {
-  if (format == Format::bf16) {
+template <Format kFormat>
+[[gnu::always_inline]] inline void store_values(__m512 sums, __mmask16 lanes, std::byte* out) {
+  __m512 values = canonical(sums);
+  if constexpr (kFormat == Format::bf16) {
     _mm256_mask_storeu_epi16(out, lanes, rounded_to_bf16(values));
   } else {
     if (fault::on(fault::Id::truncated_output)) {
@@ -46,21 +48,32 @@ inline void store_values(Format format, __m512 values, __mmask16 lanes, std::byt
   }
 }
 
-/// StoreJob for strips of kStripCols columns, a multiple of 16.
-template <int kStripCols>
-void store(const StoreJob& job) {
-  const std::int64_t bytes = element_bytes(job.format);
-  for (std::int64_t r = 0; r < job.rows; ++r) {
-    std::byte* out = job.out + r * job.out_row_bytes;
-    const float* sums = job.acc + r * kStripCols;
-    for (std::int64_t c = 0; c < job.cols; c += kStripCols, sums += job.strip_rows * kStripCols) {
-      for (std::int64_t v = 0; v < kStripCols && c + v < job.cols; v += 16) {
-        const std::int64_t left = std::min<std::int64_t>(16, job.cols - c - v);
-        const auto lanes = static_cast<__mmask16>((1U << left) - 1);
-        store_values(job.format, canonical(_mm512_loadu_ps(sums + v)), lanes, out + (c + v) * bytes);
+template <Format kFormat, int kStripCols>
+void store_strips(const StoreJob& job) {
+  constexpr std::int64_t kBytes = element_bytes(kFormat);
+  for (std::int64_t c = 0; c < job.cols; c += kStripCols) {
+    const float* sums = job.acc + c * job.strip_rows;
+    std::byte* out = job.out + c * kBytes;
+    const std::int64_t cols = std::min<std::int64_t>(kStripCols, job.cols - c);
+    if (cols == kStripCols) {
+      for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes) {
+        for (int v = 0; v < kStripCols; v += 16) store_values<kFormat>(_mm512_loadu_ps(sums + v), 0xffff, out + v * kBytes);
+      }
+      continue;
+    }
+    for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes) {
+      for (std::int64_t v = 0; v < cols; v += 16) {
+        const auto lanes = static_cast<__mmask16>((1U << std::min<std::int64_t>(16, cols - v)) - 1);
+        store_values<kFormat>(_mm512_loadu_ps(sums + v), lanes, out + v * kBytes);
       }
     }
   }
+}
+
+/// StoreJob for strips of kStripCols columns, a multiple of 16.
+template <int kStripCols>
+void store(const StoreJob& job) {
+  job.format == Format::bf16 ? store_strips<Format::bf16, kStripCols>(job) : store_strips<Format::f32, kStripCols>(job);
 }
 
 }  // namespace
