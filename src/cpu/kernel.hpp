@@ -25,6 +25,7 @@ struct PackJob {
 /// piece ends its segment acc = fma(row scale * column scale, p, acc), or acc = p where nothing is scaled.
 struct MultiplyJob {
   Arithmetic arithmetic = Arithmetic::fp8;
+  std::int64_t row = 0;  // first row within the lhs panel, whole register blocks; everything else starts at the tile
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   const std::byte* lhs_panel = nullptr;
@@ -65,8 +66,9 @@ struct Kernel {
   const char* (*declines)(const Demand& demand);  // null when it computes this product, else why not
   std::int64_t block_rows;                        // rows and columns of its register block
   std::int64_t block_cols;                        // also the columns of a strip of acc
-  Tiling auto_tile;                               // the tile for large problems: its panels and acc fit the caches
-  std::int64_t part_bytes;                        // of one unfinished sum
+  std::int64_t inner_rows;                        // most rows and columns of one multiplication: its sums stay in the L1 cache
+  std::int64_t inner_cols;
+  std::int64_t part_bytes;  // of one unfinished sum
   std::int64_t (*depth_unit)(Arithmetic arithmetic);
   std::int64_t (*panel_bytes)(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth);  // depth: whole depth units
   void (*pack_lhs)(const PackJob& job);

@@ -1,5 +1,8 @@
-// The automatic tile is the kernel's own, cut until every thread has several items.
+// The cache model: panels of lhs rows fill half of the L2 cache, the rhs strip that runs over them a quarter; the rest is for
+// out, sums and what streams through. Within a multiplication the kernel's own blocks fit the L1 cache.
 #include "cpu/tile_size.hpp"
+
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -8,28 +11,67 @@
 namespace ragdot::cpu {
 namespace {
 
-constexpr std::int64_t kLargestTile = 1024;  // bounds the workspace whatever is asked for
+// Bounds of the workspace, whatever is asked for.
+constexpr std::int64_t kMostOuter = 1024;
+constexpr std::int64_t kMostDepth = 4096;
 constexpr std::int64_t kItemsPerThread = 4;
 
-std::int64_t fit(std::int64_t asked, std::int64_t extent, std::int64_t unit) {
-  const std::int64_t most = std::min(kLargestTile, schedule::ceil_div(std::max<std::int64_t>(extent, 1), unit) * unit);
-  return std::clamp(schedule::ceil_div(std::min(asked, kLargestTile), unit) * unit, unit,
-                    schedule::ceil_div(most, unit) * unit);
+std::int64_t fit(std::int64_t asked, std::int64_t extent, std::int64_t unit, std::int64_t most) {
+  return padded(std::clamp<std::int64_t>(std::min(asked, extent), 1, most), unit);
+}
+
+std::int64_t l2_bytes() {
+  constexpr std::int64_t kUsual = 1 << 20;
+  static const std::int64_t kBytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return kBytes > 0 ? kBytes : kUsual;
+}
+
+/// A problem as the model sees it.
+struct Extents {
+  std::int64_t rows = 0;
+  std::int64_t depth = 0;
+  std::int64_t cols = 0;
+  std::int64_t unit = 0;  // of depth
+};
+
+Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
+  return {fit(t.tm, e.rows, kernel.block_rows, kMostOuter), fit(t.tk, e.depth, e.unit, kMostDepth),
+          fit(t.tn, e.cols, kernel.block_cols, kMostOuter)};
+}
+
+Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic) {
+  constexpr std::int64_t kFewestInner = 4;  // inner blocks of rows that share a strip
+  const std::int64_t block_bytes = kernel.panel_bytes(arithmetic, kernel.block_rows, e.unit);
+  const auto depth_for = [&](std::int64_t bytes, std::int64_t outers) {
+    return std::max<std::int64_t>(1, bytes * kernel.block_rows / (outers * block_bytes)) * e.unit;
+  };
+  const std::int64_t most = std::min(
+      {depth_for(l2_bytes() / 2, kFewestInner * kernel.inner_rows), depth_for(l2_bytes() / 4, kernel.inner_cols), kMostDepth});
+  const std::int64_t depth = std::max<std::int64_t>(e.depth, 1);
+  const std::int64_t tiles = schedule::ceil_div(depth, most);  // of nearly equal depth, cut where wide scale blocks end
+  constexpr std::int64_t kUsualBlock = 128;
+  const std::int64_t tk = padded(schedule::ceil_div(depth, tiles), std::max(e.unit, kUsualBlock));
+  const std::int64_t tm = l2_bytes() / 2 / (tk / e.unit * block_bytes) * kernel.block_rows;
+  return cut({std::max(tm / kernel.inner_rows * kernel.inner_rows, kernel.inner_rows), tk, kMostOuter}, e, kernel);
+}
+
+/// Rows that most groups have at most: twice the average.
+std::int64_t usual_group(const plan::Problem& p) {
+  constexpr std::int64_t kLeast = 256;
+  return std::max(kLeast, 2 * schedule::ceil_div(p.m, std::max<std::int64_t>(p.groups, 1)));
 }
 
 }  // namespace
 
 Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::optional<Tiling>& asked, int threads) {
   const bool is_gmm = p.op == plan::Op::gmm;
-  const std::int64_t rows = is_gmm ? p.m : p.k;
-  const std::int64_t depth = is_gmm ? p.k : p.m;
-  const std::int64_t unit = std::max(schedule::kChunk, kernel.depth_unit(arithmetic_of(p)));
-  const auto cut = [&](const Tiling& t) {
-    return Tiling{fit(t.tm, rows, kernel.block_rows), fit(t.tk, depth, unit), fit(t.tn, p.n, kernel.block_cols)};
-  };
-  if (asked) return cut(*asked);
+  const Arithmetic arithmetic = arithmetic_of(p);
+  Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic))};
+  if (asked) return cut(*asked, extents, kernel);
 
-  Tiling tile = cut(kernel.auto_tile);
+  if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));
+
+  Tiling tile = cache_tile(extents, kernel, arithmetic);
   const std::int64_t wanted = kItemsPerThread * threads;
   const auto items = [&] {
     const std::int64_t groups = std::max<std::int64_t>(p.local, 1);
@@ -40,9 +82,9 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
   };
   while (threads > 1 && items() < wanted && (tile.tn > 4 * kernel.block_cols || tile.tm > 8 * kernel.block_rows)) {
     if (tile.tn >= tile.tm) {
-      tile.tn = fit(tile.tn / 2, p.n, kernel.block_cols);
+      tile.tn = fit(tile.tn / 2, p.n, kernel.block_cols, kMostOuter);
     } else {
-      tile.tm = fit(tile.tm / 2, rows, kernel.block_rows);
+      tile.tm = fit(tile.tm / 2, extents.rows, kernel.block_rows, kMostOuter);
     }
   }
   return tile;

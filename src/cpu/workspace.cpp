@@ -1,6 +1,8 @@
 // Sizes of the workspace, from the tile alone.
 #include "cpu/workspace.hpp"
 
+#include <algorithm>
+
 namespace ragdot::cpu {
 namespace {
 
@@ -26,11 +28,11 @@ WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, co
   WorkspaceLayout layout;
   Cutter scratch;
   layout.lhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, tile.tm, tile.tk));
-  layout.rhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, tile.tn, tile.tk));
+  layout.rhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, std::min(tile.tn, kernel.inner_cols), tile.tk));
   layout.acc = scratch.take(bytes_of(sizeof(float), tile.tm * tile.tn));
   layout.part = scratch.take(kernel.part_bytes * tile.tm * tile.tn);
   layout.row_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * tile.tm));
-  layout.col_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * tile.tn));
+  layout.col_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * kernel.inner_cols));
   layout.pieces = scratch.take(bytes_of(sizeof(schedule::Piece), kMostPieces));
   layout.scratch_stride = scratch.used();
 

@@ -24,7 +24,8 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
           .declines = declines,
           .block_rows = kBlock,
           .block_cols = kBlock,
-          .auto_tile = {256, 512, 512},
+          .inner_rows = 8 * kBlock,
+          .inner_cols = 2 * kBlock,
           .part_bytes = sizeof(float),
           .depth_unit =
               [](Arithmetic arithmetic) { return arithmetic == Arithmetic::i8 ? avx512::I8Source::kStep : schedule::kChunk; },

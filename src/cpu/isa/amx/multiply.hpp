@@ -32,8 +32,9 @@ inline constexpr std::int64_t kBlock = 32;
 inline constexpr std::int64_t kBlockSums = kBlock * kBlock;
 inline constexpr std::int64_t kSumsRowBytes = kBlock * sizeof(float);
 /// Steps that a block takes before the next block's turn: its granules (2 KiB a step and side) and those of its neighbours in a
-/// macro block stay in the L1 cache.
-inline constexpr std::int64_t kVisitSteps = 4;
+/// macro block stay in the L1 cache. Scaled segments are usually 128 deep.
+inline constexpr std::int64_t kScaledSteps = 4;
+inline constexpr std::int64_t kPlainSteps = 4;
 
 /// TDPBF16PS pairs neighbours.
 inline constexpr avx512::Pairing kNeighbours = {{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30},
@@ -41,7 +42,7 @@ inline constexpr avx512::Pairing kNeighbours = {{0, 2, 4, 6, 8, 10, 12, 14, 16, 
 
 /// Consecutive steps of one piece.
 struct Stretch {
-  std::int64_t first_step = 0;  // in the panels
+  std::int64_t panel_offset = 0;  // bytes, in the panel of a block
   std::int64_t steps = 0;
   bool begins = false;      // begins its segment: sums start at zero, else where they were left
   std::int64_t ended = -1;  // the segment's number within the job when the segment ends here
@@ -86,10 +87,11 @@ class Visit {
 
   void run(std::int64_t steps) {
     first_step();
-    if (steps == kVisitSteps) {
+    if (steps >= 4) {
       step<0, 2, 3, 3, 3>();
       step<11, 2, 3, 3, 3>();
       step<22, 2, 3, 3, 2>();
+      for (std::int64_t s = 4; s < steps; ++s) step<0, 0, 0, 0, 0>();
     } else {
       for (std::int64_t s = 1; s < steps; ++s) step<0, 0, 0, 0, 0>();
       all_rows();
@@ -197,6 +199,17 @@ class Visit {
   __m512 col1_;
 };
 
+/// A block of sums and where its operands, sums and scales are.
+struct Place {
+  const std::byte* lhs = nullptr;
+  const std::byte* rhs = nullptr;
+  float* carried = nullptr;
+  float* acc = nullptr;
+  const float* row_scales = nullptr;
+  const float* col_scales = nullptr;
+  int row_tiles = 2;
+};
+
 /// One call of multiply: walks blocks and stretches.
 template <class Tiles, Sums kSums>
 class Multiplier {
@@ -205,12 +218,13 @@ class Multiplier {
     std::int64_t step = 0;
     std::int64_t ended = 0;
     const std::int64_t unit = kSums == Sums::i32 ? avx512::I8Source::kStep : schedule::kChunk;
+    const std::int64_t most = scaled_ ? kScaledSteps : kPlainSteps;
     for (const schedule::Piece& piece : job.pieces) {
       const std::int64_t steps = schedule::ceil_div(piece.depth(), unit);
-      for (std::int64_t done = 0; done < steps; done += kVisitSteps) {
-        const std::int64_t taken = std::min(kVisitSteps, steps - done);
+      for (std::int64_t done = 0; done < steps; done += most) {
+        const std::int64_t taken = std::min(most, steps - done);
         const bool ends = piece.last && done + taken == steps;
-        stretches_[count_++] = {step, taken, piece.first && done == 0, ends ? ended : -1};
+        stretches_[count_++] = {step * kGranuleBytes, taken, piece.first && done == 0, ends && scaled_ ? ended : -1};
         step += taken;
       }
       if (piece.last) ++ended;
@@ -228,46 +242,59 @@ class Multiplier {
   }
 
  private:
+  [[nodiscard]] Place place(std::int64_t row, std::int64_t col) const {
+    const std::int64_t at = col * job_.strip_rows + row * kBlock;  // in acc and part
+    Place p;
+    p.lhs = job_.lhs_panel + (job_.row + row) / kBlock * panel_bytes_;
+    p.rhs = job_.rhs_panel + col / kBlock * panel_bytes_;
+    p.acc = job_.acc + at;
+    p.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + at : p.acc;
+    p.row_scales = job_.row_scales == nullptr ? kOnes.data() : job_.row_scales + row;
+    p.col_scales = job_.row_scales == nullptr ? kOnes.data() : job_.col_scales + col;
+    p.row_tiles = job_.rows - row > kBlock / 2 ? 2 : 1;
+    return p;
+  }
+
   void macro(std::int64_t row, std::int64_t col) {
+    std::array<Place, 4> places;
+    std::size_t count = 0;
     const bool two_rows = job_.rows - row > kBlock;
     const bool two_cols = job_.cols - col > kBlock;
-    for (std::size_t i = 0; i < count_; ++i) {
-      visit(row, col, stretches_[i]);
-      if (two_rows) visit(row + kBlock, col, stretches_[i]);
-      if (two_rows && two_cols) visit(row + kBlock, col + kBlock, stretches_[i]);
-      if (two_cols) visit(row, col + kBlock, stretches_[i]);
+    places[count++] = place(row, col);
+    if (two_rows) places[count++] = place(row + kBlock, col);
+    if (two_rows && two_cols) places[count++] = place(row + kBlock, col + kBlock);
+    if (two_cols) places[count++] = place(row, col + kBlock);
+    for (std::size_t s = 0; s < count_; ++s) {
+      for (std::size_t i = 0; i < count; ++i) visit(places[i], stretches_[s]);
     }
   }
 
-  void visit(std::int64_t row, std::int64_t col, const Stretch& stretch) {
-    const int row_tiles = job_.rows - row > kBlock / 2 ? 2 : 1;
-    if (row_tiles != pending_.row_tiles) flush(row_tiles);
-    const std::int64_t at = col * job_.strip_rows + row * kBlock;  // in acc and part
-    const std::byte* lhs = job_.lhs_panel + row / kBlock * panel_bytes_ + stretch.first_step * kGranuleBytes;
-    const std::byte* rhs = job_.rhs_panel + col / kBlock * panel_bytes_ + stretch.first_step * kGranuleBytes;
-    float* carried = scaled_ ? reinterpret_cast<float*>(job_.part) + at : job_.acc + at;
+  [[gnu::always_inline]] void visit(const Place& place, const Stretch& stretch) {
+    if (place.row_tiles != pending_.row_tiles) flush(place.row_tiles);
     with_pending([&](auto rows, auto settle) {
       constexpr int kRowTiles = decltype(rows)::value;
       constexpr Settle kSettle = decltype(settle)::value;
+      const std::byte* lhs = place.lhs + stretch.panel_offset;
+      const std::byte* rhs = place.rhs + stretch.panel_offset;
       if (stretch.begins) {
         Visit<Tiles, kSums, kRowTiles, Start::zero, kSettle>(lhs, rhs, nullptr, pending_).run(stretch.steps);
       } else {
-        Visit<Tiles, kSums, kRowTiles, Start::carried, kSettle>(lhs, rhs, carried, pending_).run(stretch.steps);
+        Visit<Tiles, kSums, kRowTiles, Start::carried, kSettle>(lhs, rhs, place.carried, pending_).run(stretch.steps);
       }
     });
-    pending_ = {carried, Settle::keep, nullptr, nullptr, nullptr, row_tiles};
-    if (!scaled_ || stretch.ended < 0) return;
-    pending_.sums = scratch_.data();
-    pending_.acc = job_.acc + at;
+    pending_.settle = Settle::keep;
+    pending_.sums = place.carried;
+    if (stretch.ended < 0) return;
     pending_.settle = job_.first && stretch.ended == 0 ? Settle::set : Settle::add;
-    const bool unit = job_.row_scales == nullptr;
-    pending_.row_scales = unit ? kOnes.data() : job_.row_scales + stretch.ended * job_.row_scales_stride + row;
-    pending_.col_scales = unit ? kOnes.data() : job_.col_scales + stretch.ended * job_.col_scales_stride + col;
+    pending_.sums = scratch_.data();
+    pending_.acc = place.acc;
+    pending_.row_scales = place.row_scales + stretch.ended * job_.row_scales_stride;
+    pending_.col_scales = place.col_scales + stretch.ended * job_.col_scales_stride;
   }
 
   /// Calls `work` with the row tiles and the way of settling of what is pending, as constants.
   template <class Work>
-  void with_pending(Work work) {
+  [[gnu::always_inline]] void with_pending(Work work) {
     const auto with_settle = [&](auto rows) {
       switch (pending_.settle) {
         case Settle::keep: return work(rows, std::integral_constant<Settle, Settle::keep>());

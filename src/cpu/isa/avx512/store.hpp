@@ -38,12 +38,18 @@ inline __m256i rounded_to_bf16(__m512 values) {
 template <Format kFormat>
 [[gnu::always_inline]] inline void store_values(__m512 sums, __mmask16 lanes, std::byte* out) {
   __m512 values = canonical(sums);
+  if (fault::on(fault::Id::truncated_output)) {
+    values = _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(values), _mm512_set1_epi32(~0x1fff)));
+  }
   if constexpr (kFormat == Format::bf16) {
-    _mm256_mask_storeu_epi16(out, lanes, rounded_to_bf16(values));
-  } else {
-    if (fault::on(fault::Id::truncated_output)) {
-      values = _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(values), _mm512_set1_epi32(~0x1fff)));
+    if (lanes == 0xffff) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), rounded_to_bf16(values));
+    } else {
+      _mm256_mask_storeu_epi16(out, lanes, rounded_to_bf16(values));
     }
+  } else if (lanes == 0xffff) {
+    _mm512_storeu_ps(out, values);
+  } else {
     _mm512_mask_storeu_ps(out, lanes, values);
   }
 }

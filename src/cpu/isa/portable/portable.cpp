@@ -107,7 +107,7 @@ void for_blocks(const Stage& stage, Block block) {
   const auto* rhs = reinterpret_cast<const Element*>(stage.job.rhs_panel) + stage.offset * kBlockCols;
   for (std::int64_t col = 0; col < stage.job.cols; col += kBlockCols) {
     for (std::int64_t row = 0; row < stage.job.rows; row += kBlockRows) {
-      block(stage, row, col, lhs + row * stage.panel_depth, rhs + col * stage.panel_depth);
+      block(stage, row, col, lhs + (stage.job.row + row) * stage.panel_depth, rhs + col * stage.panel_depth);
     }
   }
 }
@@ -144,7 +144,8 @@ constinit const Kernel kKernel = {
     .declines = [](const Demand&) -> const char* { return nullptr; },
     .block_rows = kBlockRows,
     .block_cols = kBlockCols,
-    .auto_tile = {256, 256, 256},
+    .inner_rows = 256,
+    .inner_cols = 256,
     .part_bytes = sizeof(double),
     .depth_unit = [](Arithmetic) -> std::int64_t { return 1; },
     .panel_bytes = panel_bytes,
