@@ -1,12 +1,14 @@
 // ragdot bench: contenders side by side on the same data, checked before they are timed, against the machine's limits.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
 
 #include "bench/comparison.hpp"
 #include "bench/presets.hpp"
+#include "cli/bench_chart.hpp"
+#include "cli/bench_compare.hpp"
 #include "cli/bench_report.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/report.hpp"
@@ -25,7 +27,10 @@ struct BenchWords {
   bench::Choices choices;
   std::string onednn = "on";
   bool tilings = false;
+  bool chart = false;
   double seconds = 0;
+  std::vector<std::string> compare;
+  double threshold = 5;
   JsonOption json;
 };
 
@@ -83,13 +88,23 @@ void sample_machine(bench::Meter& meter, BenchReport& report, Progress& progress
   progress.clear();
 }
 
+void print_comparison(const std::vector<Row>& rows, const bench::Ratios& ratios, bool with_chart) {
+  print_rows(rows);
+  print_ratios(ratios);
+  if (with_chart) fmt::print("{}", chart_of(rows));
+  fmt::print("\n");
+  std::fflush(stdout);
+}
+
 int bench_command(const BenchWords& words) {
+  if (!words.compare.empty()) return compare_files(words.compare[0], words.compare[1], words.threshold);
   const auto agenda = agenda_of(words);
   if (!agenda.ok()) {
     complain(agenda.status().message());
     return kUsage;
   }
   const bool quiet = words.json.on_stdout();
+  const bool with_chart = words.chart || isatty(STDOUT_FILENO) != 0;
   Progress progress;
   bench::Meter meter;
   BenchReport report;
@@ -108,12 +123,11 @@ int bench_command(const BenchWords& words) {
     };
     const std::vector<Row> rows = bench::run_comparison(comparisons[i], settings, meter, report.limits);
     progress.clear();
-    if (!quiet) print_rows(rows);
     const bench::Ratios ratios = bench::ratios_of(rows);
+    if (!quiet) print_comparison(rows, ratios, with_chart);
     report.rows.insert(report.rows.end(), rows.begin(), rows.end());
     report.ratios.insert(report.ratios.end(), ratios.begin(), ratios.end());
   }
-  if (!quiet) print_ratios(report.ratios);
   return words.json.write(json_of(report)) ? exit_code_of(report.rows) : kUsage;
 }
 
@@ -138,12 +152,22 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->type_name("on|off");
   verb->add_option("--seconds", words->seconds, "time for the rounds of each comparison")->check(CLI::PositiveNumber);
   verb->add_flag("--tilings", words->tilings, "sweep tilings, best first");
+  verb->add_flag("--chart", words->chart, "bars, also where stdout is no terminal");
+  verb->add_option("--compare", words->compare, "what became slower or faster between two result files")
+      ->expected(2)
+      ->type_name("OLD.json NEW.json")
+      ->excludes("--preset")
+      ->excludes("problem");
+  verb->add_option("--threshold", words->threshold, "percent that --compare takes for a regression")
+      ->check(CLI::NonNegativeNumber)
+      ->needs("--compare");
   words->json.add_to(*verb);
   verb->footer(
       "Examples:\n"
       "  ragdot bench --preset seed\n"
       "  ragdot bench gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 rhs=e4m3:128x128 --recipes blockwise,bf16\n"
       "  ragdot bench --preset seed --recipes blockwise --tilings --json tilings.json\n"
+      "  ragdot bench --compare old.json new.json --threshold 5\n"
       "docs/bench.md says what is measured and what the columns mean.");
   verb->callback([words, &exit_code] { exit_code = bench_command(*words); });
 }

@@ -134,14 +134,20 @@ void print_rows(std::vector<Row> rows) {
   const bool swept = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.entry.problem.tile.has_value(); });
   if (swept) std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.time.median < b.time.median; });
   for (const Row& row : rows) print_row(row);
-  fmt::print("\n");
-  std::fflush(stdout);
 }
 
 void print_ratios(const bench::Ratios& ratios) {
-  if (ratios.empty()) return;
-  fmt::print("time over time (below 1: the first is faster)\n");
-  for (const auto& [key, value] : ratios) fmt::print("  {:<55} {:.3f}\n", key, value);
+  constexpr std::size_t kWidth = 120;
+  std::string line;
+  for (const auto& [key, value] : ratios) {
+    const std::string text = fmt::format("  {} {:.3f}", key, value);
+    if (line.size() + text.size() > kWidth) {
+      fmt::print("{}\n", line);
+      line.clear();
+    }
+    line += text;
+  }
+  if (!line.empty()) fmt::print("{}\n", line);
 }
 
 }  // namespace ragdot::cli

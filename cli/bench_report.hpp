@@ -26,6 +26,7 @@ struct BenchReport {
 void print_machine(const BenchReport& report);
 /// One comparison, a line for each row; with tilings best first.
 void print_rows(std::vector<bench::Row> rows);
+/// Times over times, a few to a line: below 1 the first is faster.
 void print_ratios(const bench::Ratios& ratios);
 
 }  // namespace ragdot::cli
