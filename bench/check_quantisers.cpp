@@ -76,7 +76,7 @@ std::string refusal_of_quantiser(Stage stage, const Case& c, std::vector<std::by
     const Dequantised exact(c.lhs.operand.values, s.view, s.block_rows, s.block_cols);
     return against([&](auto r, auto col) { return exact.at(r, col); },
                    [&](auto r, auto col) { return testing::output_at(Format::bf16, out.data(), r * plain.cols + col); },
-                   [&](auto r, auto col) { return std::abs(exact.at(r, col)) * (0x1p-9 + 0x1p-23); });
+                   [&](auto r, auto col) { return std::abs(exact.at(r, col)) * (0x1p-8 + 0x1p-23); });
   }
   for (const QuantizedOut& copy : copies_in(stage, c, out.data())) {
     const Dequantised got(copy.values, copy.scales.view, copy.scales.block_rows, copy.scales.block_cols);

@@ -62,6 +62,7 @@ std::int64_t copies_for(const Comparison& comparison) {
 void refuse(Runner& runner, Outcome outcome, const std::string& sentence) {
   runner.row.outcome = outcome;
   runner.row.refusal = sentence;
+  runner.row.time = {};
   runner.contender.reset();
 }
 

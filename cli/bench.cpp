@@ -18,7 +18,6 @@
 namespace ragdot::cli {
 namespace {
 
-using bench::Outcome;
 using bench::Row;
 
 struct BenchWords {
@@ -65,15 +64,6 @@ std::string bar(std::size_t done, std::size_t all) {
   std::string text;
   for (std::size_t i = 0; i < kWidth; ++i) text += i < full ? "█" : "░";
   return text;
-}
-
-/// A wrong product outweighs what was not possible; a rival that is not there is no failure.
-int exit_code_of(const std::vector<Row>& rows) {
-  const auto any = [&](auto is) { return std::any_of(rows.begin(), rows.end(), is); };
-  if (any([](const Row& r) { return r.outcome == Outcome::wrong; })) return kCheckFailed;
-  if (any([](const Row& r) { return r.outcome == Outcome::impossible && r.entry.contender == bench::kRagdot; }))
-    return kNotPossible;
-  return kOk;
 }
 
 /// Every limit three times, for the machine's line; comparisons sample those that bound them again and again.

@@ -9,6 +9,7 @@
 #include "bench/contenders/contender.hpp"
 #include "bench/peaks/bandwidth.hpp"
 #include "bench/peaks/instructions.hpp"
+#include "cli/exit_codes.hpp"
 #include "cpu/isa/features.hpp"
 #include "ragdot/kernels.hpp"
 
@@ -115,6 +116,14 @@ Json json_of(const BenchReport& report) {
   const char* commit = std::getenv("RAGDOT_COMMIT");
   if (commit != nullptr && *commit != '\0') json["commit"] = commit;
   return json;
+}
+
+int exit_code_of(const std::vector<Row>& rows) {
+  const auto any = [&](auto is) { return std::any_of(rows.begin(), rows.end(), is); };
+  if (any([](const Row& r) { return r.outcome == Outcome::wrong; })) return kCheckFailed;
+  if (any([](const Row& r) { return r.outcome == Outcome::impossible && r.entry.contender == bench::kRagdot; }))
+    return kNotPossible;
+  return kOk;
 }
 
 void print_machine(const BenchReport& report) {

@@ -23,6 +23,9 @@ struct BenchReport {
 
 [[nodiscard]] Json json_of(const BenchReport& report);
 
+/// A wrong product outweighs what was not possible; a rival that is not there is no failure.
+[[nodiscard]] int exit_code_of(const std::vector<bench::Row>& rows);
+
 void print_machine(const BenchReport& report);
 /// One comparison, a line for each row; with tilings best first.
 void print_rows(std::vector<bench::Row> rows);
