@@ -81,13 +81,13 @@ std::string percent(double part) { return part > 0 ? fmt::format("{:.1f}%", 100 
 
 std::string rate(double x) { return x > 0 ? fmt::format("{:.3g}", x) : "-"; }
 
-constexpr const char* kLine = "{:<13} {:<15} {:<12} {:<24} {:>3} {:>10} {:>7} {:>5} {:>8} {:>7} {:>8} {:>8}";
+constexpr const char* kLine = "{:<22} {:<15} {:<12} {:<24} {:>3} {:>10} {:>7} {:>5} {:>8} {:>7} {:>8} {:>8}";
 
 void print_row(const Row& row) {
   const std::string place = fmt::format("{} {}", row.op, row.entry.shape);
   const std::string& contender = row.entry.contender;
   if (row.outcome != Outcome::timed) {
-    fmt::print("{:<13} {:<15} {:<12} {:<24} {}: {}\n", place, row.entry.recipe, contender, row.kernel,
+    fmt::print("{:<22} {:<15} {:<12} {:<24} {}: {}\n", place, row.entry.recipe, contender, row.kernel,
                row.outcome == Outcome::wrong ? "REFUSED" : "not run", row.refusal);
     return;
   }
@@ -135,7 +135,7 @@ void print_machine(const BenchReport& report) {
   fmt::print("; reading {:.3g} GB/s, copying (memcpy) {:.3g} GB/s in {} MiB\n\n", machine["read_gbs"].get<double>(),
              machine["copy_gbs"].get<double>(), report.buffer_bytes >> 20);
   fmt::print(kLine, "op shape", "recipe", "contender", "kernel", "thr", "median ms", "spread", "runs", "TFLOP/s", "GB/s",
-             "of peak", "of read");
+             "of peak", "of mem");
   fmt::print("  tile\n");
 }
 
