@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
+#include <thread>
 
 #include "bench/comparison.hpp"
 #include "bench/presets.hpp"
@@ -86,6 +88,19 @@ void print_comparison(const std::vector<Row>& rows, const bench::Ratios& ratios,
   std::fflush(stdout);
 }
 
+/// Says so where other programs are likely to take part of the processors.
+double load_average() {
+  double load = 0;
+  if (getloadavg(&load, 1) != 1) return 0;
+  const unsigned processors = std::max(1U, std::thread::hardware_concurrency());
+  if (load > 0.5 * processors) {
+    complain(fmt::format("this machine is busy (load average {:.1f}, {} processors): these times say little; run it again when it "
+                         "is quiet",
+                         load, processors));
+  }
+  return load;
+}
+
 int bench_command(const BenchWords& words) {
   if (!words.compare.empty()) return compare_files(words.compare[0], words.compare[1], words.threshold);
   const auto agenda = agenda_of(words);
@@ -101,6 +116,7 @@ int bench_command(const BenchWords& words) {
   report.command_line = command_line_of(words);
   report.threads = words.choices.threads.empty() ? default_executor().concurrency()
                                                  : *std::max_element(words.choices.threads.begin(), words.choices.threads.end());
+  report.load_average = load_average();
   report.buffer_bytes = meter.buffer_bytes();
   sample_machine(meter, report, progress);
   if (!quiet) print_machine(report);

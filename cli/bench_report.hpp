@@ -16,6 +16,7 @@ struct BenchReport {
   std::string command_line;
   int threads = 1;  // of the machine's limits below
   std::int64_t buffer_bytes = 0;
+  double load_average = 0;  // of the last minute before
   bench::LimitSamples limits;
   std::vector<bench::Row> rows;
   bench::Ratios ratios;
@@ -23,7 +24,8 @@ struct BenchReport {
 
 [[nodiscard]] Json json_of(const BenchReport& report);
 
-/// A wrong product outweighs what was not possible; a rival that is not there is no failure.
+/// 1 where a product was wrong; 3 where the library was timed nowhere. A rival or a kernel that does not take a recipe is a line in
+/// the table, no failure.
 [[nodiscard]] int exit_code_of(const std::vector<bench::Row>& rows);
 
 void print_machine(const BenchReport& report);
