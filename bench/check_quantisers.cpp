@@ -80,11 +80,12 @@ std::string refusal_of_quantiser(Stage stage, const Case& c, std::vector<std::by
   }
   for (const QuantizedOut& copy : copies_in(stage, c, out.data())) {
     const Dequantised got(copy.values, copy.scales.view, copy.scales.block_rows, copy.scales.block_cols);
-    const std::string wrong = against(original, [&](auto r, auto col) { return got.at(r, col); },
-                                      [&](auto r, auto col) {
-                                        const double step = std::max(std::abs(original(r, col)) * 0x1p-4, got.scale(r, col) * 0x1p-10);
-                                        return step * (1 + 0x1p-20);
-                                      });
+    const std::string wrong = against(
+        original, [&](auto r, auto col) { return got.at(r, col); },
+        [&](auto r, auto col) {
+          const double step = std::max(std::abs(original(r, col)) * 0x1p-4, got.scale(r, col) * 0x1p-10);
+          return step * (1 + 0x1p-20);
+        });
     if (!wrong.empty()) return wrong;
   }
   return "";

@@ -25,7 +25,8 @@ class ComparisonTest : public ::testing::Test {
   }
   /// A maker that spoils a region of the product of the contender `whose`.
   static MakeContender spoiling(const std::string& whose, WrongRegion::Region region) {
-    return [whose, region](const Entry& e, const std::shared_ptr<const testing::Case>& c, const Weights& weights) -> MadeContender {
+    return [whose, region](const Entry& e, const std::shared_ptr<const testing::Case>& c,
+                           const Weights& weights) -> MadeContender {
       auto made = make_ragdot(e.problem, c, weights);
       if (e.contender != whose || !made.ok()) return made;
       return std::unique_ptr<Contender>(std::make_unique<WrongRegion>(std::move(made.value()), region));
@@ -96,8 +97,8 @@ TEST_F(ComparisonTest, HoldsKernelsAndTilingsAgainstEachOtherBitByBit) {
 }
 
 TEST_F(ComparisonTest, SaysWhatIsNotPossible) {
-  const auto rows = run({entry(std::string(kGmm) + " kernel=none"), entry("gmm g=1 m=1 k=1 n=1 lhs=f32 rhs=bf16")},
-                        make_contender);
+  const auto rows =
+      run({entry(std::string(kGmm) + " kernel=none"), entry("gmm g=1 m=1 k=1 n=1 lhs=f32 rhs=bf16")}, make_contender);
   EXPECT_EQ(rows[0].outcome, Outcome::impossible);
   EXPECT_THAT(rows[0].refusal, HasSubstr("\"none\" is unknown"));
   EXPECT_EQ(rows[1].outcome, Outcome::impossible);
@@ -115,8 +116,9 @@ TEST_F(ComparisonTest, OneDnnComputesTheSameProductOrSaysWhyNot) {
     const Outcome expected = onednn_version().empty() ? Outcome::impossible : Outcome::timed;
     EXPECT_EQ(row.outcome, expected) << to_string(row.entry.problem) << ": " << row.refusal;
   }
-  const auto rows = run({entry(std::string(kGmm) + " act=relu", kOneDnn), entry("gmm g=1 m=8 k=8 n=8 lhs=e4m3 rhs=bf16", kOneDnn)},
-                        make_contender);
+  const auto rows =
+      run({entry(std::string(kGmm) + " act=relu", kOneDnn), entry("gmm g=1 m=8 k=8 n=8 lhs=e4m3 rhs=bf16", kOneDnn)},
+          make_contender);
   for (const Row& row : rows) EXPECT_EQ(row.outcome, Outcome::impossible);
 }
 
@@ -134,7 +136,8 @@ TEST_F(ComparisonTest, QuantisersAreCheckedAndTimed) {
   }
   const auto spoil = [](const Entry& e, const std::shared_ptr<const testing::Case>& c, const Weights& w) -> MadeContender {
     auto made = make_contender(e, c, w);
-    return std::unique_ptr<Contender>(std::make_unique<WrongRegion>(std::move(made.value()), WrongRegion::Region{0, 150, 2, 1}));
+    return std::unique_ptr<Contender>(
+        std::make_unique<WrongRegion>(std::move(made.value()), WrongRegion::Region{0, 150, 2, 1}));
   };
   for (const Row& row : run(entries, spoil)) EXPECT_EQ(row.outcome, Outcome::wrong) << row.op;
 }

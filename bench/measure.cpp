@@ -24,9 +24,7 @@ double timed(const Participant& participant, const Clock& clock) {
 
 }  // namespace
 
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::vector<std::vector<double>> measure(std::span<const Participant> participants, const Budget& budget,
                                          const std::function<void(std::int64_t)>& after_round, const Clock& clock) {

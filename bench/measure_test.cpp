@@ -35,7 +35,12 @@ TEST(Measure, RotatesTheOrderAndCountsOnlyTheSecondOfShortCalls) {
   track.add('b', 1);  // long: warms itself up
   track.add('c', 0.002);
   const auto seconds = track.run({.seconds = 100, .least_rounds = 4, .precision = 1e-9});
-  EXPECT_EQ(track.calls, "aAbBcC" "aaAbBccC " "bBccCaaA " "ccCaaAbB " "aaAbBccC ");
+  EXPECT_EQ(track.calls,
+            "aAbBcC"
+            "aaAbBccC "
+            "bBccCaaA "
+            "ccCaaAbB "
+            "aaAbBccC ");
   ASSERT_EQ(seconds.size(), 3U);
   for (const auto& s : seconds) EXPECT_EQ(s.size(), 4U);
   EXPECT_NEAR(seconds[1][0], 1, 1e-9);

@@ -34,7 +34,8 @@ class Planted : public Contender {
   int runs_ = 0;
 };
 
-/// From call `first_bad` on (1 is the check) it flips the lowest bit of the sign's byte of outputs [begin, end) of `bytes` each.
+/// From call `first_bad` on (1 is the check) it flips the lowest bit of the sign's byte of outputs [begin, end) of `bytes`
+/// each.
 class WrongRegion final : public Planted {
  public:
   struct Region {

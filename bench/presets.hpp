@@ -16,7 +16,7 @@ struct Choices {
   std::vector<std::string> recipes = {};  // empty: those of the preset
   std::vector<std::string> kernels = {};  // empty: the automatic one
   std::vector<int> threads = {};          // empty: all
-  Rivals rivals = Rivals::with;      // contenders besides the library
+  Rivals rivals = Rivals::with;           // contenders besides the library
   Tilings tilings = Tilings::automatic;
 };
 

@@ -18,9 +18,7 @@ struct Way {
   bool operator==(const Way&) const = default;
 };
 
-Way way_of(const Row& row) {
-  return {row.op, row.entry.shape, row.entry.contender == kRagdot ? row.kernel : "", row.threads};
-}
+Way way_of(const Row& row) { return {row.op, row.entry.shape, row.entry.contender == kRagdot ? row.kernel : "", row.threads}; }
 
 bool is_library(const Row& row) { return row.entry.contender == kRagdot; }
 bool same_recipe(const Row& a, const Row& b) {
@@ -66,7 +64,8 @@ class Pairs {
       Way mine = way_of(row);
       if (!is_library(row)) mine.kernel = other.kernel;
       if (way_of(other) != mine) continue;
-      const bool is_base = other.entry.recipe == "bf16" || (other.entry.recipe == "channelwise" && row.entry.recipe == "blockwise");
+      const bool is_base =
+          other.entry.recipe == "bf16" || (other.entry.recipe == "channelwise" && row.entry.recipe == "blockwise");
       if (is_library(row) && (!is_base || row.entry.recipe == other.entry.recipe || row.entry.recipe == "bf16")) continue;
       add(fmt::format("{}.{}/{}", place(other), name(row), other.entry.recipe), row.time.median / other.time.median);
     }

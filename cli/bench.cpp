@@ -94,9 +94,10 @@ double load_average() {
   if (getloadavg(&load, 1) != 1) return 0;
   const unsigned processors = std::max(1U, std::thread::hardware_concurrency());
   if (load > 0.5 * processors) {
-    complain(fmt::format("this machine is busy (load average {:.1f}, {} processors): these times say little; run it again when it "
-                         "is quiet",
-                         load, processors));
+    complain(
+        fmt::format("this machine is busy (load average {:.1f}, {} processors): these times say little; run it again when it "
+                    "is quiet",
+                    load, processors));
   }
   return load;
 }
@@ -114,8 +115,9 @@ int bench_command(const BenchWords& words) {
   bench::Meter meter;
   BenchReport report;
   report.command_line = command_line_of(words);
-  report.threads = words.choices.threads.empty() ? default_executor().concurrency()
-                                                 : *std::max_element(words.choices.threads.begin(), words.choices.threads.end());
+  report.threads = words.choices.threads.empty()
+                       ? default_executor().concurrency()
+                       : *std::max_element(words.choices.threads.begin(), words.choices.threads.end());
   report.load_average = load_average();
   report.buffer_bytes = meter.buffer_bytes();
   sample_machine(meter, report, progress);
@@ -125,7 +127,8 @@ int bench_command(const BenchWords& words) {
     bench::Settings settings;
     settings.budget.seconds = words.seconds > 0 ? words.seconds : agenda.value().seconds;
     settings.progress = [&](const std::string& what) {
-      progress.show(fmt::format("{} {}/{} {}: {}", bar(i, comparisons.size()), i + 1, comparisons.size(), comparisons[i].title, what));
+      progress.show(
+          fmt::format("{} {}/{} {}: {}", bar(i, comparisons.size()), i + 1, comparisons.size(), comparisons[i].title, what));
     };
     const std::vector<Row> rows = bench::run_comparison(comparisons[i], settings, meter, report.limits);
     progress.clear();

@@ -46,7 +46,8 @@ std::string chart_of(const std::vector<Row>& rows) {
                [](const Row& row) { return row.outcome == Outcome::timed && row.time.median > 0; });
   if (timed.size() < 2) return "";
   const Row& base = base_of(timed);
-  // Speeds are of bytes where nothing is multiplied; over shapes of different size that and operations a second is what compares.
+  // Speeds are of bytes where nothing is multiplied; over shapes of different size that and operations a second is what
+  // compares.
   const auto speed = [](const Row& row) { return (row.operations > 0 ? row.operations : row.bytes) / row.time.median; };
   double fastest = 0;
   for (const Row& row : timed) fastest = std::max(fastest, speed(row) / speed(base));
@@ -55,7 +56,8 @@ std::string chart_of(const std::vector<Row>& rows) {
   for (const Row& row : timed) {
     const double ratio = speed(row) / speed(base);
     const double limit = std::max({row.of_peak, row.of_read_bandwidth, row.of_copy_bandwidth});
-    text += fmt::format("  {:<44} {}{:>6.2f}  {}{:>5.0f}%\n", name_of(row), bar(ratio / fastest), ratio, bar(limit), 100 * limit);
+    text +=
+        fmt::format("  {:<44} {}{:>6.2f}  {}{:>5.0f}%\n", name_of(row), bar(ratio / fastest), ratio, bar(limit), 100 * limit);
   }
   return text;
 }

@@ -13,7 +13,7 @@ struct Change {
   std::string name;  // "gmm w0 blockwise ragdot", and the problem
   double old_median = 0;
   double new_median = 0;
-  double percent = 0;         // of the old time; above 0: slower
+  double percent = 0;          // of the old time; above 0: slower
   bool beyond_spread = false;  // the middle halves of the two lists of timings do not overlap
 };
 

@@ -25,13 +25,9 @@ Json positive(double x) { return x > 0 ? Json(x) : Json(); }
 std::string replay(const Row& row) { return to_string(row.entry.problem); }
 
 Json json_of(const Row& row) {
-  Json json = {{"problem", replay(row)},
-               {"op", row.op},
-               {"shape", row.entry.shape},
-               {"recipe", row.entry.recipe},
-               {"contender", row.entry.contender},
-               {"kernel", row.kernel},
-               {"threads", row.threads}};
+  Json json = {
+      {"problem", replay(row)},           {"op", row.op},         {"shape", row.entry.shape}, {"recipe", row.entry.recipe},
+      {"contender", row.entry.contender}, {"kernel", row.kernel}, {"threads", row.threads}};
   if (row.outcome != Outcome::timed) {
     json["outcome"] = row.outcome == Outcome::wrong ? "wrong" : "impossible";
     json["refusal"] = row.refusal;
@@ -112,8 +108,13 @@ Json json_of(const BenchReport& report) {
   for (const Row& row : report.rows) (row.outcome == Outcome::timed ? rows : refused).push_back(json_of(row));
   Json ratios = Json::object();
   for (const auto& [key, value] : report.ratios) ratios[key] = value;
-  Json json = {{"command", "bench"},   {"version", version()}, {"command_line", report.command_line}, {"machine", machine_of(report)},
-               {"rows", rows},         {"ratios", ratios},     {"refused", refused}};
+  Json json = {{"command", "bench"},
+               {"version", version()},
+               {"command_line", report.command_line},
+               {"machine", machine_of(report)},
+               {"rows", rows},
+               {"ratios", ratios},
+               {"refused", refused}};
   const char* commit = std::getenv("RAGDOT_COMMIT");
   if (commit != nullptr && *commit != '\0') json["commit"] = commit;
   return json;
@@ -141,7 +142,8 @@ void print_machine(const BenchReport& report) {
 
 void print_rows(std::vector<Row> rows) {
   const bool swept = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.entry.problem.tile.has_value(); });
-  if (swept) std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.time.median < b.time.median; });
+  if (swept)
+    std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.time.median < b.time.median; });
   for (const Row& row : rows) print_row(row);
 }
 

@@ -24,8 +24,8 @@ struct BenchReport {
 
 [[nodiscard]] Json json_of(const BenchReport& report);
 
-/// 1 where a product was wrong; 3 where the library was timed nowhere. A rival or a kernel that does not take a recipe is a line in
-/// the table, no failure.
+/// 1 where a product was wrong; 3 where the library was timed nowhere. A rival or a kernel that does not take a recipe is a
+/// line in the table, no failure.
 [[nodiscard]] int exit_code_of(const std::vector<bench::Row>& rows);
 
 void print_machine(const BenchReport& report);

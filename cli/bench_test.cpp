@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 using BenchVerb = Files;
 using BenchCompare = Files;
 
-const std::vector<std::string> kProblem = {"bench", "gmm",           "g=2",       "m=40", "k=64", "n=32", "lhs=e4m3:1x32",
+const std::vector<std::string> kProblem = {"bench",          "gmm",       "g=2", "m=40", "k=64", "n=32", "lhs=e4m3:1x32",
                                            "rhs=e4m3:32x32", "--seconds", "0.05"};
 
 std::vector<std::string> with(std::vector<std::string> words, const std::vector<std::string>& more) {
@@ -30,10 +30,11 @@ TEST_F(BenchVerb, JsonHasTheAgreedKeys) {
   EXPECT_THAT(json["command_line"].get<std::string>(), HasSubstr("ragdot bench gmm g=2 m=40"));
   for (const char* key : {"cpu", "isa", "threads", "peak_tflops", "read_gbs", "copy_gbs"})
     EXPECT_TRUE(json["machine"].contains(key)) << key;
-  for (const char* key : {"amx_bf16", "avx512_bf16", "fma_f32"}) EXPECT_TRUE(json["machine"]["peak_tflops"].contains(key)) << key;
+  for (const char* key : {"amx_bf16", "avx512_bf16", "fma_f32"})
+    EXPECT_TRUE(json["machine"]["peak_tflops"].contains(key)) << key;
   ASSERT_GE(json["rows"].size(), 2U);
-  for (const char* key : {"problem", "op", "shape", "recipe", "contender", "kernel", "threads", "median_s", "min_s", "max_s", "runs",
-                          "tflops", "gbs", "of_peak", "of_read_bandwidth", "q1_s", "q3_s"}) {
+  for (const char* key : {"problem", "op", "shape", "recipe", "contender", "kernel", "threads", "median_s", "min_s", "max_s",
+                          "runs", "tflops", "gbs", "of_peak", "of_read_bandwidth", "q1_s", "q3_s"}) {
     EXPECT_TRUE(json["rows"][0].contains(key)) << key;
   }
   EXPECT_EQ(json["rows"][0]["problem"], "gmm g=2 m=40 k=64 n=32 lhs=e4m3:1x32 rhs=e4m3:32x32");
@@ -126,8 +127,7 @@ TEST_F(BenchCompare, RefusesWhatIsNoResult) {
 /// The library against itself with a tenth of each call's time lost, timed for real. Neighbours on a shared machine can hide it
 /// for a while, so it has three attempts.
 TEST_F(BenchCompare, FindsARealSlowdownOfTenPercent) {
-  const auto problem =
-      testing::parse_problem("gmm g=2 m=128 k=256 n=256 lhs=e4m3:1x128 rhs=e4m3:128x128 threads=1").value();
+  const auto problem = testing::parse_problem("gmm g=2 m=128 k=256 n=256 lhs=e4m3:1x128 rhs=e4m3:128x128 threads=1").value();
   const bench::Entry plain{problem, "small", "blockwise", bench::kRagdot, bench::Stage::product};
   bench::Entry slowed = plain;
   slowed.shape = "slowed";
@@ -172,7 +172,9 @@ TEST(BenchChart, BarsAreRelativeToTheFastest) {
   fast.time = bench::summarise(std::vector<double>{2});
   fast.of_peak = 0.5;
   const std::string chart = chart_of({plain, fast});
-  EXPECT_THAT(chart, HasSubstr("w0 bf16 amx x2                               ████████████              1.00  ██████                     25%"));
+  EXPECT_THAT(
+      chart,
+      HasSubstr("w0 bf16 amx x2                               ████████████              1.00  ██████                     25%"));
   EXPECT_THAT(chart, HasSubstr("████████████████████████  2.00  ████████████               50%"));
   EXPECT_EQ(chart_of({plain}), "");
 }

@@ -69,13 +69,11 @@ std::vector<Line> mixed() {
   }
   for (const char* data : {"spread", "integers", "codes", "outlier"}) {
     lines.push_back({fmt::format("gmm {} {} data={}", kShape, kBlockwise.gmm, data), "tails", data});
-    lines.push_back(
-        {fmt::format("tgmm {} {} data={} origin=per_group", kShape, kBlockwise.tgmm, data), "tails", data});
+    lines.push_back({fmt::format("tgmm {} {} data={} origin=per_group", kShape, kBlockwise.tgmm, data), "tails", data});
   }
   lines.push_back({fmt::format("gmm {} {} bias=1 act=silu first=1 local=3", kShape, kBlockwise.gmm), "tails", "epilogue"});
   lines.push_back({fmt::format("gmm {} {} accumulate=1 rows_outside=leave", kShape, kBlockwise.gmm), "tails", "epilogue"});
-  lines.push_back(
-      {fmt::format("tgmm {} {} accumulate=1 first=2 local=2", kShape, kBlockwise.tgmm), "tails", "epilogue"});
+  lines.push_back({fmt::format("tgmm {} {} accumulate=1 first=2 local=2", kShape, kBlockwise.tgmm), "tails", "epilogue"});
   return lines;
 }
 

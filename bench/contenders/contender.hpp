@@ -40,8 +40,8 @@ using MadeContender = Result<std::unique_ptr<Contender>>;
 [[nodiscard]] MadeContender make_ragdot(const testing::Problem& how, std::shared_ptr<const testing::Case> c,
                                         const Weights& weights);
 
-/// oneDNN: a bf16 matmul for each expert, weights packed as it likes them; tgmm as a matmul for each expert with lhs transposed by
-/// its strides. Refuses where it was not built in, and what it cannot compute.
+/// oneDNN: a bf16 matmul for each expert, weights packed as it likes them; tgmm as a matmul for each expert with lhs transposed
+/// by its strides. Refuses where it was not built in, and what it cannot compute.
 [[nodiscard]] MadeContender make_onednn(const testing::Problem& how, std::shared_ptr<const testing::Case> c,
                                         const Weights& weights);
 /// "2.6.3", or "" where it was not built in.

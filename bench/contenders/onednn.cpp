@@ -14,7 +14,8 @@ namespace {
 using dnnl::memory;
 using testing::Case;
 
-/// Debian builds oneDNN with GNU OpenMP, whose team size is a setting of the calling thread; whatever OpenMP was loaded answers.
+/// Debian builds oneDNN with GNU OpenMP, whose team size is a setting of the calling thread; whatever OpenMP was loaded
+/// answers.
 void set_openmp_threads(int threads) {
   using Set = void (*)(int);
   static const auto kSet = reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
@@ -52,7 +53,11 @@ struct Expert {
 class OneDnn final : public Contender {
  public:
   OneDnn(std::shared_ptr<const Case> c, int threads)
-      : case_(std::move(c)), threads_(threads), out_(case_->initial_out), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {}
+      : case_(std::move(c)),
+        threads_(threads),
+        out_(case_->initial_out),
+        engine_(dnnl::engine::kind::cpu, 0),
+        stream_(engine_) {}
 
   void prepare(const Weights& weights) {
     set_openmp_threads(threads_);
@@ -66,9 +71,8 @@ class OneDnn final : public Contender {
     next_ = (next_ + 1) % copies_;
     try {
       for (Expert& e : experts_) {
-        e.matmul.execute(stream_, {{DNNL_ARG_SRC, e.src},
-                                   {DNNL_ARG_WEIGHTS, e.weights[next_ % e.weights.size()]},
-                                   {DNNL_ARG_DST, e.dst}});
+        e.matmul.execute(
+            stream_, {{DNNL_ARG_SRC, e.src}, {DNNL_ARG_WEIGHTS, e.weights[next_ % e.weights.size()]}, {DNNL_ARG_DST, e.dst}});
       }
       stream_.wait();
     } catch (const dnnl::error& error) {

@@ -11,8 +11,8 @@ namespace {
 
 using cpu::features;
 
-/// Pairs of bf16 around 2^-10 with mixed signs and mantissas: as f32 and bf16 far from overflow, as bytes any value. Constant or
-/// zero operands would draw less power than a product does, and raise the clock rate.
+/// Pairs of bf16 around 2^-10 with mixed signs and mantissas: as f32 and bf16 far from overflow, as bytes any value. Constant
+/// or zero operands would draw less power than a product does, and raise the clock rate.
 constexpr std::array<std::uint32_t, 512> made_operands() {
   std::array<std::uint32_t, 512> words{};
   std::uint32_t state = 12345;
@@ -165,9 +165,9 @@ constexpr std::int64_t kAccumulatorTiles = 6;
 constexpr std::int64_t kTileOutputs = 16 * 16;
 
 constexpr std::array<PeakLoop, 7> kLoops = {{
-    {"amx_bf16", "tdpbf16ps", [] { return features().amx_bf16 && cpu::amx_granted(); }, kAccumulatorTiles * kTileOutputs * 32 * 2,
-     40000, tile_bf16},
-    {"amx_int8", "tdpbssd", [] { return features().amx_int8 && cpu::amx_granted(); }, kAccumulatorTiles * kTileOutputs * 64 * 2,
+    {"amx_bf16", "tdpbf16ps", [] { return features().amx_bf16 && cpu::amx_granted(); },
+     kAccumulatorTiles* kTileOutputs * 32 * 2, 40000, tile_bf16},
+    {"amx_int8", "tdpbssd", [] { return features().amx_int8 && cpu::amx_granted(); }, kAccumulatorTiles* kTileOutputs * 64 * 2,
      40000, tile_i8},
     {"avx512_bf16", "vdpbf16ps", [] { return features().avx512bf16; }, kVectors * 32 * 2, 300000, dot_bf16},
     {"avx512_vnni", "vpdpbusd", [] { return features().avx512vnni; }, kVectors * 64 * 2, 400000, dot_i8},

@@ -1,4 +1,5 @@
-// Micro-benchmarks of what one thread does for one tile: packing (decoding), multiplying, storing, on every kernel; and quantising.
+// Micro-benchmarks of what one thread does for one tile: packing (decoding), multiplying, storing, on every kernel; and
+// quantising.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
