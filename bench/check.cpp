@@ -68,6 +68,7 @@ std::vector<OutRow> sampled_rows(const Case& c) {
   testing::Random random(c.problem.seed + 7);
   while (picked.size() < most) picked.insert(random.below(rows));
   std::vector<OutRow> chosen;
+  chosen.reserve(picked.size());
   for (const std::int64_t row : picked) chosen.push_back({row / c.out_rows(), row % c.out_rows()});
   return chosen;
 }

@@ -19,6 +19,7 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 
 Status check_recipes(const std::vector<std::string>& recipes) {
   std::vector<const char*> known;
+  known.reserve(testing::kAllRecipes.size());
   for (const testing::RecipeOperands* r : testing::kAllRecipes) known.push_back(r->recipe);
   for (const std::string& recipe : recipes) {
     if (std::find(known.begin(), known.end(), recipe) == known.end()) {

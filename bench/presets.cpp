@@ -38,6 +38,7 @@ Entry entry(Op op, const std::string& shape, const std::string& rest, const Reci
 Comparison layer(Op op, const std::string& shape, const std::string& rest, const Recipes& recipes) {
   Comparison c;
   c.title = fmt::format("{} {}", testing::word_of(testing::kOps, op), shape);
+  c.entries.reserve(recipes.size() + 1);
   for (const RecipeOperands* recipe : recipes) c.entries.push_back(entry(op, shape, rest, *recipe));
   Entry rival = entry(op, shape, rest, kBf16);
   rival.contender = kOneDnn;

@@ -60,8 +60,11 @@ def main(paths: list[str]) -> int:
     if len(paths) != 1:
         print("usage: check.py OBJECT: bench/peaks/instructions.cpp compiled")
         return 2
-    listing = subprocess.run(["objdump", "-d", "--no-show-raw-insn", paths[0]], check=True, capture_output=True, text=True).stdout
-    found = faults(listing)
+    objdump = subprocess.run(["objdump", "-d", "--no-show-raw-insn", paths[0]], capture_output=True, text=True)
+    if objdump.returncode != 0:
+        print(f"objdump cannot read {paths[0]}; build it first: {objdump.stderr.strip()}")
+        return 2
+    found = faults(objdump.stdout)
     for sentence in found:
         print(sentence)
     print(f"peaks: {sum(map(len, LOOPS.values()))} loops, {len(found)} faults")
