@@ -1,4 +1,4 @@
-// The ragdot command: verifies, runs and quantises.
+// The ragdot command: verifies, runs, quantises and times.
 #include <CLI/CLI.hpp>
 #include <exception>
 
@@ -15,6 +15,7 @@ constexpr const char* kFooter =
     "  ragdot verify gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 rhs=e4m3:128x128\n"
     "  ragdot run case.safetensors -o answer.safetensors\n"
     "  ragdot quantize model.safetensors -o model_fp8.safetensors\n"
+    "  ragdot bench --preset seed --json seed.json\n"
     "Exit codes: 0 ok, 1 a check failed, 2 usage, 3 not possible on this machine.\n"
     "Every problem is one string; docs/cli.md lists its keys.";
 
@@ -27,6 +28,7 @@ int run(int argc, char** argv) {
   ragdot::cli::add_verify(app, exit_code);
   ragdot::cli::add_run(app, exit_code);
   ragdot::cli::add_quantize(app, exit_code);
+  ragdot::cli::add_bench(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "testing/recipes.hpp"
 #include "testing/shapes.hpp"
 #include "testing/words.hpp"
 
@@ -19,35 +20,15 @@ struct Line {
   const char* recipe;
 };
 
-/// Operands of the three operations in one recipe: gmm and dlhs share the stored weights.
-struct Operands {
-  const char* recipe;
-  const char* forward;
-  const char* gradient_in;
-  const char* gradient_weights;
-};
-constexpr Operands kBlockwise = {"blockwise", "lhs=e4m3:1x128 rhs=e4m3:128x128", "lhs=e4m3:1x128 rhs=e4m3:128x128",
-                                 "lhs=e4m3:128x1 rhs=e4m3:128x1"};
-constexpr Operands kBf16 = {"bf16", "lhs=bf16 rhs=bf16", "lhs=bf16 rhs=bf16", "lhs=bf16 rhs=bf16"};
-constexpr Operands kChannelwise = {"channelwise", "lhs=e4m3:1x* rhs=e4m3:*x1", "lhs=e4m3:1x* rhs=e4m3:1x*",
-                                   "lhs=e4m3:*x1 rhs=e4m3:*x1"};
-constexpr Operands kE8m0 = {"blockwise_e8m0", "lhs=e4m3:1x128 rhs=e4m3:128x128 scale=e8m0 recipe=pow2",
-                            "lhs=e4m3:1x128 rhs=e4m3:128x128 scale=e8m0 recipe=pow2",
-                            "lhs=e4m3:128x1 rhs=e4m3:128x1 scale=e8m0 recipe=pow2"};
-constexpr Operands kMx = {"mx", "lhs=e4m3:1x32 rhs=e4m3:32x1 scale=e8m0 recipe=mx",
-                          "lhs=e4m3:1x32 rhs=e4m3:1x32 scale=e8m0 recipe=mx",
-                          "lhs=e4m3:32x1 rhs=e4m3:32x1 scale=e8m0 recipe=mx"};
-constexpr Operands kI8 = {"i8", "lhs=i8:1x* rhs=i8:*x1", "lhs=i8:1x* rhs=i8:1x*", "lhs=i8:*x1 rhs=i8:*x1"};
-
-void add_ops(std::vector<Line>& lines, const char* shape, const Operands& o, const std::string& rest) {
-  lines.push_back({fmt::format("gmm {} {}", rest, o.forward), shape, o.recipe});
-  lines.push_back({fmt::format("dlhs {} {}", rest, o.gradient_in), shape, o.recipe});
-  lines.push_back({fmt::format("tgmm {} {}", rest, o.gradient_weights), shape, o.recipe});
+void add_ops(std::vector<Line>& lines, const char* shape, const RecipeOperands& o, const std::string& rest) {
+  lines.push_back({fmt::format("gmm {} {}", rest, o.gmm), shape, o.recipe});
+  lines.push_back({fmt::format("dlhs {} {}", rest, o.dlhs), shape, o.recipe});
+  lines.push_back({fmt::format("tgmm {} {}", rest, o.tgmm), shape, o.recipe});
 }
 
 std::vector<Line> smoke() {
   std::vector<Line> lines;
-  for (const Operands* o : {&kBlockwise, &kBf16, &kChannelwise, &kE8m0, &kMx, &kI8})
+  for (const RecipeOperands* o : {&kBlockwise, &kBf16, &kChannelwise, &kE8m0, &kMx, &kI8})
     add_ops(lines, "small", *o, "g=4 m=300 k=320 n=192 dist=multinomial out=f32");
   return lines;
 }
@@ -87,23 +68,21 @@ std::vector<Line> mixed() {
     }
   }
   for (const char* data : {"spread", "integers", "codes", "outlier"}) {
-    lines.push_back({fmt::format("gmm {} {} data={}", kShape, kBlockwise.forward, data), "tails", data});
-    lines.push_back(
-        {fmt::format("tgmm {} {} data={} origin=per_group", kShape, kBlockwise.gradient_weights, data), "tails", data});
+    lines.push_back({fmt::format("gmm {} {} data={}", kShape, kBlockwise.gmm, data), "tails", data});
+    lines.push_back({fmt::format("tgmm {} {} data={} origin=per_group", kShape, kBlockwise.tgmm, data), "tails", data});
   }
-  lines.push_back({fmt::format("gmm {} {} bias=1 act=silu first=1 local=3", kShape, kBlockwise.forward), "tails", "epilogue"});
-  lines.push_back({fmt::format("gmm {} {} accumulate=1 rows_outside=leave", kShape, kBlockwise.forward), "tails", "epilogue"});
-  lines.push_back(
-      {fmt::format("tgmm {} {} accumulate=1 first=2 local=2", kShape, kBlockwise.gradient_weights), "tails", "epilogue"});
+  lines.push_back({fmt::format("gmm {} {} bias=1 act=silu first=1 local=3", kShape, kBlockwise.gmm), "tails", "epilogue"});
+  lines.push_back({fmt::format("gmm {} {} accumulate=1 rows_outside=leave", kShape, kBlockwise.gmm), "tails", "epilogue"});
+  lines.push_back({fmt::format("tgmm {} {} accumulate=1 first=2 local=2", kShape, kBlockwise.tgmm), "tails", "epilogue"});
   return lines;
 }
 
 std::vector<Line> decode() {
   std::vector<Line> lines;
   for (const int rows : {1, 4, 16}) {
-    for (const Operands* o : {&kBf16, &kBlockwise, &kE8m0}) {
+    for (const RecipeOperands* o : {&kBf16, &kBlockwise, &kE8m0}) {
       const char* const shape = rows == 1 ? "decode1" : rows == 4 ? "decode4" : "decode16";
-      lines.push_back({fmt::format("gmm g=32 m={} k=2048 n=1408 {}", 32 * rows, o->forward), shape, o->recipe});
+      lines.push_back({fmt::format("gmm g=32 m={} k=2048 n=1408 {}", 32 * rows, o->gmm), shape, o->recipe});
     }
   }
   return lines;

@@ -1,0 +1,13 @@
+// Stands in for onednn.cpp where oneDNN's headers were not found.
+#include "bench/contenders/contender.hpp"
+
+namespace ragdot::bench {
+
+MadeContender make_onednn(const testing::Problem& /*how*/, std::shared_ptr<const testing::Case> /*c*/,
+                          const Weights& /*weights*/) {
+  return Status(Code::unsupported, "this build has no oneDNN; install libdnnl-dev and configure again");
+}
+
+std::string onednn_version() { return ""; }
+
+}  // namespace ragdot::bench

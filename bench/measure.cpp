@@ -1,0 +1,59 @@
+// One turn a round for each participant, until the medians are known well enough or the time is used.
+#include "bench/measure.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "bench/statistics.hpp"
+
+namespace ragdot::bench {
+namespace {
+
+constexpr double kShort = 0.05;  // seconds; longer calls warm themselves up
+
+bool precise(const std::vector<std::vector<double>>& seconds, double precision) {
+  return std::all_of(seconds.begin(), seconds.end(),
+                     [&](const std::vector<double>& s) { return summarise(s).median_error() <= precision; });
+}
+
+double timed(const Participant& participant, const Clock& clock) {
+  const double start = clock();
+  participant.call();
+  return clock() - start;
+}
+
+}  // namespace
+
+double steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::vector<std::vector<double>> measure(std::span<const Participant> participants, const Budget& budget,
+                                         const std::function<void(std::int64_t)>& after_round, const Clock& clock) {
+  const std::size_t count = participants.size();
+  std::vector<std::vector<double>> seconds(count);
+  if (count == 0) return seconds;
+  std::vector<double> last(count);
+  const auto turn = [&](std::size_t i) {
+    const Participant& participant = participants[i];
+    if (last[i] > 0 && last[i] < kShort) participant.call();
+    last[i] = timed(participant, clock);
+    if (participant.leave) participant.leave();
+  };
+  for (std::size_t i = 0; i < count; ++i) turn(i);
+  const double start = clock();
+  const auto enough = [&](std::int64_t rounds) {
+    const bool late = clock() - start >= budget.seconds;
+    if (rounds < budget.least_rounds) return late && rounds >= budget.slow_rounds;
+    return late || rounds >= budget.most_rounds || precise(seconds, budget.precision);
+  };
+  for (std::int64_t rounds = 0; !enough(rounds);) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t whose = (static_cast<std::size_t>(rounds) + i) % count;
+      turn(whose);
+      seconds[whose].push_back(last[whose]);
+    }
+    after_round(++rounds);
+  }
+  return seconds;
+}
+
+}  // namespace ragdot::bench

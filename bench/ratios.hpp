@@ -1,0 +1,17 @@
+// Quotients of medians of one interleaved run, named as people speak of them.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bench/row.hpp"
+
+namespace ragdot::bench {
+
+using Ratios = std::vector<std::pair<std::string, double>>;
+
+/// "gmm.w0.blockwise/bf16": time of blockwise over time of bf16, and so on, from the rows of one comparison.
+[[nodiscard]] Ratios ratios_of(const std::vector<Row>& rows);
+
+}  // namespace ragdot::bench

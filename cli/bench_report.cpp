@@ -1,0 +1,164 @@
+// The table for people and the JSON for programs, from the same rows.
+#include "cli/bench_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "bench/contenders/contender.hpp"
+#include "bench/peaks/bandwidth.hpp"
+#include "bench/peaks/instructions.hpp"
+#include "cli/exit_codes.hpp"
+#include "cpu/isa/features.hpp"
+#include "ragdot/kernels.hpp"
+
+namespace ragdot::cli {
+namespace {
+
+using bench::Outcome;
+using bench::Row;
+
+Json positive(double x) { return x > 0 ? Json(x) : Json(); }
+
+/// The problem string that replays the row, with what the contender was told.
+std::string replay(const Row& row) { return to_string(row.entry.problem); }
+
+Json json_of(const Row& row) {
+  Json json = {
+      {"problem", replay(row)},           {"op", row.op},         {"shape", row.entry.shape}, {"recipe", row.entry.recipe},
+      {"contender", row.entry.contender}, {"kernel", row.kernel}, {"threads", row.threads}};
+  if (row.outcome != Outcome::timed) {
+    json["outcome"] = row.outcome == Outcome::wrong ? "wrong" : "impossible";
+    json["refusal"] = row.refusal;
+    return json;
+  }
+  json.update({{"median_s", row.time.median},
+               {"min_s", row.time.min},
+               {"max_s", row.time.max},
+               {"runs", row.time.runs},
+               {"tflops", row.tflops()},
+               {"gbs", row.gbs()},
+               {"of_peak", positive(row.of_peak)},
+               {"of_read_bandwidth", positive(row.of_read_bandwidth)},
+               {"of_copy_bandwidth", positive(row.of_copy_bandwidth)},
+               {"peak", row.peak},
+               {"q1_s", row.time.q1},
+               {"q3_s", row.time.q3},
+               {"operations", row.operations},
+               {"bytes", row.bytes},
+               {"tile", row.tile},
+               {"weight_copies", row.weight_copies}});
+  return json;
+}
+
+Json machine_of(const BenchReport& report) {
+  Json machine = machine_json();
+  Json isa = Json::array();
+  for (const cpu::NamedFeature& feature : cpu::kFeatureNames) {
+    if (cpu::features().*feature.present) isa.push_back(feature.name);
+  }
+  Json peaks = Json::object();
+  for (const bench::PeakLoop& loop : bench::peak_loops())
+    peaks[loop.name] = positive(report.limits.median(loop.name, report.threads) * 1e-12);
+  machine["isa"] = isa;
+  machine["threads"] = report.threads;
+  machine["peak_tflops"] = peaks;
+  machine["read_gbs"] = positive(report.limits.median(bench::kRead, report.threads) * 1e-9);
+  machine["copy_gbs"] = positive(report.limits.median(bench::kCopy, report.threads) * 1e-9);
+  machine["copy"] = "memcpy, bytes read and written";
+  machine["bandwidth_buffer_bytes"] = report.buffer_bytes;
+  machine["last_cache_bytes"] = bench::last_cache_bytes();
+  machine["onednn"] = bench::onednn_version();
+  machine["load_average"] = report.load_average;
+  return machine;
+}
+
+std::string percent(double part) { return part > 0 ? fmt::format("{:.1f}%", 100 * part) : "-"; }
+
+std::string rate(double x) { return x > 0 ? fmt::format("{:.3g}", x) : "-"; }
+
+constexpr const char* kLine = "{:<22} {:<15} {:<12} {:<24} {:>3} {:>10} {:>7} {:>5} {:>8} {:>7} {:>8} {:>8}";
+
+void print_row(const Row& row) {
+  const std::string place = fmt::format("{} {}", row.op, row.entry.shape);
+  const std::string& contender = row.entry.contender;
+  if (row.outcome != Outcome::timed) {
+    fmt::print("{:<22} {:<15} {:<12} {:<24} {}: {}\n", place, row.entry.recipe, contender, row.kernel,
+               row.outcome == Outcome::wrong ? "REFUSED" : "not run", row.refusal);
+    return;
+  }
+  fmt::print(kLine, place, row.entry.recipe, contender, row.kernel, row.threads, fmt::format("{:.3f}", row.time.median * 1e3),
+             percent(row.time.spread()), row.time.runs, rate(row.tflops()), rate(row.gbs()), percent(row.of_peak),
+             percent(row.of_read_bandwidth > 0 ? row.of_read_bandwidth : row.of_copy_bandwidth));
+  if (row.entry.problem.tile) {
+    const Tiling& t = *row.entry.problem.tile;
+    fmt::print("  tile {}x{}x{}, used {}", t.tm, t.tk, t.tn, row.tile);
+  } else {
+    fmt::print("  {}", row.tile);
+  }
+  fmt::print("{}\n", row.weight_copies > 1 ? fmt::format("  {} weight copies in turn", row.weight_copies) : "");
+}
+
+}  // namespace
+
+Json json_of(const BenchReport& report) {
+  Json rows = Json::array();
+  Json refused = Json::array();
+  for (const Row& row : report.rows) (row.outcome == Outcome::timed ? rows : refused).push_back(json_of(row));
+  Json ratios = Json::object();
+  for (const auto& [key, value] : report.ratios) ratios[key] = value;
+  Json json = {{"command", "bench"},
+               {"version", version()},
+               {"command_line", report.command_line},
+               {"machine", machine_of(report)},
+               {"rows", rows},
+               {"ratios", ratios},
+               {"refused", refused}};
+  const char* commit = std::getenv("RAGDOT_COMMIT");
+  if (commit != nullptr && *commit != '\0') json["commit"] = commit;
+  return json;
+}
+
+int exit_code_of(const std::vector<Row>& rows) {
+  const auto any = [&](auto is) { return std::any_of(rows.begin(), rows.end(), is); };
+  if (any([](const Row& r) { return r.outcome == Outcome::wrong; })) return kCheckFailed;
+  const bool timed = any([](const Row& r) { return r.outcome == Outcome::timed && r.entry.contender == bench::kRagdot; });
+  return timed ? kOk : kNotPossible;
+}
+
+void print_machine(const BenchReport& report) {
+  const Json machine = machine_of(report);
+  fmt::print("{}, {} threads; peaks in TFLOP/s:", machine["cpu"].get<std::string>(), report.threads);
+  for (const auto& [name, peak] : machine["peak_tflops"].items()) {
+    if (!peak.is_null()) fmt::print(" {} {:.3g}", name, peak.get<double>());
+  }
+  fmt::print("; reading {:.3g} GB/s, copying (memcpy) {:.3g} GB/s in {} MiB\n\n", machine["read_gbs"].get<double>(),
+             machine["copy_gbs"].get<double>(), report.buffer_bytes >> 20);
+  fmt::print(kLine, "op shape", "recipe", "contender", "kernel", "thr", "median ms", "spread", "runs", "TFLOP/s", "GB/s",
+             "of peak", "of mem");
+  fmt::print("  tile\n");
+}
+
+void print_rows(std::vector<Row> rows) {
+  const bool swept = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.entry.problem.tile.has_value(); });
+  if (swept)
+    std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.time.median < b.time.median; });
+  for (const Row& row : rows) print_row(row);
+}
+
+void print_ratios(const bench::Ratios& ratios) {
+  constexpr std::size_t kWidth = 120;
+  std::string line;
+  for (const auto& [key, value] : ratios) {
+    const std::string text = fmt::format("  {} {:.3f}", key, value);
+    if (line.size() + text.size() > kWidth) {
+      fmt::print("{}\n", line);
+      line.clear();
+    }
+    line += text;
+  }
+  if (!line.empty()) fmt::print("{}\n", line);
+}
+
+}  // namespace ragdot::cli

@@ -1,0 +1,37 @@
+// What ragdot bench says: the table, the ratios, the chart, and all of it as JSON.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/limits.hpp"
+#include "bench/ratios.hpp"
+#include "bench/row.hpp"
+#include "cli/report.hpp"
+
+namespace ragdot::cli {
+
+/// Everything that one run of the bench found out.
+struct BenchReport {
+  std::string command_line;
+  int threads = 1;  // of the machine's limits below
+  std::int64_t buffer_bytes = 0;
+  double load_average = 0;  // of the last minute before
+  bench::LimitSamples limits;
+  std::vector<bench::Row> rows;
+  bench::Ratios ratios;
+};
+
+[[nodiscard]] Json json_of(const BenchReport& report);
+
+/// 1 where a product was wrong; 3 where the library was timed nowhere. A rival or a kernel that does not take a recipe is a
+/// line in the table, no failure.
+[[nodiscard]] int exit_code_of(const std::vector<bench::Row>& rows);
+
+void print_machine(const BenchReport& report);
+/// One comparison, a line for each row; with tilings best first.
+void print_rows(std::vector<bench::Row> rows);
+/// Times over times, a few to a line: below 1 the first is faster.
+void print_ratios(const bench::Ratios& ratios);
+
+}  // namespace ragdot::cli
