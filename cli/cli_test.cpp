@@ -45,6 +45,7 @@ class Files : public ::testing::Test {
     CLI::App app("test", "ragdot");
     app.require_subcommand(1);
     int code = kOk;
+    add_info(app, code);
     add_verify(app, code);
     add_run(app, code);
     add_quantize(app, code);
@@ -360,6 +361,55 @@ TEST_F(VerifyVerb, ExitCodesAndJson) {
   EXPECT_EQ(command({"verify", "--preset", "sed"}), kUsage);
   EXPECT_EQ(command({"verify"}), kUsage);
   EXPECT_EQ(command({"verify", "gmm", "g=1", "m=1", "k=1", "n=1", "lhs=f32", "rhs=bf16"}), kNotPossible);
+}
+
+using InfoVerb = Files;
+
+TEST_F(InfoVerb, SaysWhatTheMachineOffers) {
+  ASSERT_EQ(command({"info", "--json", path("i.json")}), kOk);
+  const auto json = nlohmann::json::parse(load("i.json"));
+  EXPECT_EQ(json["version"], version());
+  EXPECT_FALSE(json["cpu"].get<std::string>().empty());
+  EXPECT_TRUE(json["features"].is_array());
+  EXPECT_TRUE(json["caches"].is_object());
+  EXPECT_EQ(json["threads"], default_executor().concurrency());
+  const std::vector<KernelInfo> kernels = list_kernels();
+  ASSERT_EQ(json["kernels"].size(), kernels.size());
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    EXPECT_EQ(json["kernels"][i]["name"], kernels[i].name);
+    EXPECT_EQ(json["kernels"][i]["usable"], kernels[i].usable);
+    EXPECT_EQ(json["kernels"][i]["reason"], kernels[i].reason);
+  }
+  EXPECT_FALSE(json.contains("plan"));
+}
+
+TEST_F(InfoVerb, NamesVariablesThatAreSet) {
+  ASSERT_EQ(::setenv("RAGDOT_VERBOSE", "0", 1), 0);
+  EXPECT_EQ(command({"info", "--json", path("i.json")}), kOk);
+  ::unsetenv("RAGDOT_VERBOSE");
+  EXPECT_EQ(nlohmann::json::parse(load("i.json"))["variables"]["RAGDOT_VERBOSE"], "0");
+}
+
+/// 3.8 TB of weights: the plan must come from shapes alone.
+TEST_F(InfoVerb, PlansBeyondTheMemoryOfTheMachine) {
+  for (const char* op : {"gmm", "dlhs", "tgmm"}) {
+    const char* const rhs = std::string(op) == "tgmm" ? "rhs=e4m3:128x1" : "rhs=e4m3:128x128";
+    ASSERT_EQ(command({"info", "--plan", op, "g=262144", "m=8388608", "k=7168", "n=2048", "lhs=e4m3:1x128", rhs,
+                       "tile=64x128x64", "threads=3", "--json", path("i.json")}),
+              kOk);
+    const auto plan = nlohmann::json::parse(load("i.json"))["plan"];
+    EXPECT_EQ(plan["kernel"].get<std::string>().empty(), false);
+    EXPECT_GT(plan["workspace_bytes"].get<std::int64_t>(), 0);
+    EXPECT_NE(plan["description"].get<std::string>().find("(asked: 64x128x64), 3 threads"), std::string::npos)
+        << plan["description"];
+  }
+}
+
+TEST_F(InfoVerb, SaysWhyThereIsNoPlan) {
+  EXPECT_EQ(command({"info", "--plan", "gmm g=1 m=1 k=1 n=1 lhs=f32 rhs=bf16", "--json", path("i.json")}), kNotPossible);
+  EXPECT_NE(nlohmann::json::parse(load("i.json"))["plan"]["refusal"].get<std::string>().find("f32"), std::string::npos);
+  EXPECT_EQ(command({"info", "--plan", "gmm g=1 m=1 k=1 n=1 kernel=none"}), kNotPossible);
+  EXPECT_EQ(command({"info", "--plan", "gmm g=1"}), kUsage);
 }
 
 }  // namespace
