@@ -17,6 +17,7 @@
 #include "cli/safetensors.hpp"
 #include "cli/verbs.hpp"
 #include "reference/oracle.hpp"
+#include "testing/case.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -48,6 +49,7 @@ class Files : public ::testing::Test {
     add_info(app, code);
     add_verify(app, code);
     add_run(app, code);
+    add_case(app, code);
     add_quantize(app, code);
     std::reverse(words.begin(), words.end());
     try {
@@ -341,6 +343,35 @@ TEST_F(RunVerb, RefusesCasesThatDisagreeWithThemselves) {
   EXPECT_EQ(command({"run", path("c"), "-o", path("o"), "--kernel", "none"}), kNotPossible);
   EXPECT_EQ(command({"run", path("c"), "-o", path("o")}), kOk);
   EXPECT_EQ(command({"run", path("c"), "-o", path("o")}), kUsage) << "the answer exists";
+}
+
+/// A written case gives the bits of the problem that it was made from.
+TEST_F(RunVerb, ComputesWhatTheCaseVerbWrites) {
+  const char* const problems[] = {
+      "gmm g=3 m=40 k=70 n=50 lhs=e4m3:1x32 rhs=e4m3:32x16 dist=sizes:15,0,20 out=f32 bias=1 act=silu seed=5",
+      "dlhs g=2 m=30 k=20 n=40 lhs=bf16 rhs=e5m2:8x8 rscale=bf16 order=nk data=spread rows_outside=leave first=1",
+      "tgmm g=3 m=50 k=20 n=30 lhs=e4m3:16x1 rhs=e4m3:16x1 scale=e8m0 recipe=pow2 origin=per_group dist=zipf:1 accumulate=1",
+  };
+  int number = 0;
+  for (const char* text : problems) {
+    const std::string in = path(fmt::format("in{}", number));
+    const std::string out = path(fmt::format("out{}", number++));
+    ASSERT_EQ(command({"case", text, "-o", in}), kOk) << text;
+    ASSERT_EQ(command({"run", in, "-o", out}), kOk) << text;
+    const auto answer = SafetensorsFile::open(out);
+    ASSERT_TRUE(answer.ok()) << answer.status().message();
+    std::vector<std::byte> expected;
+    ASSERT_TRUE(run(testing::Case(testing::parse_problem(text).value()), {}, expected).ok());
+    const TensorInfo& t = answer.value().tensors().front();
+    ASSERT_EQ(static_cast<std::size_t>(t.bytes), expected.size());
+    EXPECT_EQ(std::memcmp(answer.value().data(t), expected.data(), expected.size()), 0) << text;
+  }
+  EXPECT_EQ(command({"case", problems[0], "-o", path("in0")}), kUsage) << "the case exists";
+  EXPECT_EQ(command({"case", problems[0], "-o", path("in0"), "--overwrite"}), kOk);
+  EXPECT_EQ(command({"case", "gmm g=1", "-o", path("in9")}), kUsage);
+  EXPECT_EQ(command({"case", "gmm g=1 m=1 k=1 n=1 lhs=e4m3:1x1", "scale=e8m0", "-o", path("in9")}), kNotPossible)
+      << "absmax has no e8m0 scales";
+  EXPECT_FALSE(fs::exists(path("in9")));
 }
 
 using VerifyVerb = Files;

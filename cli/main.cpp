@@ -1,4 +1,4 @@
-// The ragdot command: tells of the machine, verifies, runs and quantises.
+// The ragdot command: one verb for each thing a user wants to know or have done.
 #include <CLI/CLI.hpp>
 #include <exception>
 
@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   ragdot::cli::add_info(app, exit_code);
   ragdot::cli::add_verify(app, exit_code);
   ragdot::cli::add_run(app, exit_code);
+  ragdot::cli::add_case(app, exit_code);
   ragdot::cli::add_quantize(app, exit_code);
   try {
     app.parse(argc, argv);
