@@ -1,0 +1,49 @@
+"""The JSON of `ragdot bench` (docs/cli.md), and the peers' rows and ratios in it."""
+
+from statistics import median
+
+from peers.case import Case
+from peers.contenders import Contender
+
+RUN = "peers"  # as a row's `run`: which rows were timed together; the command's own rows have none
+
+
+def peak_tflops(machine: dict) -> float | None:
+    """The best bf16 rate of this machine in TFLOP/s, as the command measured it: what every contender here could use."""
+    rates = [rate for name, rate in machine.get("peak_tflops", {}).items() if "int8" not in name and "vnni" not in name]
+    return max(rates, default=None)
+
+
+def row(case: Case, shape: str, contender: Contender, about: dict, seconds: list[float], threads: int, copies: int, machine: dict) -> dict:
+    """A row of the schema. `about` is what the worker said at its start; rates are of the median."""
+    middle = median(seconds)
+    tflops, gbs = case.operations() / middle * 1e-12, case.bytes_moved() / middle * 1e-9
+    peak, read = peak_tflops(machine), machine.get("read_gbs")
+    return {
+        "problem": str(case.problem), "op": case.op, "shape": shape, "recipe": contender.recipe, "contender": contender.name,
+        "kernel": about["kernel"], "contender_version": about["version"], "threads": threads, "weight_copies": copies,
+        "median_s": middle, "min_s": min(seconds), "max_s": max(seconds), "runs": len(seconds), "tflops": tflops, "gbs": gbs,
+        "of_peak": tflops / peak if peak else None, "of_read_bandwidth": gbs / read if read else None, "run": RUN,
+    }  # fmt: skip
+
+
+def ratios(rows: list[dict]) -> dict[str, float]:
+    """Time of each peer over that of each of the library's recipes: "gmm.w0.torch_grouped_mm/blockwise"."""
+    found = {}
+    for peer in rows:
+        if peer["contender"] == "ragdot":
+            continue
+        for own in rows:
+            if own["contender"] == "ragdot" and (own["op"], own["shape"]) == (peer["op"], peer["shape"]):
+                found[f"{peer['op']}.{peer['shape']}.{peer['contender']}/{own['recipe']}"] = peer["median_s"] / own["median_s"]
+    return found
+
+
+def merge(bench: dict, rows: list[dict], refused: list[dict]) -> dict:
+    """The file with these rows of the peers instead of those of an earlier run."""
+    earlier = [r for r in bench["rows"] if r.get("run") == RUN]
+    gone = ratios(earlier)
+    kept = {key: value for key, value in bench.get("ratios", {}).items() if key not in gone}
+    merged = bench | {"rows": [r for r in bench["rows"] if r.get("run") != RUN] + rows, "ratios": kept | ratios(rows)}
+    merged["peers_refused"] = refused
+    return merged
