@@ -64,7 +64,7 @@ def run(given: argparse.Namespace) -> Outcome:
             found = Comparison(shape, settings).run(contenders)
         report(found.rows)
         outcome.add(found)
-        merged = bench_file.merge(bench, outcome.rows, outcome.wrong + outcome.impossible)
+        merged = bench_file.merge(bench, outcome.rows, outcome.refused)
         given.bench.write_text(json.dumps(merged, indent=1) + "\n")
     return outcome
 
@@ -75,12 +75,12 @@ def main() -> int:
         outcome = run(given)
     except (OSError, json.JSONDecodeError, KeyError, RuntimeError, subprocess.CalledProcessError) as error:
         print(f"peers: {given.bench}: {error}", file=sys.stderr)
-        return 2
-    for r in outcome.wrong + outcome.impossible:
-        print(f"peers: {r['op']} {r['shape']}: {r['contender']} was not timed: {r['why']}", file=sys.stderr)
+        return 1 if isinstance(error, RuntimeError) else 2
+    for r in outcome.refused:
+        print(f"peers: {r['op']} {r['shape']}: {r['contender']} was not timed: {r['refusal']}", file=sys.stderr)
     if not outcome.rows:
         print(f"peers: {given.bench} has no grouped products; nothing to compare", file=sys.stderr)
-    return 1 if outcome.wrong else 3 if outcome.impossible else 0
+    return 1 if outcome.any("wrong") else 3 if outcome.any("impossible") else 0
 
 
 if __name__ == "__main__":

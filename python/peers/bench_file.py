@@ -8,23 +8,31 @@ from peers.contenders import Contender
 RUN = "peers"  # as a row's `run`: which rows were timed together; the command's own rows have none
 
 
-def peak_tflops(machine: dict) -> float | None:
-    """The best bf16 rate of this machine in TFLOP/s, as the command measured it: what every contender here could use."""
-    rates = [rate for name, rate in machine.get("peak_tflops", {}).items() if "int8" not in name and "vnni" not in name]
-    return max(rates, default=None)
+def best_peak(machine: dict) -> tuple[str, float | None]:
+    """Name and rate in TFLOP/s of the fastest floating-point instruction that the command measured: every contender here could use it."""
+    rates = {name: rate for name, rate in machine.get("peak_tflops", {}).items() if rate and "int8" not in name and "vnni" not in name}
+    name = max(rates, key=rates.__getitem__, default="")
+    return name, rates.get(name)
 
 
 def row(case: Case, shape: str, contender: Contender, about: dict, seconds: list[float], threads: int, copies: int, machine: dict) -> dict:
     """A row of the schema. `about` is what the worker said at its start; rates are of the median."""
     middle = median(seconds)
     tflops, gbs = case.operations() / middle * 1e-12, case.bytes_moved() / middle * 1e-9
-    peak, read = peak_tflops(machine), machine.get("read_gbs")
+    (peak_name, peak), read = best_peak(machine), machine.get("read_gbs")
     return {
         "problem": str(case.problem), "op": case.op, "shape": shape, "recipe": contender.recipe, "contender": contender.name,
-        "kernel": about["kernel"], "contender_version": about["version"], "threads": threads, "weight_copies": copies,
+        "kernel": about["kernel"], "version": about["version"], "threads": threads, "weight_copies": copies,
         "median_s": middle, "min_s": min(seconds), "max_s": max(seconds), "runs": len(seconds), "tflops": tflops, "gbs": gbs,
-        "of_peak": tflops / peak if peak else None, "of_read_bandwidth": gbs / read if read else None, "run": RUN,
+        "of_peak": tflops / peak if peak else None, "of_read_bandwidth": gbs / read if read else None, "peak": peak_name,
+        "operations": case.operations(), "bytes": case.bytes_moved(), "run": RUN,
     }  # fmt: skip
+
+
+def refusal(case: Case, shape: str, contender: Contender, outcome: str, sentence: str) -> dict:
+    """What stands in `refused` for a contender that was not timed; outcome is "wrong" or "impossible"."""
+    return {"problem": str(case.problem), "op": case.op, "shape": shape, "recipe": contender.recipe, "contender": contender.name,
+            "outcome": outcome, "refusal": sentence, "run": RUN}  # fmt: skip
 
 
 def ratios(rows: list[dict]) -> dict[str, float]:
@@ -40,10 +48,9 @@ def ratios(rows: list[dict]) -> dict[str, float]:
 
 
 def merge(bench: dict, rows: list[dict], refused: list[dict]) -> dict:
-    """The file with these rows of the peers instead of those of an earlier run."""
+    """The file with these rows and refusals of the peers instead of those of an earlier run."""
     earlier = [r for r in bench["rows"] if r.get("run") == RUN]
     gone = ratios(earlier)
     kept = {key: value for key, value in bench.get("ratios", {}).items() if key not in gone}
-    merged = bench | {"rows": [r for r in bench["rows"] if r.get("run") != RUN] + rows, "ratios": kept | ratios(rows)}
-    merged["peers_refused"] = refused
-    return merged
+    others = {key: [r for r in bench.get(key, []) if r.get("run") != RUN] for key in ("rows", "refused")}
+    return bench | {"rows": others["rows"] + rows, "ratios": kept | ratios(rows), "refused": others["refused"] + refused}

@@ -18,6 +18,10 @@ WriteCase = Callable[[str, Path], None]
 PRODUCT = "peers.contenders.ragdot_library:product"
 
 
+class WrongProduct(Exception):
+    """The library's own product was wrong, so nothing can be held against it."""
+
+
 @dataclass
 class Settings:
     """`write_case` writes the operands of a problem string; `folder` holds cases and results of one shape at a time."""
@@ -32,16 +36,18 @@ class Settings:
 
 @dataclass
 class Outcome:
-    """Rows that were timed, and sentences for what was not: wrong products, and contenders that cannot run here."""
+    """Rows that were timed, and refusals of what was not."""
 
     rows: list[dict] = field(default_factory=list)
-    wrong: list[dict] = field(default_factory=list)
-    impossible: list[dict] = field(default_factory=list)
+    refused: list[dict] = field(default_factory=list)
 
     def add(self, other: "Outcome") -> None:
         self.rows += other.rows
-        self.wrong += other.wrong
-        self.impossible += other.impossible
+        self.refused += other.refused
+
+    def any(self, outcome: str) -> bool:
+        """Was something "wrong", or "impossible"?"""
+        return any(r["outcome"] == outcome for r in self.refused)
 
 
 class Comparison:
@@ -84,7 +90,7 @@ class Comparison:
                 out = self.result(worker)
             worst = worst_against_exact(self.case(operands), out)
             if not worst <= 1:
-                raise WorkerFailed(f"the library's own product is {worst:.3g} times its bound away from float64")
+                raise WrongProduct(f"the library's own product is {worst:.3g} times its bound away from float64")
             self.wanted[operands] = out
         return self.wanted[operands]
 
@@ -99,8 +105,8 @@ class Comparison:
             worst, rival = worst_against(case, out, self.library_result(contender.operands), contender.rounded_weights), "ragdot's"
         return "" if worst <= 1 else f"its product is {worst:.3g} times the bound away from {rival}"
 
-    def refuse(self, into: list[dict], contender: Contender, sentence: str) -> None:
-        into.append({"op": self.shape.op, "shape": self.shape.name, "contender": contender.name, "recipe": contender.recipe, "why": sentence})
+    def refuse(self, contender: Contender, outcome: str, sentence: str) -> None:
+        self.outcome.refused.append(bench_file.refusal(self.case(contender.operands), self.shape.name, contender, outcome, sentence))
 
     def admit(self, contender: Contender) -> tuple[Worker, dict] | None:
         """A worker whose product is right, or None with the reason noted."""
@@ -109,13 +115,15 @@ class Comparison:
         try:
             worker, about = self.start(contender.entry, contender.operands)
             if "impossible" in about:
-                self.refuse(self.outcome.impossible, contender, about["impossible"])
+                self.refuse(contender, "impossible", about["impossible"])
             elif sentence := self.fault(contender, self.result(worker)):
-                self.refuse(self.outcome.wrong, contender, sentence)
+                self.refuse(contender, "wrong", sentence)
             else:
                 return worker, about
+        except WrongProduct as wrong:
+            self.refuse(contender, "wrong", str(wrong))
         except WorkerFailed as failure:
-            self.refuse(self.outcome.impossible, contender, str(failure))
+            self.refuse(contender, "impossible", str(failure))
         if worker is not None:
             worker.__exit__()
         return None

@@ -14,7 +14,10 @@ from typing import Protocol
 ROUNDS = 15
 SLOW = 5.0  # a contender that takes this many times as long as the fastest has a turn in every SLOW_EVERY-th round only
 SLOW_EVERY = 5
-SETTLE_SECONDS = 0.03  # after a turn: OpenMP's idle threads spin for up to 20 ms before they sleep
+# libgomp's idle threads spin for up to 20 ms unless told otherwise: they would slow the next contender down, and a thread that
+# waits for one which lost its CPU to a neighbour burns that CPU (docs/decisions/0020).
+SPINS = "10000"
+SETTLE_SECONDS = 0.01  # after a turn, until the idle threads of every pool sleep
 ANSWER_SECONDS = 600.0
 
 
@@ -36,7 +39,7 @@ class Worker:
     def __init__(self, entry: str, case: Path, threads: int, copies: int = 1):
         self.entry, self.started = entry, False
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115: lives as long as the process
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        environment = {"GOMP_SPINCOUNT": SPINS} | os.environ | {"OMP_NUM_THREADS": str(threads)}
         words = [sys.executable, "-m", "peers.worker", entry, str(case), str(threads), str(copies)]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment)
 
