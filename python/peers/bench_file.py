@@ -4,6 +4,7 @@ from statistics import median
 
 from peers.case import Case
 from peers.contenders import Contender
+from peers.problems import Shape
 
 RUN = "peers"  # as a row's `run`: which rows were timed together; the command's own rows have none
 
@@ -15,23 +16,23 @@ def best_peak(machine: dict) -> tuple[str, float | None]:
     return name, rates.get(name)
 
 
-def row(case: Case, shape: str, contender: Contender, about: dict, seconds: list[float], threads: int, copies: int, machine: dict) -> dict:
+def row(case: Case, shape: Shape, contender: Contender, about: dict, seconds: list[float], threads: int, machine: dict) -> dict:
     """A row of the schema. `about` is what the worker said at its start; rates are of the median."""
     middle = median(seconds)
     tflops, gbs = case.operations() / middle * 1e-12, case.bytes_moved() / middle * 1e-9
     (peak_name, peak), read = best_peak(machine), machine.get("read_gbs")
     return {
-        "problem": str(case.problem), "op": case.op, "shape": shape, "recipe": contender.recipe, "contender": contender.name,
-        "kernel": about["kernel"], "version": about["version"], "threads": threads, "weight_copies": copies,
+        "problem": str(case.problem), "op": case.op, "shape": shape.name, "recipe": contender.recipe, "contender": contender.name,
+        "kernel": about["kernel"], "version": about["version"], "threads": threads, "weight_copies": shape.copies,
         "median_s": middle, "min_s": min(seconds), "max_s": max(seconds), "runs": len(seconds), "tflops": tflops, "gbs": gbs,
         "of_peak": tflops / peak if peak else None, "of_read_bandwidth": gbs / read if read else None, "peak": peak_name,
         "operations": case.operations(), "bytes": case.bytes_moved(), "run": RUN,
     }  # fmt: skip
 
 
-def refusal(case: Case, shape: str, contender: Contender, outcome: str, sentence: str) -> dict:
+def refusal(case: Case, shape: Shape, contender: Contender, outcome: str, sentence: str) -> dict:
     """What stands in `refused` for a contender that was not timed; outcome is "wrong" or "impossible"."""
-    return {"problem": str(case.problem), "op": case.op, "shape": shape, "recipe": contender.recipe, "contender": contender.name,
+    return {"problem": str(case.problem), "op": case.op, "shape": shape.name, "recipe": contender.recipe, "contender": contender.name,
             "outcome": outcome, "refusal": sentence, "run": RUN}  # fmt: skip
 
 

@@ -106,7 +106,7 @@ class Comparison:
         return "" if worst <= 1 else f"its product is {worst:.3g} times the bound away from {rival}"
 
     def refuse(self, contender: Contender, outcome: str, sentence: str) -> None:
-        self.outcome.refused.append(bench_file.refusal(self.case(contender.operands), self.shape.name, contender, outcome, sentence))
+        self.outcome.refused.append(bench_file.refusal(self.case(contender.operands), self.shape, contender, outcome, sentence))
 
     def admit(self, contender: Contender) -> tuple[Worker, dict] | None:
         """A worker whose product is right, or None with the reason noted."""
@@ -142,6 +142,6 @@ class Comparison:
             except WorkerFailed as failure:
                 raise RuntimeError(f"{self.shape.op} {self.shape.name}: a contender failed while it was timed: {failure}") from failure
             for (contender, _, about), times in zip(admitted, seconds):
-                self.outcome.rows.append(bench_file.row(self.case(contender.operands), self.shape.name, contender, about, times,
-                                                        self.settings.threads, self.shape.copies, self.settings.machine))  # fmt: skip
+                self.outcome.rows.append(bench_file.row(self.case(contender.operands), self.shape, contender, about, times,
+                                                        self.settings.threads, self.settings.machine))  # fmt: skip
         return self.outcome

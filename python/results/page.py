@@ -6,8 +6,8 @@ HEAD = "| op, shape | contender | recipe | kernel | threads | median ms | min - 
 
 
 def number(x: float | None, digits: int = 3) -> str:
-    """Significant digits; nothing for a missing one."""
-    return "" if x is None else f"{x:.{digits}g}"
+    """Significant digits, no powers of ten for large numbers; nothing for a missing one."""
+    return "" if x is None else f"{x:.0f}" if x >= 10**digits else f"{x:.{digits}g}"
 
 
 def percent(x: float | None) -> str:

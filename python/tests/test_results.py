@@ -50,11 +50,11 @@ def test_other_threads_and_swept_tiles_are_not_drawn():
 
 def test_a_page_says_where_and_how_it_was_made():
     refused = {"op": "gmm", "shape": "w0", "contender": "vllm_fp8", "recipe": "weights_blockwise", "outcome": "wrong", "refusal": "its product is off"}
-    made = bench(row("ragdot", "bf16", 0.0012346), row("torch_loop", "bf16", 0.002, run="peers", version="2.13.0")) | {"commit": "abc", "refused": [refused]}
+    made = bench(row("ragdot", "bf16", 0.0012346), row("torch_loop", "bf16", 1.2345678, run="peers", version="2.13.0")) | {"commit": "abc", "refused": [refused]}
     text = page(made, "seed", "./dev bench --peers seed", ["seed_over_bf16.png"])
     for words in ("# seed on Intel(R) Xeon(R) Processor", "2 threads; avx2 amx_tile", "TFLOP/s: amx_bf16 4.", "Reading 30 GB/s, copying 20 GB/s.",
                   "oneDNN 2.6.3.", "Peers: torch_loop 2.13.0.", "at commit abc; made by `./dev bench --peers seed`", "![seed_over_bf16.png](seed_over_bf16.png)",
-                  "| gmm w0 | ragdot | bf16 | amx | 2 | 1.235 | 1.23 - 1.85 | 7 | 1 | 3 | 25 % | 50 % | 50 % |", "| `gmm.w0.blockwise/bf16` | 0.812 |",
+                  "| gmm w0 | ragdot | bf16 | amx | 2 | 1.235 | 1.23 - 1.85 | 7 | 1 | 3 | 25 % | 50 % | 50 % |", "| `gmm.w0.blockwise/bf16` | 0.812 |", "| 1235 | 1235 - 1852 | 7 |",
                   "- gmm w0, vllm_fp8 weights_blockwise: wrong: its product is off"):  # fmt: skip
         assert words in text
     assert text.index("## ragdot bench") < text.index("| ragdot | bf16 |") < text.index("## With peers") < text.index("| torch_loop |")
