@@ -12,12 +12,13 @@ from pathlib import Path
 
 from peers import bench_file
 from peers.comparison import Comparison, Outcome, Settings
-from peers.contenders import CONTENDERS
+from peers.contenders import CONTENDERS, Contender
 from peers.problems import shapes_of
 from peers.rounds import ROUNDS
 
 
 def words() -> argparse.Namespace:
+    """What the user asked for."""
     parser = argparse.ArgumentParser(prog="peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench", type=Path, help="what `ragdot bench --json` wrote; rows are added in place")
     parser.add_argument("--ragdot", required=True, help="the ragdot command, which writes the cases")
@@ -28,7 +29,7 @@ def words() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(only: list[str] | None):
+def chosen(only: list[str] | None) -> tuple[Contender, ...]:
     """The contenders by name; exits with the list for an unknown one."""
     names = {c.name for c in CONTENDERS}
     unknown = [name for name in only or [] if name not in names]

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,11 @@ class Timed(Protocol):
         ...
 
 
+def how_it_ended(code: int) -> str:
+    """A process's return code in words; libraries built for other CPUs end by SIGILL."""
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
 class Worker:
     """The parent's end of peers.worker. Use as a context: the process ends with it."""
 
@@ -60,7 +66,7 @@ class Worker:
             return json.loads(line)
         self.errors.seek(0)
         words = self.errors.read().decode(errors="replace").strip().splitlines()
-        why = "ended" if ready else f"gave no answer in {ANSWER_SECONDS:.0f} s"
+        why = how_it_ended(self.process.wait()) if ready else f"gave no answer in {ANSWER_SECONDS:.0f} s"
         raise WorkerFailed(f"its process {why}: {words[-1] if words else 'it said nothing'}")
 
     def ask(self, line: str) -> dict:

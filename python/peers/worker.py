@@ -23,7 +23,7 @@ def serve(entry: str, path: str, threads: int, copies: int, answer) -> None:
         module, function = entry.split(":")
         ready = getattr(importlib.import_module(module), function)(Case.load(Path(path)), threads, copies)
         ready.call()
-    except Exception as error:
+    except Exception as error:  # whatever a foreign library raises is a reason, not a fault of the comparison
         answer({"impossible": f"{type(error).__name__}: {error}".splitlines()[0]})
         return
     answer({"kernel": ready.kernel, "version": ready.version})

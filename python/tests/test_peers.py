@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import peers.__main__
 from case_files import write_safetensors
 from peers import bench_file
 from peers.case import Case
@@ -50,6 +52,45 @@ def stub(name: str, operands: str = "bf16") -> Contender:
     return Contender(name, "bf16", f"stub_contenders:{name}", operands)
 
 
+@pytest.fixture
+def bench_file_and_words(settings, monkeypatch):
+    """A bench file of one shape, and the command line for it; its ragdot command writes the cases of this file."""
+    folder = settings.folder
+    command = folder / "ragdot"
+    command.write_text(f"#!{sys.executable}\nimport sys\nfrom pathlib import Path\nfrom test_peers import write_case\n"
+                       "words = sys.argv\nassert words[1] == 'case'\nat = words.index('-o')\n"
+                       "write_case(' '.join(words[2:at]), Path(words[at + 1]))\n")  # fmt: skip
+    command.chmod(0o755)
+    file = folder / "bench.json"
+    file.write_text(json.dumps({"command": "bench", "machine": {}, "rows": [{"op": "gmm", "shape": "s", "problem": GMM}], "ratios": {}}))
+    monkeypatch.setattr("sys.argv", ["peers", str(file), "--ragdot", str(command), "--rounds", "1", "--threads", "1"])
+    return file, sys.argv
+
+
+@pytest.mark.parametrize("names, code", [(["right"], 0), (["right", "not_here"], 3), (["not_here", "nan_somewhere", "right"], 1)])
+def test_the_exit_code_says_what_happened(bench_file_and_words, monkeypatch, capsys, names, code):
+    monkeypatch.setattr(peers.__main__, "CONTENDERS", (CONTENDERS[0], *map(stub, names)))
+    assert peers.__main__.main() == code
+    written = json.loads(bench_file_and_words[0].read_text())
+    assert [r["contender"] for r in written["rows"] if r.get("run")] == ["ragdot", "right"]
+    assert "gmm.s.right/bf16" in written["ratios"] and len(written["refused"]) == len(names) - 1
+    said = capsys.readouterr()
+    assert said.out.count("TFLOP/s") == 2
+    for name in set(names) - {"right"}:
+        assert f"peers: gmm s: {name} was not timed: " in said.err
+
+
+def test_wrong_words_are_refused(bench_file_and_words, capsys):
+    file, words = bench_file_and_words
+    words += ["--only", "torch"]
+    with pytest.raises(SystemExit, match="2"):
+        peers.__main__.main()
+    assert "contender torch is unknown; there are jax_ragged_dot, ragdot, torch_grouped_mm, torch_loop, vllm_fp8" in capsys.readouterr().err
+    words[-2:] = []
+    file.write_text("{")
+    assert peers.__main__.main() == 2
+
+
 class Clockwork:
     """A worker that always takes the same time, and notes its turns."""
 
@@ -85,7 +126,7 @@ def test_right_ones_are_timed_and_wrong_ones_are_not(settings):
     assert why["nan_somewhere"] == "its product is inf times the bound away from ragdot's"
     assert why["of_another_shape"] == "its result is [136, 300] and must be [300, 136]"
     why = {r["contender"]: r["refusal"] for r in outcome.refused if r["outcome"] == "impossible"}
-    assert why == {"not_here": "ImportError: no such library", "dies": "its process ended: illegal instruction, or so"}
+    assert why == {"not_here": "ImportError: no such library", "dies": "its process ended by SIGILL: said before"}
 
 
 def test_nothing_is_held_against_a_wrong_library(settings, monkeypatch):
