@@ -17,6 +17,7 @@
 #include "cli/test_files.hpp"
 #include "cli/verbs.hpp"
 #include "reference/oracle.hpp"
+#include "testing/case.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -301,6 +302,35 @@ TEST_F(RunVerb, RefusesCasesThatDisagreeWithThemselves) {
   EXPECT_EQ(command({"run", path("c"), "-o", path("o")}), kUsage) << "the answer exists";
 }
 
+/// A written case gives the bits of the problem that it was made from.
+TEST_F(RunVerb, ComputesWhatTheCaseVerbWrites) {
+  const char* const problems[] = {
+      "gmm g=3 m=40 k=70 n=50 lhs=e4m3:1x32 rhs=e4m3:32x16 dist=sizes:15,0,20 out=f32 bias=1 act=silu seed=5",
+      "dlhs g=2 m=30 k=20 n=40 lhs=bf16 rhs=e5m2:8x8 rscale=bf16 order=nk data=spread rows_outside=leave first=1",
+      "tgmm g=3 m=50 k=20 n=30 lhs=e4m3:16x1 rhs=e4m3:16x1 scale=e8m0 recipe=pow2 origin=per_group dist=zipf:1 accumulate=1",
+  };
+  int number = 0;
+  for (const char* text : problems) {
+    const std::string in = path(fmt::format("in{}", number));
+    const std::string out = path(fmt::format("out{}", number++));
+    ASSERT_EQ(command({"case", text, "-o", in}), kOk) << text;
+    ASSERT_EQ(command({"run", in, "-o", out}), kOk) << text;
+    const auto answer = SafetensorsFile::open(out);
+    ASSERT_TRUE(answer.ok()) << answer.status().message();
+    std::vector<std::byte> expected;
+    ASSERT_TRUE(run(testing::Case(testing::parse_problem(text).value()), {}, expected).ok());
+    const TensorInfo& t = answer.value().tensors().front();
+    ASSERT_EQ(static_cast<std::size_t>(t.bytes), expected.size());
+    EXPECT_EQ(std::memcmp(answer.value().data(t), expected.data(), expected.size()), 0) << text;
+  }
+  EXPECT_EQ(command({"case", problems[0], "-o", path("in0")}), kUsage) << "the case exists";
+  EXPECT_EQ(command({"case", problems[0], "-o", path("in0"), "--overwrite"}), kOk);
+  EXPECT_EQ(command({"case", "gmm g=1", "-o", path("in9")}), kUsage);
+  EXPECT_EQ(command({"case", "gmm g=1 m=1 k=1 n=1 lhs=e4m3:1x1", "scale=e8m0", "-o", path("in9")}), kNotPossible)
+      << "absmax has no e8m0 scales";
+  EXPECT_FALSE(fs::exists(path("in9")));
+}
+
 using VerifyVerb = Files;
 
 TEST_F(VerifyVerb, ExitCodesAndJson) {
@@ -319,6 +349,55 @@ TEST_F(VerifyVerb, ExitCodesAndJson) {
   EXPECT_EQ(command({"verify", "--preset", "sed"}), kUsage);
   EXPECT_EQ(command({"verify"}), kUsage);
   EXPECT_EQ(command({"verify", "gmm", "g=1", "m=1", "k=1", "n=1", "lhs=f32", "rhs=bf16"}), kNotPossible);
+}
+
+using InfoVerb = Files;
+
+TEST_F(InfoVerb, SaysWhatTheMachineOffers) {
+  ASSERT_EQ(command({"info", "--json", path("i.json")}), kOk);
+  const auto json = nlohmann::json::parse(load("i.json"));
+  EXPECT_EQ(json["version"], version());
+  EXPECT_FALSE(json["cpu"].get<std::string>().empty());
+  EXPECT_TRUE(json["features"].is_array());
+  EXPECT_TRUE(json["caches"].is_object());
+  EXPECT_EQ(json["threads"], default_executor().concurrency());
+  const std::vector<KernelInfo> kernels = list_kernels();
+  ASSERT_EQ(json["kernels"].size(), kernels.size());
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    EXPECT_EQ(json["kernels"][i]["name"], kernels[i].name);
+    EXPECT_EQ(json["kernels"][i]["usable"], kernels[i].usable);
+    EXPECT_EQ(json["kernels"][i]["reason"], kernels[i].reason);
+  }
+  EXPECT_FALSE(json.contains("plan"));
+}
+
+TEST_F(InfoVerb, NamesVariablesThatAreSet) {
+  ASSERT_EQ(::setenv("RAGDOT_VERBOSE", "0", 1), 0);
+  EXPECT_EQ(command({"info", "--json", path("i.json")}), kOk);
+  ::unsetenv("RAGDOT_VERBOSE");
+  EXPECT_EQ(nlohmann::json::parse(load("i.json"))["variables"]["RAGDOT_VERBOSE"], "0");
+}
+
+/// 3.8 TB of weights: the plan must come from shapes alone.
+TEST_F(InfoVerb, PlansBeyondTheMemoryOfTheMachine) {
+  for (const char* op : {"gmm", "dlhs", "tgmm"}) {
+    const char* const rhs = std::string(op) == "tgmm" ? "rhs=e4m3:128x1" : "rhs=e4m3:128x128";
+    ASSERT_EQ(command({"info", "--plan", op, "g=262144", "m=8388608", "k=7168", "n=2048", "lhs=e4m3:1x128", rhs,
+                       "tile=64x128x64", "threads=3", "--json", path("i.json")}),
+              kOk);
+    const auto plan = nlohmann::json::parse(load("i.json"))["plan"];
+    EXPECT_EQ(plan["kernel"].get<std::string>().empty(), false);
+    EXPECT_GT(plan["workspace_bytes"].get<std::int64_t>(), 0);
+    EXPECT_NE(plan["description"].get<std::string>().find("(asked: 64x128x64), 3 threads"), std::string::npos)
+        << plan["description"];
+  }
+}
+
+TEST_F(InfoVerb, SaysWhyThereIsNoPlan) {
+  EXPECT_EQ(command({"info", "--plan", "gmm g=1 m=1 k=1 n=1 lhs=f32 rhs=bf16", "--json", path("i.json")}), kNotPossible);
+  EXPECT_NE(nlohmann::json::parse(load("i.json"))["plan"]["refusal"].get<std::string>().find("f32"), std::string::npos);
+  EXPECT_EQ(command({"info", "--plan", "gmm g=1 m=1 k=1 n=1 kernel=none"}), kNotPossible);
+  EXPECT_EQ(command({"info", "--plan", "gmm g=1"}), kUsage);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The ragdot command: verifies, runs, quantises and times.
+// The ragdot command: one verb for each thing a user wants to know or have done.
 #include <CLI/CLI.hpp>
 #include <exception>
 
@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* kFooter =
     "Examples:\n"
+    "  ragdot info --plan gmm g=8 m=2048 k=2048 n=512\n"
     "  ragdot verify --preset seed\n"
     "  ragdot verify gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 rhs=e4m3:128x128\n"
     "  ragdot run case.safetensors -o answer.safetensors\n"
@@ -25,8 +26,10 @@ int run(int argc, char** argv) {
   app.footer(kFooter);
   app.require_subcommand(1);
   int exit_code = ragdot::cli::kOk;
+  ragdot::cli::add_info(app, exit_code);
   ragdot::cli::add_verify(app, exit_code);
   ragdot::cli::add_run(app, exit_code);
+  ragdot::cli::add_case(app, exit_code);
   ragdot::cli::add_quantize(app, exit_code);
   ragdot::cli::add_bench(app, exit_code);
   try {

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "cli/machine.hpp"
 #include "ragdot/kernels.hpp"
 
 namespace ragdot::cli {
@@ -32,19 +33,11 @@ bool JsonOption::write(const Json& json) const {
 }
 
 Json machine_json() {
-  std::string cpu = "unknown";
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.rfind("model name", 0) == 0) {
-      cpu = line.substr(line.find(':') + 2);
-      break;
-    }
-  }
   Json kernels = Json::array();
   for (const KernelInfo& kernel : list_kernels()) {
     if (kernel.usable) kernels.push_back(kernel.name);
   }
-  return {{"cpu", cpu}, {"threads", std::thread::hardware_concurrency()}, {"kernels", kernels}};
+  return {{"cpu", cpu_name()}, {"threads", std::thread::hardware_concurrency()}, {"kernels", kernels}};
 }
 
 void complain(const std::string& sentence) { fmt::print(stderr, "ragdot: {}\n", sentence); }

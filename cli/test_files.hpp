@@ -41,8 +41,10 @@ class Files : public ::testing::Test {
     CLI::App app("test", "ragdot");
     app.require_subcommand(1);
     int code = kOk;
+    add_info(app, code);
     add_verify(app, code);
     add_run(app, code);
+    add_case(app, code);
     add_quantize(app, code);
     add_bench(app, code);
     std::reverse(words.begin(), words.end());

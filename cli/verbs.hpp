@@ -5,8 +5,10 @@
 
 namespace ragdot::cli {
 
+void add_info(CLI::App& app, int& exit_code);
 void add_verify(CLI::App& app, int& exit_code);
 void add_run(CLI::App& app, int& exit_code);
+void add_case(CLI::App& app, int& exit_code);
 void add_quantize(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 

@@ -84,16 +84,25 @@ struct GroupTable {
   [[nodiscard]] bool per_group() const { return sizes != nullptr && origin == ScaleOrigin::per_group; }
 };
 
-void shape_scales(StoredOperand& o, const OperandSpec& spec, const GroupTable& groups) {
+/// Shapes, formats and scale grid of an operand whose extents are set; no memory.
+void shape(StoredOperand& o, const OperandSpec& spec, const GroupTable& groups) {
+  const void* const none = nullptr;
+  o.operand.values = matrices(none, spec.format, o.batch, o.rows, o.cols);
+  if (!spec.scaled) return;
   std::int64_t rows = blocks(o.rows, spec.block_rows);
   if (groups.per_group()) {
     rows = 0;
     for (const std::int64_t size : *groups.sizes) rows += blocks(size, spec.block_rows);
   }
   const std::int64_t cols = blocks(o.cols, spec.block_cols);
-  o.scales.resize(static_cast<std::size_t>(o.batch * rows * cols * element_bytes(spec.scale)));
-  o.operand.scales = {matrices(static_cast<const void*>(o.scales.data()), spec.scale, o.batch, rows, cols), spec.block_rows,
-                      spec.block_cols, groups.per_group() ? ScaleOrigin::per_group : ScaleOrigin::global};
+  o.operand.scales = {matrices(none, spec.scale, o.batch, rows, cols), spec.block_rows, spec.block_cols,
+                      groups.per_group() ? ScaleOrigin::per_group : ScaleOrigin::global};
+}
+
+/// Memory for what a view describes.
+void allocate(ConstView& view, std::vector<std::byte>& buffer) {
+  buffer.resize(static_cast<std::size_t>(view.batch * view.rows * view.cols * element_bytes(view.format)));
+  view.data = buffer.data();
 }
 
 /// Quantises the original; an unscaled FP8 operand takes the fixed scale 1.
@@ -128,9 +137,8 @@ void widen_original(StoredOperand& o, Format format) {
 
 Status fill(StoredOperand& o, const OperandSpec& spec, const Problem& p, const GroupTable& groups, Random& random) {
   const std::int64_t bytes = element_bytes(spec.format);
-  o.values.resize(static_cast<std::size_t>(o.batch * o.rows * o.cols * bytes));
-  o.operand.values = matrices(static_cast<const void*>(o.values.data()), spec.format, o.batch, o.rows, o.cols);
-  if (spec.scaled) shape_scales(o, spec, groups);
+  allocate(o.operand.values, o.values);
+  if (spec.scaled) allocate(o.operand.scales.view, o.scales);
   if (p.data == Family::integers || p.data == Family::codes) {
     for (std::int64_t i = 0; i < o.batch * o.rows * o.cols; ++i) {
       std::byte* at = o.values.data() + i * bytes;
@@ -157,7 +165,7 @@ void poison_outside(StoredOperand& o, std::int64_t covered) {
 
 }  // namespace
 
-Case::Case(const Problem& given) : problem(given), sizes(group_sizes(given)) {
+Case::Case(const Problem& given, Contents contents) : problem(given), sizes(group_sizes(given)) {
   const Problem& p = problem;
   Random random(p.seed);
   std::int64_t covered = 0;
@@ -168,9 +176,13 @@ Case::Case(const Problem& given) : problem(given), sizes(group_sizes(given)) {
   rhs.batch = is_gmm() ? local() : 1;
   rhs.rows = !is_gmm() ? p.m : p.order == Order::kn ? p.k : p.n;
   rhs.cols = is_gmm() && p.order == Order::nk ? p.k : p.n;
+  const GroupTable rhs_groups = is_gmm() ? GroupTable{} : grouped;
+  shape(lhs, p.lhs, grouped);
+  shape(rhs, p.rhs, rhs_groups);
+  if (contents == Contents::none) return;
   status = fill(lhs, p.lhs, p, grouped, random);
   if (!status.ok()) return;
-  status = fill(rhs, p.rhs, p, is_gmm() ? GroupTable{} : grouped, random);
+  status = fill(rhs, p.rhs, p, rhs_groups, random);
   if (!status.ok()) return;
   poison_outside(lhs, covered);
   if (!is_gmm()) poison_outside(rhs, covered);

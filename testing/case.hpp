@@ -23,9 +23,12 @@ struct StoredOperand {
   ConstView plain;  // the original, as stored; absent without one
 };
 
+/// Whether a case has data, or shapes alone: enough for make_plan, with null pointers for operands.
+enum class Contents : std::int32_t { data, none };
+
 /// Not copyable: the calls point into it.
 struct Case {
-  explicit Case(const Problem& problem);
+  explicit Case(const Problem& problem, Contents contents = Contents::data);
   Case(const Case&) = delete;
   Case& operator=(const Case&) = delete;
 

@@ -5,37 +5,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 
+from case_files import read_safetensors, write_safetensors
 from real_layer.quantizer import WHOLE, Quantized
-
-DTYPES = {np.dtype(np.float32): "F32", np.dtype(ml_dtypes.bfloat16): "BF16", np.dtype(ml_dtypes.float8_e4m3fn): "F8_E4M3",
-          np.dtype(ml_dtypes.float8_e8m0fnu): "F8_E8M0", np.dtype(np.int32): "I32"}  # fmt: skip
-
-
-def write_safetensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """The container by its text: 8-byte length, JSON header, bytes. (The safetensors package has no e8m0 for numpy.)"""
-    header: dict = {"__metadata__": metadata}
-    at = 0
-    for name, x in tensors.items():
-        header[name] = {"dtype": DTYPES[x.dtype], "shape": list(x.shape), "data_offsets": [at, at + x.nbytes]}
-        at += x.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for x in tensors.values():
-            file.write(np.ascontiguousarray(x).tobytes())
-
-
-def read_out(path: Path) -> np.ndarray:
-    """The f32 tensor `out` of an answer."""
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    entry = json.loads(data[8 : 8 + length])["out"]
-    begin, end = entry["data_offsets"]
-    return np.frombuffer(data[8 + length + begin : 8 + length + end], np.float32).reshape(entry["shape"])
 
 
 def spec(operand: Quantized) -> str:
@@ -80,4 +53,4 @@ class Command:
                 problem += f" {side}scale={'e8m0' if operand.folds() else 'f32'}"
         write_safetensors(case, tensors, {"problem": problem})
         report = json.loads(self.call("run", str(case), "-o", str(answer), "--overwrite", "--repeat", "5", "--json"))
-        return Answer(read_out(answer), report["median_s"], report["problem"])
+        return Answer(read_safetensors(answer)[0]["out"], report["median_s"], report["problem"])

@@ -4,7 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from real_layer.cases import spec, write_safetensors
+from case_files import read_safetensors, write_safetensors
+from real_layer.cases import spec
 from real_layer.experts import balanced_clusters, split
 from real_layer.model import FeedForward, gelu, gelu_slope
 from real_layer.oracle import check
@@ -82,6 +83,9 @@ def test_case_files_are_safetensors(tmp_path):
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     write_safetensors(tmp_path / "a", {"x": x}, {"problem": "gmm"})
     np.testing.assert_array_equal(load_file(tmp_path / "a")["x"], x)
+    tensors, metadata = read_safetensors(tmp_path / "a")
+    np.testing.assert_array_equal(tensors["x"], x)
+    assert metadata == {"problem": "gmm"}
 
 
 def test_unscaled_operands_have_scale_one():

@@ -63,6 +63,8 @@ def self_test() -> None:
     assert violations("testing/a.cpp", '#include "format/e4m3.hpp"')
     assert violations("bench/a.cpp", "#include <immintrin.h>")
     assert violations("src/cpu/a.cpp", '#include "bench/measure.hpp"')
+    assert violations("cli/a.cpp", '#include "plan/backend.hpp"')
+    assert not violations("cli/a.cpp", '#include "cpu/isa/features.hpp"')
     assert not violations("src/cpu/isa/a.cpp", "#include <immintrin.h>")
     assert not violations("bench/peaks/a.cpp", "#include <immintrin.h>")
     assert not violations("bench/a.cpp", '#include "cpu/kernel.hpp"')

@@ -1,0 +1,65 @@
+"""Two dot plots of a bench file: time over bf16's, and part of the machine's nearest limit. One row a shape, one colour a contender."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: E402
+
+from results.rows import over_bf16, parts_of_bounds  # noqa: E402
+
+# Colours of Okabe and Ito, which the colour-blind can tell apart; the library's recipes are filled circles, rivals other marks.
+STYLES = {
+    "ragdot bf16": ("#000000", "o"), "ragdot blockwise": ("#0072B2", "o"), "ragdot blockwise_e8m0": ("#56B4E9", "o"),
+    "ragdot channelwise": ("#009E73", "o"), "ragdot mx": ("#CC79A7", "o"), "ragdot i8": ("#999999", "o"),
+    "onednn_bf16": ("#D55E00", "s"), "torch_loop": ("#E69F00", "^"), "torch_grouped_mm": ("#E69F00", "D"),
+    "vllm_fp8": ("#CC79A7", "X"), "jax_ragged_dot": ("#009E73", "P"),
+}  # fmt: skip
+OTHER_STYLE = ("#666666", "v")
+ROW_INCHES = 0.32
+Points = list[tuple[str, str, float]]
+
+
+def dots(points: Points, title: str, axis: str, line_at: float, path: Path, logarithmic: bool) -> None:
+    """Places from top to bottom in the order of the points; a vertical line where a value is 1, or the limit."""
+    places = list(dict.fromkeys(where for where, _, _ in points))
+    known = [name for name in STYLES if any(what == name for _, what, _ in points)]
+    names = known + sorted({what for _, what, _ in points} - set(known))
+    figure, axes = plt.subplots(figsize=(8.5, 1.9 + ROW_INCHES * len(places)), layout="constrained")
+    axes.axvline(line_at, color="#444444", linewidth=1, zorder=1)
+    for name in names:
+        colour, mark = STYLES.get(name, OTHER_STYLE)
+        mine = [(value, places.index(where)) for where, what, value in points if what == name]
+        axes.scatter(*zip(*mine), s=44, color=colour, marker=mark, label=name, edgecolors="white", linewidths=0.6, zorder=3)
+    if logarithmic:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(0, max(1.05, *(1.05 * value for _, _, value in points)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.0f} %"))
+    axes.set_yticks(range(len(places)), places)
+    axes.set_ylim(len(places) - 0.5, -0.5)
+    axes.grid(axis="both", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel(axis)
+    axes.set_title(title, loc="left", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def draw(bench: dict, preset: str, folder: Path) -> list[str]:
+    """Writes <preset>_over_bf16.png and <preset>_of_bound.png where there is something to show; returns the names written."""
+    cpu, written = bench["machine"]["cpu"], []
+    if points := over_bf16(bench):
+        written.append(f"{preset}_over_bf16.png")
+        dots(points, f"{preset}: time over ragdot's bf16 ({cpu})", "time / time of ragdot bf16 in the same run (left is faster)", 1, folder / written[-1], True)
+    if points := parts_of_bounds(bench):
+        written.append(f"{preset}_of_bound.png")
+        dots(points, f"{preset}: part of the machine's nearest limit ({cpu})", "arithmetic peak, or memory bandwidth: whichever is nearer (right is better)", 1,
+             folder / written[-1], False)  # fmt: skip
+    return written
