@@ -2,13 +2,14 @@
 #include <array>
 
 #include "cpu/isa/amx/amx.hpp"
+#include "cpu/isa/avx512bf16/avx512bf16.hpp"
 #include "cpu/isa/portable/portable.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu {
 
 std::span<const Kernel* const> listed_kernels() {
-  static constexpr std::array<const Kernel*, 2> kOrdered = {&amx::kKernel, &portable::kKernel};
+  static constexpr std::array kOrdered = {&amx::kKernel, &avx512bf16::kKernel, &portable::kKernel};
   return kOrdered;
 }
 

@@ -16,3 +16,4 @@
 
 #define RAGDOT_TARGET_AVX2 "avx2,fma,f16c"
 #define RAGDOT_TARGET_AVX512 "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi"
+#define RAGDOT_TARGET_AVX512BF16 RAGDOT_TARGET_AVX512 ",avx512bf16"

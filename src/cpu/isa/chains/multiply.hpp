@@ -1,0 +1,216 @@
+// The loops of the vector kernels: register blocks of even and odd chains over two panels, whatever the vectors are.
+// A kernel includes this file inside its target region, behind all other includes, so that the templates get its instructions.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/kernel.hpp"
+
+namespace ragdot::cpu::chains {
+namespace {
+
+/// Register block: kMostRows rows x 2 vectors. With 32 registers (512 bits: 6 x 32 outputs):
+///   24 chains: 12 even, 12 odd      2 rhs      1 lhs, spread over the lanes      27 of 32
+/// With 16 registers (256 bits: 6 x 16 outputs) the even chains of a chunk run first and wait on the stack for the odd ones:
+///   12 chains                       2 rhs      1 lhs                             15 of 16
+inline constexpr int kMostRows = 6;
+inline constexpr std::int64_t kStripCols = 32;
+/// Chunks that a block takes before the next block's turn: the strip of the rhs panel that they read stays in the L1 cache.
+inline constexpr std::int64_t kVisitChunks = 4;
+
+/// What one register block does in one turn.
+struct Visit {
+  const std::byte* lhs[kMostRows] = {};  // the first dword of each row
+  const std::byte* rhs = nullptr;
+  std::int64_t depth = 0;    // elements; starts at a chunk
+  float* carried = nullptr;  // the unfinished segment, rows kStripCols apart
+  bool begins = false;       // begins its segment: nothing is carried yet
+  float* acc = nullptr;      // ends its segment: where it is added; null: it does not end, or is not scaled
+  bool sets = false;         // acc holds nothing yet
+  const float* row_scales = nullptr;
+  const float* col_scales = nullptr;
+};
+
+template <class Chain, int kRows>
+using Sums = typename Chain::Vector[kRows][2];
+
+/// sums += column `at` of the lhs rows times one row of the rhs panel.
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void step(const std::byte* const (&lhs)[kMostRows], std::int64_t at, const std::byte* rhs,
+                                        Sums<Chain, kRows>& sums) {
+  const auto b0 = Chain::load(rhs);
+  const auto b1 = Chain::load(rhs + Chain::Panels::kVectorBytes);
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    const auto a = Chain::spread(lhs[r] + at);
+    sums[r][0] = Chain::dot(sums[r][0], a, b0);
+    sums[r][1] = Chain::dot(sums[r][1], a, b1);
+  }
+}
+
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void clear(Sums<Chain, kRows>& sums) {
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = Chain::zero();
+}
+
+/// The chains of one chunk of `steps` panel rows; `at` is its byte in the lhs rows.
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void run_chains(const std::byte* const (&lhs)[kMostRows], std::int64_t at, const std::byte* rhs,
+                                              std::int64_t steps, Sums<Chain, kRows>& even, Sums<Chain, kRows>& odd) {
+  constexpr std::int64_t kRow = Chain::Panels::kRowBytes;
+  constexpr bool kTogether = 4 * kRows + 3 <= Chain::kRegisters;
+  clear<Chain, kRows>(even);
+  clear<Chain, kRows>(odd);
+  std::int64_t i = 0;
+  if constexpr (kTogether) {
+    for (; i + 1 < steps; i += 2) {
+      step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+      step<Chain, kRows>(lhs, at + 4 * i + 4, rhs + (i + 1) * kRow, odd);
+    }
+    if (i < steps) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+  } else {
+    for (; i < steps; i += 2) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+    for (i = 1; i < steps; i += 2) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, odd);
+  }
+}
+
+/// p += e + o for each chunk of the visit, for the 2 vectors of columns that start at `col`.
+template <class Chain, int kRows>
+void add_chunks(const Visit& visit, std::int64_t col) {
+  using Panels = typename Chain::Panels;
+  const std::byte* lhs[kMostRows];
+  for (int r = 0; r < kMostRows; ++r) lhs[r] = visit.lhs[r];
+  const std::byte* rhs = visit.rhs + col * 4;
+  std::int64_t at = 0;
+  for (std::int64_t done = 0; done < visit.depth; done += schedule::kChunk) {
+    Sums<Chain, kRows> even;
+    Sums<Chain, kRows> odd;
+    run_chains<Chain, kRows>(lhs, at, rhs, Panels::steps(std::min(schedule::kChunk, visit.depth - done)), even, odd);
+    at += Panels::kLhsChunkBytes;
+    rhs += Panels::kRhsChunkBytes;
+    float* p = visit.carried + col;
+    const bool sets = visit.begins && done == 0;
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r, p += kStripCols) {
+      const auto sum0 = Chain::chunk_sum(even[r][0], odd[r][0]);
+      const auto sum1 = Chain::chunk_sum(even[r][1], odd[r][1]);
+      Chain::store(p, sets ? sum0 : Chain::add(Chain::load(p), sum0));
+      Chain::store(p + Chain::kLanes, sets ? sum1 : Chain::add(Chain::load(p + Chain::kLanes), sum1));
+    }
+  }
+}
+
+/// acc = fma(row scale * column scale, p, acc) for every column of a block's strip.
+template <class Chain, int kRows>
+void end_segment(const Visit& visit) {
+  using Floats = typename Chain::Floats;
+  for (std::int64_t col = 0; col < kStripCols; col += Floats::kLanes) {
+    const auto col_scale = Floats::load(visit.col_scales + col);
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      float* acc = visit.acc + r * kStripCols + col;
+      const auto scale = Floats::mul(Floats::spread(visit.row_scales + r), col_scale);
+      const auto before = visit.sets ? Floats::zero() : Floats::load(acc);
+      Floats::store(acc, Floats::fma(scale, Chain::as_floats(Chain::load(visit.carried + r * kStripCols + col)), before));
+    }
+  }
+}
+
+template <class Chain, int kRows>
+void run(const Visit& visit) {
+  for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) add_chunks<Chain, kRows>(visit, col);
+  if (visit.acc != nullptr) end_segment<Chain, kRows>(visit);
+}
+
+/// Consecutive chunks of one piece.
+struct Stretch {
+  std::int64_t at = 0;     // in the panels, in their units of depth
+  std::int64_t depth = 0;  // elements
+  bool begins = false;
+  std::int64_t ended = -1;  // the segment's number within the job when it ends here
+};
+
+inline constexpr std::array<float, kStripCols> kOnes = [] {
+  std::array<float, kStripCols> ones{};
+  ones.fill(1.0F);
+  return ones;
+}();
+
+/// Rows in blocks of at most kMostRows, as equal as they can be: short blocks have too few chains to fill the pipes.
+template <class Block>
+void for_row_blocks(std::int64_t rows, Block block) {
+  const std::int64_t blocks = schedule::ceil_div(rows, kMostRows);
+  for (std::int64_t i = 0; i < blocks; ++i) block(rows * i / blocks, rows * (i + 1) / blocks - rows * i / blocks);
+}
+
+template <class Chain>
+class Multiplier {
+ public:
+  explicit Multiplier(const MultiplyJob& job) : job_(job), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
+    for (const schedule::Piece& piece : job.pieces) depth_ += Panels::units(piece.depth());
+  }
+
+  void run() {
+    Stretch stretch;
+    std::int64_t ended = 0;
+    for (const schedule::Piece& piece : job_.pieces) {
+      constexpr std::int64_t kMost = kVisitChunks * schedule::kChunk;
+      for (std::int64_t done = 0; done < piece.depth(); done += kMost) {
+        stretch.depth = std::min(kMost, piece.depth() - done);
+        stretch.begins = piece.first && done == 0;
+        stretch.ended = piece.last && done + stretch.depth == piece.depth() ? ended : -1;
+        visit_blocks(stretch);
+        stretch.at += Panels::units(stretch.depth);
+      }
+      if (piece.last) ++ended;
+    }
+  }
+
+ private:
+  using Panels = typename Chain::Panels;
+  static constexpr std::array<void (*)(const Visit&), kMostRows> kRun = {chains::run<Chain, 1>, chains::run<Chain, 2>,
+                                                                         chains::run<Chain, 3>, chains::run<Chain, 4>,
+                                                                         chains::run<Chain, 5>, chains::run<Chain, 6>};
+
+  void visit_blocks(const Stretch& stretch) {
+    for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
+      for_row_blocks(job_.rows, [&](std::int64_t row, std::int64_t rows) {
+        kRun[static_cast<std::size_t>(rows - 1)](visit_of(stretch, row, rows, col));
+      });
+    }
+  }
+
+  Visit visit_of(const Stretch& stretch, std::int64_t row, std::int64_t rows, std::int64_t col) const {
+    const std::int64_t sums = col * job_.strip_rows + row * kStripCols;  // in acc and part
+    Visit visit;
+    for (std::int64_t r = 0; r < rows; ++r) visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, row + r, stretch.at);
+    visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, stretch.at);
+    visit.depth = stretch.depth;
+    visit.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
+    visit.begins = stretch.begins;
+    if (!scaled_ || stretch.ended < 0) return visit;
+    visit.acc = job_.acc + sums;
+    visit.sets = job_.first && stretch.ended == 0;
+    const bool given = job_.row_scales != nullptr;
+    visit.row_scales = given ? job_.row_scales + stretch.ended * job_.row_scales_stride + row : kOnes.data();
+    visit.col_scales = given ? job_.col_scales + stretch.ended * job_.col_scales_stride + col : kOnes.data();
+    return visit;
+  }
+
+  const MultiplyJob& job_;
+  bool scaled_;
+  std::int64_t depth_ = 0;  // of the panels, in their units
+};
+
+template <class Chain>
+void multiply(const MultiplyJob& job) {
+  Multiplier<Chain>(job).run();
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::chains
