@@ -24,6 +24,12 @@ struct Floats {
   static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
   static Vector mul(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
   static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+  // int32 in the bits of the lanes
+  static Vector to_int(Vector v) { return _mm512_castsi512_ps(_mm512_cvtps_epi32(v)); }
+  static Vector from_int(Vector v) { return _mm512_cvtepi32_ps(_mm512_castps_si512(v)); }
+  static Vector add_int(Vector a, Vector b) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+  }
 };
 
 }  // namespace
