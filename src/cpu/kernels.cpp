@@ -2,6 +2,7 @@
 #include <array>
 
 #include "cpu/isa/amx/amx.hpp"
+#include "cpu/isa/avx2/avx2.hpp"
 #include "cpu/isa/avx512/avx512.hpp"
 #include "cpu/isa/avx512bf16/avx512bf16.hpp"
 #include "cpu/isa/portable/portable.hpp"
