@@ -32,6 +32,12 @@ const char* refusal() {
 
 }  // namespace
 
-constinit const Kernel kKernel = floats::kernel_of<Floats, Lines>("avx2", refusal, store<chains::kStripCols>);
+constinit const Kernel kKernel = floats::kernel_of<Floats>({
+    .name = "avx2",
+    .refusal = refusal,
+    .pack_lhs = floats::pack<Lines, floats::Role::lhs>,
+    .pack_rhs = floats::pack<Lines, floats::Role::rhs>,
+    .store = store<chains::kStripCols>,
+});
 
 }  // namespace ragdot::cpu::avx2

@@ -16,14 +16,9 @@ namespace {
 
 struct Lines {
   template <Format kFormat>
-  static void line(const std::byte* from, float* to) {
-    for (std::int64_t i = 0; i < 32; i += 16) {
-      __m256 low;
-      __m256 high;
-      values<kFormat>(from + i * element_bytes(kFormat), low, high);
-      _mm256_storeu_ps(to + i, low);
-      _mm256_storeu_ps(to + i + 8, high);
-    }
+  static void lines(const std::byte* from0, const std::byte* from1, float* to0, float* to1) {
+    line<kFormat>(from0, to0);
+    line<kFormat>(from1, to1);
   }
 
   /// 32 x 32 floats, `from` dense.
@@ -34,6 +29,17 @@ struct Lines {
   }
 
  private:
+  template <Format kFormat>
+  static void line(const std::byte* from, float* to) {
+    for (std::int64_t i = 0; i < 32; i += 16) {
+      __m256 low;
+      __m256 high;
+      values<kFormat>(from + i * element_bytes(kFormat), low, high);
+      _mm256_storeu_ps(to + i, low);
+      _mm256_storeu_ps(to + i + 8, high);
+    }
+  }
+
   /// 16 values.
   template <Format kFormat>
   static void values(const std::byte* at, __m256& low, __m256& high) {

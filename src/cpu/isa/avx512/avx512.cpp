@@ -11,6 +11,7 @@
 
 #include "cpu/isa/avx512/floats.hpp"
 #include "cpu/isa/avx512/lines.hpp"
+#include "cpu/isa/avx512/pack_vbmi.hpp"
 #include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/features.hpp"
 
@@ -27,8 +28,18 @@ namespace {
 
 const char* refusal() { return features().avx512() ? nullptr : "this CPU has no AVX-512 (F, BW, DQ, VL)"; }
 
+void pack_lhs(const PackJob& job) { features().avx512vbmi ? pack_lhs_vbmi(job) : floats::pack<Lines, floats::Role::lhs>(job); }
+
+void pack_rhs(const PackJob& job) { features().avx512vbmi ? pack_rhs_vbmi(job) : floats::pack<Lines, floats::Role::rhs>(job); }
+
 }  // namespace
 
-constinit const Kernel kKernel = floats::kernel_of<Floats, Lines>("avx512", refusal, store<chains::kStripCols>);
+constinit const Kernel kKernel = floats::kernel_of<Floats>({
+    .name = "avx512",
+    .refusal = refusal,
+    .pack_lhs = pack_lhs,
+    .pack_rhs = pack_rhs,
+    .store = store<chains::kStripCols>,
+});
 
 }  // namespace ragdot::cpu::avx512

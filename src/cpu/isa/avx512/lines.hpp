@@ -16,9 +16,9 @@ namespace {
 
 struct Lines {
   template <Format kFormat>
-  static void line(const std::byte* from, float* to) {
-    _mm512_storeu_ps(to, values<kFormat>(from));
-    _mm512_storeu_ps(to + 16, values<kFormat>(from + 16 * element_bytes(kFormat)));
+  static void lines(const std::byte* from0, const std::byte* from1, float* to0, float* to1) {
+    line<kFormat>(from0, to0);
+    line<kFormat>(from1, to1);
   }
 
   /// 32 x 32 floats, `from` dense.
@@ -29,6 +29,12 @@ struct Lines {
   }
 
  private:
+  template <Format kFormat>
+  static void line(const std::byte* from, float* to) {
+    _mm512_storeu_ps(to, values<kFormat>(from));
+    _mm512_storeu_ps(to + 16, values<kFormat>(from + 16 * element_bytes(kFormat)));
+  }
+
   template <Format kFormat>
   static __m512 values(const std::byte* at) {
     if constexpr (kFormat == Format::f32) {

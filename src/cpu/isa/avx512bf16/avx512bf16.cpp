@@ -49,6 +49,7 @@ struct Bf16Chain : avx512::Floats {
   using Floats = avx512::Floats;
   using Panels = GranulePanels;
   static constexpr bool kIntegers = false;
+  static constexpr bool kHasRuns = false;  // the scales of such short segments cost more than products
 
   static Vector dot(Vector sum, Vector a, Vector b) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));

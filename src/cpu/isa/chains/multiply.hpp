@@ -122,9 +122,91 @@ void end_segment(const Visit& visit) {
 }
 
 template <class Chain, int kRows>
-void run(const Visit& visit) {
+void visit_block(const Visit& visit) {
   for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) add_chunks<Chain, kRows>(visit, col);
   if (visit.acc != nullptr) end_segment<Chain, kRows>(visit);
+}
+
+/// A run of segments of one element each: every product has its own scales, acc = fma(row scale * column scale, a * b, acc).
+struct Run {
+  std::int64_t at = 0;  // in the panels, in their units of depth
+  std::int64_t count = 0;
+  std::int64_t ended = 0;  // the first segment's number within the job
+};
+
+/// One register block's part of a run. Scales of the next segment stand a stride further.
+struct RunVisit {
+  const std::byte* lhs[kMostRows] = {};
+  const std::byte* rhs = nullptr;
+  std::int64_t count = 0;
+  float* acc = nullptr;
+  bool sets = false;
+  const float* row_scales = nullptr;
+  const float* col_scales = nullptr;
+  std::int64_t row_scales_stride = 0;
+  std::int64_t col_scales_stride = 0;
+};
+
+enum class RowScales : std::int32_t { alike, each };
+
+/// Where all rows of the block have the same scale, as in a grid of blocks, its product with the column scales is shared.
+template <class Chain, int kRows, RowScales kRowScales>
+void run_columns(const RunVisit& visit, std::int64_t col) {
+  using Floats = typename Chain::Floats;
+  typename Floats::Vector acc[kRows][2];
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    const float* at = visit.acc + r * kStripCols + col;
+    acc[r][0] = visit.sets ? Floats::zero() : Floats::load(at);
+    acc[r][1] = visit.sets ? Floats::zero() : Floats::load(at + Floats::kLanes);
+  }
+  const std::byte* rhs = visit.rhs + col * 4;
+  const float* row_scales = visit.row_scales;
+  const float* col_scales = visit.col_scales + col;
+  for (std::int64_t i = 0; i < visit.count; ++i, rhs += Chain::Panels::kRowBytes) {
+    const auto b0 = Floats::load(rhs);
+    const auto b1 = Floats::load(rhs + Chain::Panels::kVectorBytes);
+    auto scale0 = Floats::load(col_scales);
+    auto scale1 = Floats::load(col_scales + Floats::kLanes);
+    if constexpr (kRowScales == RowScales::alike) {
+      scale0 = Floats::mul(Floats::spread(row_scales), scale0);
+      scale1 = Floats::mul(Floats::spread(row_scales), scale1);
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      const auto a = Floats::spread(visit.lhs[r] + 4 * i);
+      if constexpr (kRowScales == RowScales::alike) {
+        acc[r][0] = Floats::fma(scale0, Floats::mul(a, b0), acc[r][0]);
+        acc[r][1] = Floats::fma(scale1, Floats::mul(a, b1), acc[r][1]);
+      } else {
+        const auto row = Floats::spread(row_scales + r);
+        acc[r][0] = Floats::fma(Floats::mul(row, scale0), Floats::mul(a, b0), acc[r][0]);
+        acc[r][1] = Floats::fma(Floats::mul(row, scale1), Floats::mul(a, b1), acc[r][1]);
+      }
+    }
+    row_scales += visit.row_scales_stride;
+    col_scales += visit.col_scales_stride;
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    Floats::store(visit.acc + r * kStripCols + col, acc[r][0]);
+    Floats::store(visit.acc + r * kStripCols + col + Floats::kLanes, acc[r][1]);
+  }
+}
+
+template <class Chain, int kRows, RowScales kRowScales>
+void run_segments(const RunVisit& visit) {
+  for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) run_columns<Chain, kRows, kRowScales>(visit, col);
+}
+
+/// All rows of a block have the same scale in each segment of a run.
+inline RowScales row_scales_of(const float* scales, std::int64_t stride, std::int64_t rows, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i, scales += stride) {
+    for (std::int64_t r = 1; r < rows; ++r) {
+      if (std::bit_cast<std::uint32_t>(scales[r]) != std::bit_cast<std::uint32_t>(scales[0])) return RowScales::each;
+    }
+  }
+  return RowScales::alike;
 }
 
 /// Consecutive chunks of one piece.
@@ -148,6 +230,16 @@ void for_row_blocks(std::int64_t rows, Block block) {
   for (std::int64_t i = 0; i < blocks; ++i) block(rows * i / blocks, rows * (i + 1) / blocks - rows * i / blocks);
 }
 
+/// A function for each number of rows, from 1 on.
+template <class Argument>
+using ByRows = std::array<void (*)(const Argument&), kMostRows>;
+template <class Chain>
+inline constexpr ByRows<Visit> kVisits = {visit_block<Chain, 1>, visit_block<Chain, 2>, visit_block<Chain, 3>,
+                                          visit_block<Chain, 4>, visit_block<Chain, 5>, visit_block<Chain, 6>};
+template <class Chain, RowScales kS>
+inline constexpr ByRows<RunVisit> kRuns = {run_segments<Chain, 1, kS>, run_segments<Chain, 2, kS>, run_segments<Chain, 3, kS>,
+                                           run_segments<Chain, 4, kS>, run_segments<Chain, 5, kS>, run_segments<Chain, 6, kS>};
+
 template <class Chain>
 class Multiplier {
  public:
@@ -156,31 +248,73 @@ class Multiplier {
   }
 
   void run() {
-    Stretch stretch;
+    std::int64_t at = 0;
     std::int64_t ended = 0;
-    for (const schedule::Piece& piece : job_.pieces) {
-      constexpr std::int64_t kMost = kVisitChunks * schedule::kChunk;
-      for (std::int64_t done = 0; done < piece.depth(); done += kMost) {
-        stretch.depth = std::min(kMost, piece.depth() - done);
-        stretch.begins = piece.first && done == 0;
-        stretch.ended = piece.last && done + stretch.depth == piece.depth() ? ended : -1;
-        visit_blocks(stretch);
-        stretch.at += Panels::units(stretch.depth);
+    for (std::size_t i = 0; i < job_.pieces.size();) {
+      const schedule::Piece& piece = job_.pieces[i];
+      if (const std::int64_t count = run_length(i); count > 1) {
+        run_blocks({at, count, ended});
+        at += count;
+        ended += count;
+        i += static_cast<std::size_t>(count);
+        continue;
       }
+      stretches(piece, at, ended);
+      at += Panels::units(piece.depth());
       if (piece.last) ++ended;
+      ++i;
     }
   }
 
  private:
   using Panels = typename Chain::Panels;
-  static constexpr std::array<void (*)(const Visit&), kMostRows> kRun = {chains::run<Chain, 1>, chains::run<Chain, 2>,
-                                                                         chains::run<Chain, 3>, chains::run<Chain, 4>,
-                                                                         chains::run<Chain, 5>, chains::run<Chain, 6>};
+
+  /// How many whole segments of one element there are from piece `i` on.
+  std::int64_t run_length(std::size_t i) const {
+    std::int64_t count = 0;
+    if (!Chain::kHasRuns || job_.row_scales == nullptr) return count;
+    for (; i < job_.pieces.size() && job_.pieces[i].first && job_.pieces[i].last && job_.pieces[i].depth() == 1; ++i) ++count;
+    return count;
+  }
+
+  void run_blocks(const Run& run) {
+    if constexpr (Chain::kHasRuns) {
+      RunVisit visit;
+      visit.count = run.count;
+      visit.sets = job_.first && run.ended == 0;
+      visit.row_scales_stride = job_.row_scales_stride;
+      visit.col_scales_stride = job_.col_scales_stride;
+      for_row_blocks(job_.rows, [&](std::int64_t row, std::int64_t rows) {
+        for (std::int64_t r = 0; r < rows; ++r) visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, row + r, run.at);
+        visit.row_scales = job_.row_scales + run.ended * job_.row_scales_stride + row;
+        const auto scales = row_scales_of(visit.row_scales, job_.row_scales_stride, rows, run.count);
+        const auto& segments = scales == RowScales::alike ? kRuns<Chain, RowScales::alike> : kRuns<Chain, RowScales::each>;
+        for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
+          visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run.at);
+          visit.col_scales = job_.col_scales + run.ended * job_.col_scales_stride + col;
+          visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
+          segments[static_cast<std::size_t>(rows - 1)](visit);
+        }
+      });
+    }
+  }
+
+  void stretches(const schedule::Piece& piece, std::int64_t at, std::int64_t ended) {
+    constexpr std::int64_t kMost = kVisitChunks * schedule::kChunk;
+    Stretch stretch{at, 0, false, -1};
+    for (std::int64_t done = 0; done < piece.depth(); done += kMost) {
+      stretch.depth = std::min(kMost, piece.depth() - done);
+      stretch.begins = piece.first && done == 0;
+      stretch.ended = piece.last && done + stretch.depth == piece.depth() ? ended : -1;
+      visit_blocks(stretch);
+      stretch.at += Panels::units(stretch.depth);
+    }
+  }
 
   void visit_blocks(const Stretch& stretch) {
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
       for_row_blocks(job_.rows, [&](std::int64_t row, std::int64_t rows) {
-        kRun[static_cast<std::size_t>(rows - 1)](visit_of(stretch, row, rows, col));
+        kVisits<Chain>[static_cast<std::size_t>(rows - 1)](visit_of(stretch, row, rows, col));
       });
     }
   }

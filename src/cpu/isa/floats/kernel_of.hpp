@@ -1,8 +1,8 @@
-// The kernel over f32 panels for one set of vectors. Included inside a target region, behind chains/multiply.hpp and pack.hpp.
+// The kernel over f32 panels for one set of vectors. Included inside a target region, behind all other includes.
 #pragma once
 
 #include "cpu/isa/chains/multiply.hpp"
-#include "cpu/isa/floats/pack.hpp"
+#include "cpu/isa/floats/panels.hpp"
 
 namespace ragdot::cpu::floats {
 namespace {
@@ -25,10 +25,19 @@ void multiply(const MultiplyJob& job) {
   }
 }
 
-template <class Lanes, class Decode>
-constexpr Kernel kernel_of(const char* name, const char* (*refusal)(), void (*store)(const StoreJob&)) {
-  return {.name = name,
-          .refusal = refusal,
+/// What differs between the instruction sets besides the vectors.
+struct Parts {
+  const char* name;
+  const char* (*refusal)();
+  void (*pack_lhs)(const PackJob& job);
+  void (*pack_rhs)(const PackJob& job);
+  void (*store)(const StoreJob& job);
+};
+
+template <class Lanes>
+constexpr Kernel kernel_of(const Parts& parts) {
+  return {.name = parts.name,
+          .refusal = parts.refusal,
           .declines = declines,
           .block_rows = chains::kMostRows,
           .block_cols = chains::kStripCols,
@@ -36,10 +45,10 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)(), void (*st
           .part_bytes = sizeof(float),
           .depth_unit = [](Arithmetic) -> std::int64_t { return 1; },
           .panel_bytes = [](Arithmetic, std::int64_t outers, std::int64_t depth) { return FloatPanels::bytes(outers, depth); },
-          .pack_lhs = pack<Decode, Role::lhs>,
-          .pack_rhs = pack<Decode, Role::rhs>,
+          .pack_lhs = parts.pack_lhs,
+          .pack_rhs = parts.pack_rhs,
           .multiply = multiply<Lanes>,
-          .store = store,
+          .store = parts.store,
           .enter = nullptr,
           .leave = nullptr};
 }

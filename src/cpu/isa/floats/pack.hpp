@@ -50,14 +50,16 @@ class Packer {
     const std::int64_t lines = along_outer_ ? depth_ : job_.count;
     const std::int64_t length = along_outer_ ? job_.count : depth_;
     const bool natural = along_outer_ == (kRole == Role::rhs);
-    const std::int64_t step =
-        natural && !job_.side->folds() ? 1 : kLine;  // one line after the other is how memory is read best
-    for (std::int64_t line = 0; line < lines; line += step) {
+    if (natural && !job_.side->folds()) {  // one line after the other is how memory is read best
+      for (std::int64_t line = 0; line < lines; ++line) decode_line(line, length);
+      return;
+    }
+    for (std::int64_t line = 0; line < lines; line += kLine) {
       for (std::int64_t at = 0; at < length; at += kLine) {
-        const std::int64_t taken = std::min(step, lines - line);
+        const std::int64_t taken = std::min(kLine, lines - line);
         const std::int64_t count = std::min(kLine, length - at);
         if (natural) {
-          for (std::int64_t i = 0; i < taken; ++i) decode_line(line + i, at, count, natural_place(line + i, at));
+          decode_patch(line, taken, at, count, [&](std::int64_t i) { return natural_place(line + i, at); });
         } else {
           transposed(line, taken, at, count);
         }
@@ -68,6 +70,7 @@ class Packer {
 
  private:
   static constexpr std::int64_t kBytes = element_bytes(kFormat);
+  using Dense = std::array<std::byte, kLine * kBytes>;
 
   /// Where the panel holds outer element `outer` at depth `depth`.
   float* place(std::int64_t outer, std::int64_t depth) const {
@@ -78,24 +81,45 @@ class Packer {
     return kRole == Role::lhs ? place(line, at) : place(at, line);
   }
 
-  /// 32 values of a line, zeros behind the first `count`.
-  void decode_line(std::int64_t line, std::int64_t at, std::int64_t count, float* to) const {
+  /// 32 elements of a line in memory order; when it has only `count` (at least 0) or they are scattered, a copy with zeros
+  /// behind them.
+  const std::byte* elements(std::int64_t line, std::int64_t at, std::int64_t count, Dense& dense) const {
     const Side& side = *job_.side;
+    const std::int64_t step = along_outer_ ? side.outer_stride : side.depth_stride;
+    dense.fill(std::byte{0});
+    if (count <= 0) return dense.data();
     const std::byte* from =
         along_outer_ ? side.value(job_.outer + at, begin_ + line) : side.value(job_.outer + line, begin_ + at);
-    const std::int64_t step = along_outer_ ? side.outer_stride : side.depth_stride;
-    if (count == kLine && step == 1) return Decode::template line<kFormat>(from, to);
-    std::array<std::byte, kLine * kBytes> dense{};
+    if (count >= kLine && step == 1) return from;
     for (std::int64_t i = 0; i < count; ++i) std::memcpy(dense.data() + i * kBytes, from + i * step * kBytes, kBytes);
-    Decode::template line<kFormat>(dense.data(), to);
+    return dense.data();
   }
 
-  void transposed(std::int64_t line, std::int64_t lines, std::int64_t at, std::int64_t count) const {
-    alignas(64) std::array<float, kLine * kLine> patch;
-    for (std::int64_t i = 0; i < kLine; ++i) {
-      float* to = patch.data() + i * kLine;
-      i < lines ? decode_line(line + i, at, count, to) : std::fill(to, to + kLine, 0.0F);
+  /// A whole line to its natural place; the last decode of a pair may be for nothing.
+  void decode_line(std::int64_t line, std::int64_t length) {
+    for (std::int64_t at = 0; at < length; at += 2 * kLine) {
+      const std::int64_t left = length - at;
+      Decode::template lines<kFormat>(elements(line, at, std::min(kLine, left), first_),
+                                      elements(line, at + kLine, std::min(kLine, left - kLine), second_),
+                                      natural_place(line, at), left > kLine ? natural_place(line, at + kLine) : spare_.data());
     }
+  }
+
+  /// Elements [at, at + count) of `lines` lines; `to(i)` says where those of line i go, zeros behind them.
+  template <class To>
+  void decode_patch(std::int64_t line, std::int64_t lines, std::int64_t at, std::int64_t count, To to) {
+    for (std::int64_t i = 0; i < lines; i += 2) {
+      const bool both = i + 1 < lines;
+      Decode::template lines<kFormat>(elements(line + i, at, count, first_),
+                                      elements(line + i + 1, at, both ? count : 0, second_), to(i),
+                                      both ? to(i + 1) : spare_.data());
+    }
+  }
+
+  void transposed(std::int64_t line, std::int64_t lines, std::int64_t at, std::int64_t count) {
+    alignas(64) std::array<float, kLine * kLine> patch;
+    decode_patch(line, lines, at, count, [&](std::int64_t i) { return patch.data() + i * kLine; });
+    std::fill(patch.data() + lines * kLine, patch.data() + patch.size(), 0.0F);
     constexpr bool kLhs = kRole == Role::lhs;
     float* to = kLhs ? place(at, line) : place(line, at);
     const std::int64_t stride = kLhs ? FloatPanels::lhs_stride(depth_) : kLine;
@@ -149,9 +173,13 @@ class Packer {
   std::int64_t begin_;  // of the pieces, which follow each other
   std::int64_t depth_;
   bool along_outer_;
+  Dense first_;
+  Dense second_;
+  alignas(64) std::array<float, kLine> spare_;  // takes what nobody asked for
 };
 
-/// Decode gives `line<format>(from, to)`: 32 values to f32, and `transpose(from, to, to_stride)`: 32 x 32.
+/// Decode gives `lines<format>(from, from, to, to)`: twice 32 values to f32, and `transpose(from, to, to_stride)`: 32 x 32
+/// floats, `from` dense.
 template <class Decode, Role kRole>
 void pack(const PackJob& job) {
   switch (job.side->format) {

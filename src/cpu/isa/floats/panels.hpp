@@ -45,6 +45,7 @@ struct F32Chain : Lanes {
   using Floats = Lanes;
   using Vector = typename Lanes::Vector;
   static constexpr bool kIntegers = false;
+  static constexpr bool kHasRuns = true;
   struct Panels : FloatPanels {
     static constexpr std::int64_t kVectorBytes = Lanes::kLanes * sizeof(float);
   };
