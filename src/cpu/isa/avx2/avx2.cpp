@@ -16,9 +16,11 @@
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX2)
 
-#include "cpu/isa/chains/multiply.hpp"
-#include "cpu/isa/floats/kernel_of.hpp"
+#include "cpu/isa/chains/dword_kernel.hpp"
+#include "cpu/isa/floats/chain.hpp"
 #include "cpu/isa/floats/pack.hpp"
+#include "cpu/isa/pairs/chain.hpp"
+#include "cpu/isa/pairs/pack.hpp"
 
 RAGDOT_TARGET_END
 
@@ -30,13 +32,24 @@ const char* refusal() {
   return f.avx2 && f.fma && f.f16c ? nullptr : "this CPU has no AVX2 with FMA and F16C";
 }
 
+template <chains::Role kRole>
+void pack(const PackJob& job) {
+  job.arithmetic == Arithmetic::i8 ? pairs::pack<Lines, kRole>(job) : floats::pack<Lines, kRole>(job);
+}
+
+void multiply(const MultiplyJob& job) {
+  job.arithmetic == Arithmetic::i8 ? chains::multiply<pairs::PairChain<Integers, Floats>>(job)
+                                   : chains::multiply<floats::F32Chain<Floats>>(job);
+}
+
 }  // namespace
 
-constinit const Kernel kKernel = floats::kernel_of<Floats>({
+constinit const Kernel kKernel = chains::kernel_of({
     .name = "avx2",
     .refusal = refusal,
-    .pack_lhs = floats::pack<Lines, floats::Role::lhs>,
-    .pack_rhs = floats::pack<Lines, floats::Role::rhs>,
+    .pack_lhs = pack<chains::Role::lhs>,
+    .pack_rhs = pack<chains::Role::rhs>,
+    .multiply = multiply,
     .store = store<chains::kStripCols>,
 });
 

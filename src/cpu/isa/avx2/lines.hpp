@@ -28,7 +28,23 @@ struct Lines {
     }
   }
 
+  /// int16 pairs of 64 consecutive int8 values.
+  static void pairs(const std::byte* from, float* to) {
+    for (std::int64_t i = 0; i < 32; i += 8) store(to + i, _mm256_cvtepi8_epi16(load16(from + 2 * i)));
+  }
+
+  /// int16 pairs of twice 32 int8 values.
+  static void zip(const std::byte* low, const std::byte* high, float* to) {
+    for (std::int64_t i = 0; i < 32; i += 8) {
+      const __m256i lows = _mm256_cvtepi8_epi32(load8(low + i));
+      const __m256i highs = _mm256_slli_epi32(_mm256_cvtepi8_epi32(load8(high + i)), 16);
+      store(to + i, _mm256_blend_epi16(lows, highs, 0xaa));
+    }
+  }
+
  private:
+  static void store(float* to, __m256i dwords) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), dwords); }
+
   template <Format kFormat>
   static void line(const std::byte* from, float* to) {
     for (std::int64_t i = 0; i < 32; i += 16) {
@@ -49,10 +65,6 @@ struct Lines {
     } else if constexpr (kFormat == Format::bf16) {
       low = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(at)), 16));
       high = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(at + 16)), 16));
-    } else if constexpr (kFormat == Format::i8) {
-      const __m128i bytes = load16(at);
-      low = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
-      high = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
     } else {
       using Codes = HalfCodes<kFormat>;
       const __m256i halves = Codes::halves(load16(at));

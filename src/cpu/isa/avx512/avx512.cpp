@@ -11,15 +11,18 @@
 
 #include "cpu/isa/avx512/floats.hpp"
 #include "cpu/isa/avx512/lines.hpp"
+#include "cpu/isa/avx512/multiply_vnni.hpp"
 #include "cpu/isa/avx512/pack_vbmi.hpp"
 #include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/features.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
 
-#include "cpu/isa/chains/multiply.hpp"
-#include "cpu/isa/floats/kernel_of.hpp"
+#include "cpu/isa/chains/dword_kernel.hpp"
+#include "cpu/isa/floats/chain.hpp"
 #include "cpu/isa/floats/pack.hpp"
+#include "cpu/isa/pairs/chain.hpp"
+#include "cpu/isa/pairs/pack.hpp"
 
 RAGDOT_TARGET_END
 
@@ -28,17 +31,26 @@ namespace {
 
 const char* refusal() { return features().avx512() ? nullptr : "this CPU has no AVX-512 (F, BW, DQ, VL)"; }
 
-void pack_lhs(const PackJob& job) { features().avx512vbmi ? pack_lhs_vbmi(job) : floats::pack<Lines, floats::Role::lhs>(job); }
+template <chains::Role kRole>
+void pack(const PackJob& job) {
+  if (job.arithmetic == Arithmetic::i8) return pairs::pack<Lines, kRole>(job);
+  if (!features().avx512vbmi) return floats::pack<Lines, kRole>(job);
+  kRole == chains::Role::lhs ? pack_lhs_vbmi(job) : pack_rhs_vbmi(job);
+}
 
-void pack_rhs(const PackJob& job) { features().avx512vbmi ? pack_rhs_vbmi(job) : floats::pack<Lines, floats::Role::rhs>(job); }
+void multiply(const MultiplyJob& job) {
+  if (job.arithmetic != Arithmetic::i8) return chains::multiply<floats::F32Chain<Floats>>(job);
+  features().avx512vnni ? multiply_i8_vnni(job) : chains::multiply<pairs::PairChain<Integers, Floats>>(job);
+}
 
 }  // namespace
 
-constinit const Kernel kKernel = floats::kernel_of<Floats>({
+constinit const Kernel kKernel = chains::kernel_of({
     .name = "avx512",
     .refusal = refusal,
-    .pack_lhs = pack_lhs,
-    .pack_rhs = pack_rhs,
+    .pack_lhs = pack<chains::Role::lhs>,
+    .pack_rhs = pack<chains::Role::rhs>,
+    .multiply = multiply,
     .store = store<chains::kStripCols>,
 });
 

@@ -28,6 +28,21 @@ struct Lines {
     }
   }
 
+  /// int16 pairs of 64 consecutive int8 values.
+  static void pairs(const std::byte* from, float* to) {
+    _mm512_storeu_si512(to, _mm512_cvtepi8_epi16(avx2::load32(from)));
+    _mm512_storeu_si512(to + 16, _mm512_cvtepi8_epi16(avx2::load32(from + 32)));
+  }
+
+  /// int16 pairs of twice 32 int8 values.
+  static void zip(const std::byte* low, const std::byte* high, float* to) {
+    for (std::int64_t i = 0; i < 32; i += 16) {
+      const __m512i lows = _mm512_cvtepi8_epi32(avx2::load16(low + i));
+      const __m512i highs = _mm512_slli_epi32(_mm512_cvtepi8_epi32(avx2::load16(high + i)), 16);
+      _mm512_storeu_si512(to + i, _mm512_mask_mov_epi16(highs, 0x55555555, lows));
+    }
+  }
+
  private:
   template <Format kFormat>
   static void line(const std::byte* from, float* to) {
@@ -41,8 +56,6 @@ struct Lines {
       return _mm512_loadu_ps(at);
     } else if constexpr (kFormat == Format::bf16) {
       return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(avx2::load32(at)), 16));
-    } else if constexpr (kFormat == Format::i8) {
-      return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(avx2::load16(at)));
     } else {
       using Codes = avx2::HalfCodes<kFormat>;
       return _mm512_mul_ps(_mm512_cvtph_ps(Codes::halves(avx2::load16(at))), _mm512_set1_ps(Codes::kFactor));

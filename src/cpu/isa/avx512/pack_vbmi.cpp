@@ -19,7 +19,7 @@ RAGDOT_TARGET_END
 
 namespace ragdot::cpu::avx512 {
 
-void pack_lhs_vbmi(const PackJob& job) { floats::pack<LinesVbmi, floats::Role::lhs>(job); }
-void pack_rhs_vbmi(const PackJob& job) { floats::pack<LinesVbmi, floats::Role::rhs>(job); }
+void pack_lhs_vbmi(const PackJob& job) { floats::pack<LinesVbmi, chains::Role::lhs>(job); }
+void pack_rhs_vbmi(const PackJob& job) { floats::pack<LinesVbmi, chains::Role::rhs>(job); }
 
 }  // namespace ragdot::cpu::avx512

@@ -54,7 +54,6 @@ struct Bf16Chain : avx512::Floats {
   static Vector dot(Vector sum, Vector a, Vector b) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
-  static Vector chunk_sum(Vector even, Vector odd) { return add(even, odd); }
   static Vector as_floats(Vector sums) { return sums; }
 };
 
@@ -74,7 +73,7 @@ bool order_holds() {
       sums[i % 2] = Bf16Chain::dot(sums[i % 2], Bf16Chain::spread(&lhs), Bf16Chain::load(rhs.data()));
     }
     std::array<float, 16> chunk;
-    Bf16Chain::store(chunk.data(), Bf16Chain::chunk_sum(sums[0], sums[1]));
+    Bf16Chain::store(chunk.data(), Bf16Chain::add(sums[0], sums[1]));
     for (std::uint32_t col = 0; col < 16; ++col) {
       const float p = std::bit_cast<float>(order_data::before(row, col)) + chunk[col];
       same = same && std::bit_cast<std::uint32_t>(p) == std::bit_cast<std::uint32_t>(order_data::chunk(row, col));

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/isa/chains/panels.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu::chains {
@@ -18,7 +19,6 @@ namespace {
 /// With 16 registers (256 bits: 6 x 16 outputs) the even chains of a chunk run first and wait on the stack for the odd ones:
 ///   12 chains                       2 rhs      1 lhs                             15 of 16
 inline constexpr int kMostRows = 6;
-inline constexpr std::int64_t kStripCols = 32;
 /// Chunks that a block takes before the next block's turn: the strip of the rhs panel that they read stays in the L1 cache.
 inline constexpr std::int64_t kVisitChunks = 4;
 
@@ -67,7 +67,9 @@ template <class Chain, int kRows>
   clear<Chain, kRows>(even);
   clear<Chain, kRows>(odd);
   std::int64_t i = 0;
-  if constexpr (kTogether) {
+  if constexpr (Chain::kIntegers) {  // one chain does: its sums are exact in any order
+    for (; i < steps; ++i) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+  } else if constexpr (kTogether) {
     for (; i + 1 < steps; i += 2) {
       step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
       step<Chain, kRows>(lhs, at + 4 * i + 4, rhs + (i + 1) * kRow, odd);
@@ -83,22 +85,24 @@ template <class Chain, int kRows>
 template <class Chain, int kRows>
 void add_chunks(const Visit& visit, std::int64_t col) {
   using Panels = typename Chain::Panels;
+  // Sums of integers are exact in any order: the whole visit is one chunk.
+  constexpr std::int64_t kChunk = Chain::kIntegers ? kVisitChunks * schedule::kChunk : schedule::kChunk;
   const std::byte* lhs[kMostRows];
   for (int r = 0; r < kMostRows; ++r) lhs[r] = visit.lhs[r];
   const std::byte* rhs = visit.rhs + col * 4;
   std::int64_t at = 0;
-  for (std::int64_t done = 0; done < visit.depth; done += schedule::kChunk) {
+  for (std::int64_t done = 0; done < visit.depth; done += kChunk) {
     Sums<Chain, kRows> even;
     Sums<Chain, kRows> odd;
-    run_chains<Chain, kRows>(lhs, at, rhs, Panels::steps(std::min(schedule::kChunk, visit.depth - done)), even, odd);
+    run_chains<Chain, kRows>(lhs, at, rhs, Panels::steps(std::min(kChunk, visit.depth - done)), even, odd);
     at += Panels::kLhsChunkBytes;
     rhs += Panels::kRhsChunkBytes;
     float* p = visit.carried + col;
     const bool sets = visit.begins && done == 0;
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r, p += kStripCols) {
-      const auto sum0 = Chain::chunk_sum(even[r][0], odd[r][0]);
-      const auto sum1 = Chain::chunk_sum(even[r][1], odd[r][1]);
+      const auto sum0 = Chain::add(even[r][0], odd[r][0]);
+      const auto sum1 = Chain::add(even[r][1], odd[r][1]);
       Chain::store(p, sets ? sum0 : Chain::add(Chain::load(p), sum0));
       Chain::store(p + Chain::kLanes, sets ? sum1 : Chain::add(Chain::load(p + Chain::kLanes), sum1));
     }
@@ -223,10 +227,10 @@ inline constexpr std::array<float, kStripCols> kOnes = [] {
   return ones;
 }();
 
-/// Rows in blocks of at most kMostRows, as equal as they can be: short blocks have too few chains to fill the pipes.
+/// Rows in blocks of at most `most`, as equal as they can be: short blocks have too few chains to fill the pipes.
 template <class Block>
-void for_row_blocks(std::int64_t rows, Block block) {
-  const std::int64_t blocks = schedule::ceil_div(rows, kMostRows);
+void for_row_blocks(std::int64_t rows, std::int64_t most, Block block) {
+  const std::int64_t blocks = schedule::ceil_div(rows, most);
   for (std::int64_t i = 0; i < blocks; ++i) block(rows * i / blocks, rows * (i + 1) / blocks - rows * i / blocks);
 }
 
@@ -284,7 +288,7 @@ class Multiplier {
       visit.sets = job_.first && run.ended == 0;
       visit.row_scales_stride = job_.row_scales_stride;
       visit.col_scales_stride = job_.col_scales_stride;
-      for_row_blocks(job_.rows, [&](std::int64_t row, std::int64_t rows) {
+      for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
         for (std::int64_t r = 0; r < rows; ++r) visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, row + r, run.at);
         visit.row_scales = job_.row_scales + run.ended * job_.row_scales_stride + row;
         const auto scales = row_scales_of(visit.row_scales, job_.row_scales_stride, rows, run.count);
@@ -313,7 +317,7 @@ class Multiplier {
 
   void visit_blocks(const Stretch& stretch) {
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
-      for_row_blocks(job_.rows, [&](std::int64_t row, std::int64_t rows) {
+      for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
         kVisits<Chain>[static_cast<std::size_t>(rows - 1)](visit_of(stretch, row, rows, col));
       });
     }

@@ -11,17 +11,16 @@
 #include <cstring>
 #include <limits>
 
-#include "cpu/isa/floats/panels.hpp"
+#include "cpu/isa/chains/panels.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu::floats {
 namespace {
 
-enum class Role : std::int32_t { lhs, rhs };
-
 /// Elements along a line that are decoded at once, and lines of a patch.
 inline constexpr std::int64_t kLine = 32;
-static_assert(kLine == kStripOuters && kLine == schedule::kChunk);
+using Panels = chains::DwordPanels<1>;
+static_assert(kLine == chains::kStripCols && kLine == schedule::kChunk);
 
 /// Multiplies by 2^(code - 127). 2^-127 is subnormal, so code 0 takes two steps; both are exact or end at Inf or zero.
 struct PowerOfTwo {
@@ -36,7 +35,7 @@ inline PowerOfTwo power_of_two(std::uint8_t code) {
 }
 
 /// One operand, cut into patches of kLine x kLine. A line runs along the axis that memory runs along.
-template <class Decode, Role kRole, Format kFormat>
+template <class Decode, chains::Role kRole, Format kFormat>
 class Packer {
  public:
   explicit Packer(const PackJob& job)
@@ -49,7 +48,7 @@ class Packer {
   void run() {
     const std::int64_t lines = along_outer_ ? depth_ : job_.count;
     const std::int64_t length = along_outer_ ? job_.count : depth_;
-    const bool natural = along_outer_ == (kRole == Role::rhs);
+    const bool natural = along_outer_ == (kRole == chains::Role::rhs);
     if (natural && !job_.side->folds()) {  // one line after the other is how memory is read best
       for (std::int64_t line = 0; line < lines; ++line) decode_line(line, length);
       return;
@@ -74,11 +73,11 @@ class Packer {
 
   /// Where the panel holds outer element `outer` at depth `depth`.
   float* place(std::int64_t outer, std::int64_t depth) const {
-    if constexpr (kRole == Role::lhs) return panel_ + outer * FloatPanels::lhs_stride(depth_) + depth;
+    if constexpr (kRole == chains::Role::lhs) return panel_ + outer * Panels::lhs_stride(depth_) + depth;
     return panel_ + (outer / kLine * depth_ + depth) * kLine + outer % kLine;
   }
   float* natural_place(std::int64_t line, std::int64_t at) const {
-    return kRole == Role::lhs ? place(line, at) : place(at, line);
+    return kRole == chains::Role::lhs ? place(line, at) : place(at, line);
   }
 
   /// 32 elements of a line in memory order; when it has only `count` (at least 0) or they are scattered, a copy with zeros
@@ -86,11 +85,10 @@ class Packer {
   const std::byte* elements(std::int64_t line, std::int64_t at, std::int64_t count, Dense& dense) const {
     const Side& side = *job_.side;
     const std::int64_t step = along_outer_ ? side.outer_stride : side.depth_stride;
-    dense.fill(std::byte{0});
-    if (count <= 0) return dense.data();
     const std::byte* from =
         along_outer_ ? side.value(job_.outer + at, begin_ + line) : side.value(job_.outer + line, begin_ + at);
     if (count >= kLine && step == 1) return from;
+    dense.fill(std::byte{0});
     for (std::int64_t i = 0; i < count; ++i) std::memcpy(dense.data() + i * kBytes, from + i * step * kBytes, kBytes);
     return dense.data();
   }
@@ -120,9 +118,9 @@ class Packer {
     alignas(64) std::array<float, kLine * kLine> patch;
     decode_patch(line, lines, at, count, [&](std::int64_t i) { return patch.data() + i * kLine; });
     std::fill(patch.data() + lines * kLine, patch.data() + patch.size(), 0.0F);
-    constexpr bool kLhs = kRole == Role::lhs;
+    constexpr bool kLhs = kRole == chains::Role::lhs;
     float* to = kLhs ? place(at, line) : place(line, at);
-    const std::int64_t stride = kLhs ? FloatPanels::lhs_stride(depth_) : kLine;
+    const std::int64_t stride = kLhs ? Panels::lhs_stride(depth_) : kLine;
     if (count == kLine) return Decode::transpose(patch.data(), to, stride);
     alignas(64) std::array<float, kLine * kLine> turned;
     Decode::transpose(patch.data(), turned.data(), kLine);
@@ -153,7 +151,7 @@ class Packer {
       one[static_cast<std::size_t>(i)] = power.first;
       two[static_cast<std::size_t>(i)] = power.second;
     }
-    if constexpr (kRole == Role::lhs) {
+    if constexpr (kRole == chains::Role::lhs) {
       for (std::int64_t i = 0; i < outers; ++i) {
         float* values = place(outer + i, 0);
         for (std::int64_t d = first; d < last; ++d) {
@@ -180,14 +178,13 @@ class Packer {
 
 /// Decode gives `lines<format>(from, from, to, to)`: twice 32 values to f32, and `transpose(from, to, to_stride)`: 32 x 32
 /// floats, `from` dense.
-template <class Decode, Role kRole>
+template <class Decode, chains::Role kRole>
 void pack(const PackJob& job) {
   switch (job.side->format) {
     case Format::e4m3: return Packer<Decode, kRole, Format::e4m3>(job).run();
     case Format::e5m2: return Packer<Decode, kRole, Format::e5m2>(job).run();
     case Format::bf16: return Packer<Decode, kRole, Format::bf16>(job).run();
     case Format::f32: return Packer<Decode, kRole, Format::f32>(job).run();
-    case Format::i8: return Packer<Decode, kRole, Format::i8>(job).run();
     default: break;  // no values of products; validation has refused them
   }
 }
