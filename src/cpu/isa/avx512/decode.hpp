@@ -12,7 +12,7 @@
 #include "format/e5m2.hpp"
 #include "ragdot/types.hpp"
 
-RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512VBMI)
 
 namespace ragdot::cpu::avx512 {
 namespace {

@@ -13,7 +13,7 @@
 #include "cpu/isa/target.hpp"
 #include "cpu/kernel.hpp"
 
-RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512VBMI)
 
 namespace ragdot::cpu::avx512 {
 namespace {

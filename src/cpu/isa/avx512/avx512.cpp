@@ -1,0 +1,57 @@
+// The AVX-512 kernel: chains of f32 fma over f32 panels, on every CPU with F, BW, DQ and VL.
+#include "cpu/isa/avx512/avx512.hpp"
+
+#include "cpu/isa/intrinsics.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "cpu/isa/avx512/floats.hpp"
+#include "cpu/isa/avx512/lines.hpp"
+#include "cpu/isa/avx512/multiply_vnni.hpp"
+#include "cpu/isa/avx512/pack_vbmi.hpp"
+#include "cpu/isa/avx512/store.hpp"
+#include "cpu/isa/features.hpp"
+
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+
+#include "cpu/isa/chains/dword_kernel.hpp"
+#include "cpu/isa/floats/chain.hpp"
+#include "cpu/isa/floats/pack.hpp"
+#include "cpu/isa/pairs/chain.hpp"
+#include "cpu/isa/pairs/pack.hpp"
+
+RAGDOT_TARGET_END
+
+namespace ragdot::cpu::avx512 {
+namespace {
+
+const char* refusal() { return features().avx512() ? nullptr : "this CPU has no AVX-512 (F, BW, DQ, VL)"; }
+
+template <chains::Role kRole>
+void pack(const PackJob& job) {
+  if (job.arithmetic == Arithmetic::i8) return pairs::pack<Lines, kRole>(job);
+  if (!features().avx512vbmi) return floats::pack<Lines, kRole>(job);
+  kRole == chains::Role::lhs ? pack_lhs_vbmi(job) : pack_rhs_vbmi(job);
+}
+
+void multiply(const MultiplyJob& job) {
+  if (job.arithmetic != Arithmetic::i8) return chains::multiply<floats::F32Chain<Floats>>(job);
+  features().avx512vnni ? multiply_i8_vnni(job) : chains::multiply<pairs::PairChain<Integers, Floats>>(job);
+}
+
+}  // namespace
+
+constinit const Kernel kKernel = chains::kernel_of({
+    .name = "avx512",
+    .refusal = refusal,
+    .pack_lhs = pack<chains::Role::lhs>,
+    .pack_rhs = pack<chains::Role::rhs>,
+    .multiply = multiply,
+    .store = store<chains::kStripCols>,
+});
+
+}  // namespace ragdot::cpu::avx512

@@ -1,0 +1,50 @@
+// Sixteen lanes of f32 or int32, as the loops of the vector kernels use them.
+#pragma once
+
+#include "cpu/isa/intrinsics.hpp"
+
+#include <cstdint>
+
+#include "cpu/isa/target.hpp"
+
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+
+namespace ragdot::cpu::avx512 {
+namespace {
+
+struct Floats {
+  using Vector = __m512;
+  static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
+  static constexpr std::int64_t kBlockRows = 6;
+
+  static Vector zero() { return _mm512_setzero_ps(); }
+  static Vector load(const void* at) { return _mm512_loadu_ps(at); }
+  static void store(float* at, Vector v) { _mm512_storeu_ps(at, v); }
+  static Vector spread(const void* at) { return _mm512_set1_ps(*static_cast<const float*>(at)); }
+  static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+  static Vector mul(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
+  static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+};
+
+/// int32 lanes; operands of dot hold int16 pairs.
+struct Integers {
+  using Vector = __m512i;
+  static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
+  static constexpr std::int64_t kBlockRows = 6;
+
+  static Vector zero() { return _mm512_setzero_si512(); }
+  static Vector load(const void* at) { return _mm512_loadu_si512(at); }
+  static void store(void* at, Vector v) { _mm512_storeu_si512(at, v); }
+  static Vector spread(const void* at) { return _mm512_set1_epi32(*static_cast<const int*>(at)); }
+  static Vector add(Vector a, Vector b) { return _mm512_add_epi32(a, b); }
+  static Floats::Vector as_floats(Vector v) { return _mm512_cvtepi32_ps(v); }
+  /// sum plus the two products of int16 pairs.
+  static Vector dot(Vector sum, Vector a, Vector b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
+};
+
+}  // namespace
+}  // namespace ragdot::cpu::avx512
+
+RAGDOT_TARGET_END

@@ -1,0 +1,128 @@
+// The AVX512-BF16 kernel: VDPBF16PS adds two products to a chain, first that of the high halves, then that of the low ones.
+#include "cpu/isa/avx512bf16/avx512bf16.hpp"
+
+#include "cpu/isa/intrinsics.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "cpu/isa/avx512/floats.hpp"
+#include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/avx512/store.hpp"
+#include "cpu/isa/features.hpp"
+#include "cpu/isa/float_env.hpp"
+#include "cpu/isa/order_data.hpp"
+
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512BF16)
+
+#include "cpu/isa/chains/multiply.hpp"
+
+namespace ragdot::cpu::avx512bf16 {
+namespace {
+
+using avx512::kGranuleBytes;
+using avx512::kGranuleOuters;
+
+/// Dword 2i holds two even positions, dword 2i + 1 two odd ones; the earlier stands in the high half, which is added first.
+constexpr avx512::Pairing kAlike = {{2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31},
+                                    {0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29}};
+
+/// Granules; their unit of depth is the step of 32 elements.
+struct GranulePanels {
+  static constexpr std::int64_t kVectorBytes = avx512::kTileBytes;
+  static constexpr std::int64_t kRowBytes = avx512::kRowBytes;
+  static constexpr std::int64_t kLhsChunkBytes = kGranuleBytes;
+  static constexpr std::int64_t kRhsChunkBytes = kGranuleBytes;
+
+  static std::int64_t units(std::int64_t depth) { return schedule::ceil_div(depth, schedule::kChunk); }
+  static std::int64_t steps(std::int64_t) { return 16; }
+  static const std::byte* lhs_row(const std::byte* panel, std::int64_t depth, std::int64_t row, std::int64_t at) {
+    return panel + (row / kGranuleOuters * depth + at) * kGranuleBytes + row % kGranuleOuters * avx512::kRowBytes;
+  }
+  static const std::byte* rhs_strip(const std::byte* panel, std::int64_t depth, std::int64_t col, std::int64_t at) {
+    return panel + (col / kGranuleOuters * depth + at) * kGranuleBytes;
+  }
+};
+
+struct Bf16Chain : avx512::Floats {
+  using Floats = avx512::Floats;
+  using Panels = GranulePanels;
+  static constexpr bool kIntegers = false;
+  static constexpr bool kHasRuns = false;  // the scales of such short segments cost more than products
+
+  static Vector dot(Vector sum, Vector a, Vector b) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  }
+  static Vector as_floats(Vector sums) { return sums; }
+};
+
+/// One chunk has the bits of the reduction order.
+bool order_holds() {
+  alignas(64) std::array<std::uint32_t, 16> rhs;
+  const FloatEnv environment;
+  bool same = true;
+  for (std::uint32_t row = 0; row < 16; ++row) {
+    Bf16Chain::Vector sums[2] = {Bf16Chain::zero(), Bf16Chain::zero()};
+    for (std::size_t i = 0; i < 16; ++i) {
+      const auto pair = [&](auto side, std::uint32_t outer) {
+        return order_data::pair(side(outer, kAlike.low[i]), side(outer, kAlike.high[i]));
+      };
+      for (std::uint32_t col = 0; col < 16; ++col) rhs[col] = pair(order_data::rhs, col);
+      const std::uint32_t lhs = pair(order_data::lhs, row);
+      sums[i % 2] = Bf16Chain::dot(sums[i % 2], Bf16Chain::spread(&lhs), Bf16Chain::load(rhs.data()));
+    }
+    std::array<float, 16> chunk;
+    Bf16Chain::store(chunk.data(), Bf16Chain::add(sums[0], sums[1]));
+    for (std::uint32_t col = 0; col < 16; ++col) {
+      const float p = std::bit_cast<float>(order_data::before(row, col)) + chunk[col];
+      same = same && std::bit_cast<std::uint32_t>(p) == std::bit_cast<std::uint32_t>(order_data::chunk(row, col));
+    }
+  }
+  return same;
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::avx512bf16
+
+RAGDOT_TARGET_END
+
+namespace ragdot::cpu::avx512bf16 {
+namespace {
+
+const char* refusal() {
+  const Features& f = features();
+  if (!f.avx512() || !f.avx512bf16) return "this CPU has no AVX512-BF16";
+  if (!f.avx512vbmi) return "this CPU has no AVX-512 with VBMI, which packing needs";
+  static const bool kOrderHolds = order_holds();
+  return kOrderHolds ? nullptr : "VDPBF16PS of this CPU does not add in the reduction order";
+}
+
+const char* declines(const Demand& demand) {
+  if (demand.arithmetic == Arithmetic::f32) return "f32 operands do not fit bf16";
+  if (demand.arithmetic == Arithmetic::i8) return "bf16 sums of int8 products are not exact";
+  return nullptr;
+}
+
+}  // namespace
+
+constinit const Kernel kKernel = {
+    .name = "avx512bf16",
+    .refusal = refusal,
+    .declines = declines,
+    .block_rows = chains::kMostRows,
+    .block_cols = chains::kStripCols,
+    .auto_tile = {258, 512, 256},
+    .part_bytes = sizeof(float),
+    .depth_unit = [](Arithmetic) { return schedule::kChunk; },
+    .panel_bytes = [](Arithmetic, std::int64_t outers,
+                      std::int64_t depth) { return avx512::granule_panel_bytes(outers, depth / schedule::kChunk); },
+    .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
+    .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
+    .multiply = chains::multiply<Bf16Chain>,
+    .store = avx512::store<chains::kStripCols>,
+    .enter = nullptr,
+    .leave = nullptr,
+};
+
+}  // namespace ragdot::cpu::avx512bf16

@@ -1,0 +1,53 @@
+// What the kernels over dword panels have in common: f32 values, and pairs of int16 for i8.
+// A kernel includes this file inside its target region, behind all other includes.
+#pragma once
+
+#include "cpu/isa/chains/multiply.hpp"
+#include "cpu/isa/chains/panels.hpp"
+
+namespace ragdot::cpu::chains {
+namespace {
+
+/// int32 sums of i8 products are exact up to 2^31 / 2^14 terms.
+inline constexpr std::int64_t kLongestI8Segment = 131071;
+
+inline const char* declines(const Demand& demand) {
+  if (demand.arithmetic == Arithmetic::i8 && demand.longest_segment > kLongestI8Segment)
+    return "i8 sums of more than 131,071 products may leave int32";
+  return nullptr;
+}
+
+/// What differs between the instruction sets besides the vectors.
+struct Parts {
+  const char* name;
+  const char* (*refusal)();
+  void (*pack_lhs)(const PackJob& job);
+  void (*pack_rhs)(const PackJob& job);
+  void (*multiply)(const MultiplyJob& job);
+  void (*store)(const StoreJob& job);
+};
+
+constexpr Kernel kernel_of(const Parts& parts) {
+  return {.name = parts.name,
+          .refusal = parts.refusal,
+          .declines = declines,
+          .block_rows = kMostRows,
+          .block_cols = kStripCols,
+          .auto_tile = {258, 256, 256},
+          .part_bytes = sizeof(float),
+          .depth_unit = [](Arithmetic arithmetic) -> std::int64_t { return arithmetic == Arithmetic::i8 ? 2 : 1; },
+          .panel_bytes =
+              [](Arithmetic arithmetic, std::int64_t outers, std::int64_t depth) {
+                return arithmetic == Arithmetic::i8 ? DwordPanels<2>::bytes(outers, depth)
+                                                    : DwordPanels<1>::bytes(outers, depth);
+              },
+          .pack_lhs = parts.pack_lhs,
+          .pack_rhs = parts.pack_rhs,
+          .multiply = parts.multiply,
+          .store = parts.store,
+          .enter = nullptr,
+          .leave = nullptr};
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::chains

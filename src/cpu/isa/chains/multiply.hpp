@@ -1,0 +1,354 @@
+// The loops of the vector kernels: register blocks of even and odd chains over two panels, whatever the vectors are.
+// A kernel includes this file inside its target region, behind all other includes, so that the templates get its instructions.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/isa/chains/panels.hpp"
+#include "cpu/kernel.hpp"
+
+namespace ragdot::cpu::chains {
+namespace {
+
+/// Register block: kMostRows rows x 2 vectors. With 32 registers (512 bits: 6 x 32 outputs):
+///   24 chains: 12 even, 12 odd      2 rhs      1 lhs, spread over the lanes      27 of 32
+/// With 16 registers (256 bits: 6 x 16 outputs) the even chains of a chunk run first and wait on the stack for the odd ones:
+///   12 chains                       2 rhs      1 lhs                             15 of 16
+inline constexpr int kMostRows = 6;
+/// Chunks that a block takes before the next block's turn: the strip of the rhs panel that they read stays in the L1 cache.
+inline constexpr std::int64_t kVisitChunks = 4;
+
+/// What one register block does in one turn.
+struct Visit {
+  const std::byte* lhs[kMostRows] = {};  // the first dword of each row
+  const std::byte* rhs = nullptr;
+  std::int64_t depth = 0;    // elements; starts at a chunk
+  float* carried = nullptr;  // the unfinished segment, rows kStripCols apart
+  bool begins = false;       // begins its segment: nothing is carried yet
+  float* acc = nullptr;      // ends its segment: where it is added; null: it does not end, or is not scaled
+  bool sets = false;         // acc holds nothing yet
+  const float* row_scales = nullptr;
+  const float* col_scales = nullptr;
+};
+
+template <class Chain, int kRows>
+using Sums = typename Chain::Vector[kRows][2];
+
+/// sums += column `at` of the lhs rows times one row of the rhs panel.
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void step(const std::byte* const (&lhs)[kMostRows], std::int64_t at, const std::byte* rhs,
+                                        Sums<Chain, kRows>& sums) {
+  const auto b0 = Chain::load(rhs);
+  const auto b1 = Chain::load(rhs + Chain::Panels::kVectorBytes);
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    const auto a = Chain::spread(lhs[r] + at);
+    sums[r][0] = Chain::dot(sums[r][0], a, b0);
+    sums[r][1] = Chain::dot(sums[r][1], a, b1);
+  }
+}
+
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void clear(Sums<Chain, kRows>& sums) {
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = Chain::zero();
+}
+
+/// The chains of one chunk of `steps` panel rows; `at` is its byte in the lhs rows.
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void run_chains(const std::byte* const (&lhs)[kMostRows], std::int64_t at, const std::byte* rhs,
+                                              std::int64_t steps, Sums<Chain, kRows>& even, Sums<Chain, kRows>& odd) {
+  constexpr std::int64_t kRow = Chain::Panels::kRowBytes;
+  constexpr bool kTogether = 4 * kRows + 3 <= Chain::kRegisters;
+  clear<Chain, kRows>(even);
+  clear<Chain, kRows>(odd);
+  std::int64_t i = 0;
+  if constexpr (Chain::kIntegers) {  // one chain does: its sums are exact in any order
+    for (; i < steps; ++i) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+  } else if constexpr (kTogether) {
+    for (; i + 1 < steps; i += 2) {
+      step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+      step<Chain, kRows>(lhs, at + 4 * i + 4, rhs + (i + 1) * kRow, odd);
+    }
+    if (i < steps) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+  } else {
+    for (; i < steps; i += 2) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+    for (i = 1; i < steps; i += 2) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, odd);
+  }
+}
+
+/// p += e + o for each chunk of the visit, for the 2 vectors of columns that start at `col`.
+template <class Chain, int kRows>
+void add_chunks(const Visit& visit, std::int64_t col) {
+  using Panels = typename Chain::Panels;
+  // Sums of integers are exact in any order: the whole visit is one chunk.
+  constexpr std::int64_t kChunk = Chain::kIntegers ? kVisitChunks * schedule::kChunk : schedule::kChunk;
+  const std::byte* lhs[kMostRows];
+  for (int r = 0; r < kMostRows; ++r) lhs[r] = visit.lhs[r];
+  const std::byte* rhs = visit.rhs + col * 4;
+  std::int64_t at = 0;
+  for (std::int64_t done = 0; done < visit.depth; done += kChunk) {
+    Sums<Chain, kRows> even;
+    Sums<Chain, kRows> odd;
+    run_chains<Chain, kRows>(lhs, at, rhs, Panels::steps(std::min(kChunk, visit.depth - done)), even, odd);
+    at += Panels::kLhsChunkBytes;
+    rhs += Panels::kRhsChunkBytes;
+    float* p = visit.carried + col;
+    const bool sets = visit.begins && done == 0;
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r, p += kStripCols) {
+      const auto sum0 = Chain::add(even[r][0], odd[r][0]);
+      const auto sum1 = Chain::add(even[r][1], odd[r][1]);
+      Chain::store(p, sets ? sum0 : Chain::add(Chain::load(p), sum0));
+      Chain::store(p + Chain::kLanes, sets ? sum1 : Chain::add(Chain::load(p + Chain::kLanes), sum1));
+    }
+  }
+}
+
+/// acc = fma(row scale * column scale, p, acc) for every column of a block's strip.
+template <class Chain, int kRows>
+void end_segment(const Visit& visit) {
+  using Floats = typename Chain::Floats;
+  for (std::int64_t col = 0; col < kStripCols; col += Floats::kLanes) {
+    const auto col_scale = Floats::load(visit.col_scales + col);
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      float* acc = visit.acc + r * kStripCols + col;
+      const auto scale = Floats::mul(Floats::spread(visit.row_scales + r), col_scale);
+      const auto before = visit.sets ? Floats::zero() : Floats::load(acc);
+      Floats::store(acc, Floats::fma(scale, Chain::as_floats(Chain::load(visit.carried + r * kStripCols + col)), before));
+    }
+  }
+}
+
+template <class Chain, int kRows>
+void visit_block(const Visit& visit) {
+  for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) add_chunks<Chain, kRows>(visit, col);
+  if (visit.acc != nullptr) end_segment<Chain, kRows>(visit);
+}
+
+/// A run of segments of one element each: every product has its own scales, acc = fma(row scale * column scale, a * b, acc).
+struct Run {
+  std::int64_t at = 0;  // in the panels, in their units of depth
+  std::int64_t count = 0;
+  std::int64_t ended = 0;  // the first segment's number within the job
+};
+
+/// One register block's part of a run. Scales of the next segment stand a stride further.
+struct RunVisit {
+  const std::byte* lhs[kMostRows] = {};
+  const std::byte* rhs = nullptr;
+  std::int64_t count = 0;
+  float* acc = nullptr;
+  bool sets = false;
+  const float* row_scales = nullptr;
+  const float* col_scales = nullptr;
+  std::int64_t row_scales_stride = 0;
+  std::int64_t col_scales_stride = 0;
+};
+
+enum class RowScales : std::int32_t { alike, each };
+
+/// Where all rows of the block have the same scale, as in a grid of blocks, its product with the column scales is shared.
+template <class Chain, int kRows, RowScales kRowScales>
+void run_columns(const RunVisit& visit, std::int64_t col) {
+  using Floats = typename Chain::Floats;
+  typename Floats::Vector acc[kRows][2];
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    const float* at = visit.acc + r * kStripCols + col;
+    acc[r][0] = visit.sets ? Floats::zero() : Floats::load(at);
+    acc[r][1] = visit.sets ? Floats::zero() : Floats::load(at + Floats::kLanes);
+  }
+  const std::byte* rhs = visit.rhs + col * 4;
+  const float* row_scales = visit.row_scales;
+  const float* col_scales = visit.col_scales + col;
+  for (std::int64_t i = 0; i < visit.count; ++i, rhs += Chain::Panels::kRowBytes) {
+    const auto b0 = Floats::load(rhs);
+    const auto b1 = Floats::load(rhs + Chain::Panels::kVectorBytes);
+    auto scale0 = Floats::load(col_scales);
+    auto scale1 = Floats::load(col_scales + Floats::kLanes);
+    if constexpr (kRowScales == RowScales::alike) {
+      scale0 = Floats::mul(Floats::spread(row_scales), scale0);
+      scale1 = Floats::mul(Floats::spread(row_scales), scale1);
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      const auto a = Floats::spread(visit.lhs[r] + 4 * i);
+      if constexpr (kRowScales == RowScales::alike) {
+        acc[r][0] = Floats::fma(scale0, Floats::mul(a, b0), acc[r][0]);
+        acc[r][1] = Floats::fma(scale1, Floats::mul(a, b1), acc[r][1]);
+      } else {
+        const auto row = Floats::spread(row_scales + r);
+        acc[r][0] = Floats::fma(Floats::mul(row, scale0), Floats::mul(a, b0), acc[r][0]);
+        acc[r][1] = Floats::fma(Floats::mul(row, scale1), Floats::mul(a, b1), acc[r][1]);
+      }
+    }
+    row_scales += visit.row_scales_stride;
+    col_scales += visit.col_scales_stride;
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    Floats::store(visit.acc + r * kStripCols + col, acc[r][0]);
+    Floats::store(visit.acc + r * kStripCols + col + Floats::kLanes, acc[r][1]);
+  }
+}
+
+template <class Chain, int kRows, RowScales kRowScales>
+void run_segments(const RunVisit& visit) {
+  for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) run_columns<Chain, kRows, kRowScales>(visit, col);
+}
+
+/// All rows of a block have the same scale in each segment of a run.
+inline RowScales row_scales_of(const float* scales, std::int64_t stride, std::int64_t rows, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i, scales += stride) {
+    for (std::int64_t r = 1; r < rows; ++r) {
+      if (std::bit_cast<std::uint32_t>(scales[r]) != std::bit_cast<std::uint32_t>(scales[0])) return RowScales::each;
+    }
+  }
+  return RowScales::alike;
+}
+
+/// Consecutive chunks of one piece.
+struct Stretch {
+  std::int64_t at = 0;     // in the panels, in their units of depth
+  std::int64_t depth = 0;  // elements
+  bool begins = false;
+  std::int64_t ended = -1;  // the segment's number within the job when it ends here
+};
+
+inline constexpr std::array<float, kStripCols> kOnes = [] {
+  std::array<float, kStripCols> ones{};
+  ones.fill(1.0F);
+  return ones;
+}();
+
+/// Rows in blocks of at most `most`, as equal as they can be: short blocks have too few chains to fill the pipes.
+template <class Block>
+void for_row_blocks(std::int64_t rows, std::int64_t most, Block block) {
+  const std::int64_t blocks = schedule::ceil_div(rows, most);
+  for (std::int64_t i = 0; i < blocks; ++i) block(rows * i / blocks, rows * (i + 1) / blocks - rows * i / blocks);
+}
+
+/// A function for each number of rows, from 1 on.
+template <class Argument>
+using ByRows = std::array<void (*)(const Argument&), kMostRows>;
+template <class Chain>
+inline constexpr ByRows<Visit> kVisits = {visit_block<Chain, 1>, visit_block<Chain, 2>, visit_block<Chain, 3>,
+                                          visit_block<Chain, 4>, visit_block<Chain, 5>, visit_block<Chain, 6>};
+template <class Chain, RowScales kS>
+inline constexpr ByRows<RunVisit> kRuns = {run_segments<Chain, 1, kS>, run_segments<Chain, 2, kS>, run_segments<Chain, 3, kS>,
+                                           run_segments<Chain, 4, kS>, run_segments<Chain, 5, kS>, run_segments<Chain, 6, kS>};
+
+template <class Chain>
+class Multiplier {
+ public:
+  explicit Multiplier(const MultiplyJob& job) : job_(job), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
+    for (const schedule::Piece& piece : job.pieces) depth_ += Panels::units(piece.depth());
+  }
+
+  void run() {
+    std::int64_t at = 0;
+    std::int64_t ended = 0;
+    for (std::size_t i = 0; i < job_.pieces.size();) {
+      const schedule::Piece& piece = job_.pieces[i];
+      if (const std::int64_t count = run_length(i); count > 1) {
+        run_blocks({at, count, ended});
+        at += count;
+        ended += count;
+        i += static_cast<std::size_t>(count);
+        continue;
+      }
+      stretches(piece, at, ended);
+      at += Panels::units(piece.depth());
+      if (piece.last) ++ended;
+      ++i;
+    }
+  }
+
+ private:
+  using Panels = typename Chain::Panels;
+
+  /// How many whole segments of one element there are from piece `i` on.
+  std::int64_t run_length(std::size_t i) const {
+    std::int64_t count = 0;
+    if (!Chain::kHasRuns || job_.row_scales == nullptr) return count;
+    for (; i < job_.pieces.size() && job_.pieces[i].first && job_.pieces[i].last && job_.pieces[i].depth() == 1; ++i) ++count;
+    return count;
+  }
+
+  void run_blocks(const Run& run) {
+    if constexpr (Chain::kHasRuns) {
+      RunVisit visit;
+      visit.count = run.count;
+      visit.sets = job_.first && run.ended == 0;
+      visit.row_scales_stride = job_.row_scales_stride;
+      visit.col_scales_stride = job_.col_scales_stride;
+      for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
+        for (std::int64_t r = 0; r < rows; ++r) visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, row + r, run.at);
+        visit.row_scales = job_.row_scales + run.ended * job_.row_scales_stride + row;
+        const auto scales = row_scales_of(visit.row_scales, job_.row_scales_stride, rows, run.count);
+        const auto& segments = scales == RowScales::alike ? kRuns<Chain, RowScales::alike> : kRuns<Chain, RowScales::each>;
+        for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
+          visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run.at);
+          visit.col_scales = job_.col_scales + run.ended * job_.col_scales_stride + col;
+          visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
+          segments[static_cast<std::size_t>(rows - 1)](visit);
+        }
+      });
+    }
+  }
+
+  void stretches(const schedule::Piece& piece, std::int64_t at, std::int64_t ended) {
+    constexpr std::int64_t kMost = kVisitChunks * schedule::kChunk;
+    Stretch stretch{at, 0, false, -1};
+    for (std::int64_t done = 0; done < piece.depth(); done += kMost) {
+      stretch.depth = std::min(kMost, piece.depth() - done);
+      stretch.begins = piece.first && done == 0;
+      stretch.ended = piece.last && done + stretch.depth == piece.depth() ? ended : -1;
+      visit_blocks(stretch);
+      stretch.at += Panels::units(stretch.depth);
+    }
+  }
+
+  void visit_blocks(const Stretch& stretch) {
+    for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
+      for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
+        kVisits<Chain>[static_cast<std::size_t>(rows - 1)](visit_of(stretch, row, rows, col));
+      });
+    }
+  }
+
+  Visit visit_of(const Stretch& stretch, std::int64_t row, std::int64_t rows, std::int64_t col) const {
+    const std::int64_t sums = col * job_.strip_rows + row * kStripCols;  // in acc and part
+    Visit visit;
+    for (std::int64_t r = 0; r < rows; ++r) visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, row + r, stretch.at);
+    visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, stretch.at);
+    visit.depth = stretch.depth;
+    visit.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
+    visit.begins = stretch.begins;
+    if (!scaled_ || stretch.ended < 0) return visit;
+    visit.acc = job_.acc + sums;
+    visit.sets = job_.first && stretch.ended == 0;
+    const bool given = job_.row_scales != nullptr;
+    visit.row_scales = given ? job_.row_scales + stretch.ended * job_.row_scales_stride + row : kOnes.data();
+    visit.col_scales = given ? job_.col_scales + stretch.ended * job_.col_scales_stride + col : kOnes.data();
+    return visit;
+  }
+
+  const MultiplyJob& job_;
+  bool scaled_;
+  std::int64_t depth_ = 0;  // of the panels, in their units
+};
+
+template <class Chain>
+void multiply(const MultiplyJob& job) {
+  Multiplier<Chain>(job).run();
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::chains
