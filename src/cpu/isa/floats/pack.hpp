@@ -20,6 +20,9 @@ namespace {
 /// Elements along a line that are decoded at once, and lines of a patch.
 inline constexpr std::int64_t kLine = 32;
 using Panels = chains::DwordPanels<1>;
+/// From a prefetch to its use.
+inline constexpr std::int64_t kBytesAhead = 8192;
+inline constexpr std::int64_t kPatchesAhead = 8;
 static_assert(kLine == chains::kStripCols && kLine == schedule::kChunk);
 
 /// Multiplies by 2^(code - 127). 2^-127 is subnormal, so code 0 takes two steps; both are exact or end at Inf or zero.
@@ -43,20 +46,20 @@ class Packer {
         panel_(reinterpret_cast<float*>(job.panel)),
         begin_(job.pieces.front().begin),
         depth_(job.pieces.back().end - begin_),
-        along_outer_(job.side->outer_stride == 1 && job.side->depth_stride != 1) {}
+        along_outer_(job.side->outer_stride == 1 && job.side->depth_stride != 1),
+        lines_(along_outer_ ? depth_ : job.count),
+        length_(along_outer_ ? job.count : depth_) {}
 
   void run() {
-    const std::int64_t lines = along_outer_ ? depth_ : job_.count;
-    const std::int64_t length = along_outer_ ? job_.count : depth_;
     const bool natural = along_outer_ == (kRole == chains::Role::rhs);
     if (natural && !job_.side->folds()) {  // one line after the other is how memory is read best
-      for (std::int64_t line = 0; line < lines; ++line) decode_line(line, length);
+      for (std::int64_t line = 0; line < lines_; ++line) decode_line(line);
       return;
     }
-    for (std::int64_t line = 0; line < lines; line += kLine) {
-      for (std::int64_t at = 0; at < length; at += kLine) {
-        const std::int64_t taken = std::min(kLine, lines - line);
-        const std::int64_t count = std::min(kLine, length - at);
+    for (std::int64_t line = 0; line < lines_; line += kLine) {
+      for (std::int64_t at = 0; at < length_; at += kLine) {
+        const std::int64_t taken = std::min(kLine, lines_ - line);
+        const std::int64_t count = std::min(kLine, length_ - at);
         if (natural) {
           decode_patch(line, taken, at, count, [&](std::int64_t i) { return natural_place(line + i, at); });
         } else {
@@ -93,10 +96,20 @@ class Packer {
     return dense.data();
   }
 
+  /// Lines of a narrow operand, and those of a patch, lie far apart: the CPU's own prefetching does not follow (weights that
+  /// stream in 64 columns wide: 1.5 Gcodes/s without, 4 with).
+  void prefetch(std::int64_t line, std::int64_t at) const {
+    if (line >= lines_ || at >= length_) return;
+    __builtin_prefetch(along_outer_ ? job_.side->value(job_.outer + at, begin_ + line)
+                                    : job_.side->value(job_.outer + line, begin_ + at));
+  }
+
   /// A whole line to its natural place; the last decode of a pair may be for nothing.
-  void decode_line(std::int64_t line, std::int64_t length) {
-    for (std::int64_t at = 0; at < length; at += 2 * kLine) {
-      const std::int64_t left = length - at;
+  void decode_line(std::int64_t line) {
+    const std::int64_t ahead = std::clamp<std::int64_t>(kBytesAhead / (length_ * kBytes), 1, kLine);
+    for (std::int64_t at = 0; at < length_; at += 2 * kLine) {
+      const std::int64_t left = length_ - at;
+      prefetch(line + ahead, at);
       Decode::template lines<kFormat>(elements(line, at, std::min(kLine, left), first_),
                                       elements(line, at + kLine, std::min(kLine, left - kLine), second_),
                                       natural_place(line, at), left > kLine ? natural_place(line, at + kLine) : spare_.data());
@@ -108,6 +121,8 @@ class Packer {
   void decode_patch(std::int64_t line, std::int64_t lines, std::int64_t at, std::int64_t count, To to) {
     for (std::int64_t i = 0; i < lines; i += 2) {
       const bool both = i + 1 < lines;
+      prefetch(line + i, at + kPatchesAhead * kLine);
+      if (both) prefetch(line + i + 1, at + kPatchesAhead * kLine);
       Decode::template lines<kFormat>(elements(line + i, at, count, first_),
                                       elements(line + i + 1, at, both ? count : 0, second_), to(i),
                                       both ? to(i + 1) : spare_.data());
@@ -171,6 +186,8 @@ class Packer {
   std::int64_t begin_;  // of the pieces, which follow each other
   std::int64_t depth_;
   bool along_outer_;
+  std::int64_t lines_;
+  std::int64_t length_;
   Dense first_;
   Dense second_;
   alignas(64) std::array<float, kLine> spare_;  // takes what nobody asked for
