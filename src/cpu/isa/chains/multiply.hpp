@@ -289,7 +289,8 @@ class Multiplier {
       visit.row_scales_stride = job_.row_scales_stride;
       visit.col_scales_stride = job_.col_scales_stride;
       for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
-        for (std::int64_t r = 0; r < rows; ++r) visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, row + r, run.at);
+        for (std::int64_t r = 0; r < rows; ++r)
+          visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, run.at);
         visit.row_scales = job_.row_scales + run.ended * job_.row_scales_stride + row;
         const auto scales = row_scales_of(visit.row_scales, job_.row_scales_stride, rows, run.count);
         const auto& segments = scales == RowScales::alike ? kRuns<Chain, RowScales::alike> : kRuns<Chain, RowScales::each>;
@@ -326,7 +327,8 @@ class Multiplier {
   Visit visit_of(const Stretch& stretch, std::int64_t row, std::int64_t rows, std::int64_t col) const {
     const std::int64_t sums = col * job_.strip_rows + row * kStripCols;  // in acc and part
     Visit visit;
-    for (std::int64_t r = 0; r < rows; ++r) visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, row + r, stretch.at);
+    for (std::int64_t r = 0; r < rows; ++r)
+      visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, stretch.at);
     visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, stretch.at);
     visit.depth = stretch.depth;
     visit.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
