@@ -146,6 +146,7 @@ const std::vector<Grids>& gmm_grids() {
       {"e8m0_with_f32", e4, e4, e8, 1, 32, f32, 64, 48},
       {"odd", e4, e5, bf, 3, 5, f32, 7, 11},
       {"odd_per_group", e5, e4, f32, 3, 37, f32, 29, 13, ScaleOrigin::per_group},
+      {"ones_between_twos", e4, e4, f32, 1, 2, f32, 5, 16},
       {"per_element", e4, e4, f32, 1, 1, f32, 1, 16},
       {"bf16", bf, bf},
       {"bf16_with_blocks", bf, e4, Format::none, all, all, f32, 128, 128},

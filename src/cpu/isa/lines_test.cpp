@@ -9,7 +9,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "cpu/isa/avx2/floats.hpp"
@@ -117,8 +119,22 @@ TEST(Int8Pairs, AddExactlyWithoutVnni) {
   const std::vector<float> ones(2 * kOuters, 1.0F);
   std::vector<float> acc(kOuters * kOuters);
   std::vector<std::byte> part(acc.size() * sizeof(float));
-  multiply_without_vnni({Arithmetic::i8, kOuters, kOuters, lhs.data(), rhs.data(), pieces, true, ones.data(), ones.data(),
-                         kOuters, kOuters, acc.data(), part.data(), kOuters});
+  MultiplyJob job;
+  job.arithmetic = Arithmetic::i8;
+  job.rows = kOuters;
+  job.cols = kOuters;
+  job.lhs_panel = lhs.data();
+  job.rhs_panel = rhs.data();
+  job.pieces = pieces;
+  job.first = true;
+  job.row_scales = ones.data();
+  job.col_scales = ones.data();
+  job.row_scales_stride = kOuters;
+  job.col_scales_stride = kOuters;
+  job.acc = acc.data();
+  job.part = part.data();
+  job.strip_rows = kOuters;
+  multiply_without_vnni(job);
   const auto value = [&](std::int64_t o, std::int64_t d) {
     return static_cast<int>(static_cast<std::int8_t>(values[static_cast<std::size_t>(o * kDepth + d)]));
   };
@@ -130,6 +146,22 @@ TEST(Int8Pairs, AddExactlyWithoutVnni) {
           << r << ' ' << c;
     }
   }
+}
+
+/// A start-up check that refuses a CPU with every feature would take its kernel out of all suites unseen.
+TEST(VectorKernels, RunWhereTheirInstructionsAre) {
+  const Features& f = features();
+  const std::map<std::string, bool> able = {
+      {"avx512bf16", f.avx512() && f.avx512bf16 && f.avx512vbmi}, {"avx512", f.avx512()}, {"avx2", f.avx2 && f.fma && f.f16c}};
+  std::size_t found = 0;
+  for (const Kernel* kernel : listed_kernels()) {
+    const auto at = able.find(kernel->name);
+    if (at == able.end()) continue;
+    ++found;
+    const char* refusal = kernel->refusal();
+    EXPECT_EQ(refusal == nullptr, at->second) << at->first << ": " << (refusal == nullptr ? "runs" : refusal);
+  }
+  EXPECT_EQ(found, able.size());
 }
 
 }  // namespace

@@ -197,6 +197,7 @@ class Packer {
 /// floats, `from` dense.
 template <class Decode, chains::Role kRole>
 void pack(const PackJob& job) {
+  if (job.pieces.empty()) return;  // nothing to reduce
   switch (job.side->format) {
     case Format::e4m3: return Packer<Decode, kRole, Format::e4m3>(job).run();
     case Format::e5m2: return Packer<Decode, kRole, Format::e5m2>(job).run();
