@@ -19,7 +19,8 @@ struct KernelInfo {
 [[nodiscard]] std::vector<KernelInfo> list_kernels();
 
 /// Every later plan of the process takes this kernel; "" ends that. Refuses an unknown or unusable name with the list.
-/// The environment variable RAGDOT_KERNEL does the same, Options::kernel comes before both.
+/// The environment variable RAGDOT_KERNEL does the same, Options::kernel comes before both. Quantisers follow where they have
+/// loops of the kernel's name ("avx512", "avx2", "portable").
 [[nodiscard]] Status force_kernel(std::string_view name);
 
 /// "0.1.0"

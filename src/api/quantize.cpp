@@ -8,7 +8,9 @@
 
 #include "api/validate_quantize.hpp"
 #include "cpu/quantize/quantize.hpp"
+#include "cpu/quantize/routines.hpp"
 #include "format/memory.hpp"
+#include "plan/backend.hpp"
 
 namespace ragdot {
 namespace {
@@ -20,17 +22,42 @@ Status refuse_element(const char* op, const char* what, const cpu::Place& p, con
   return {Code::invalid_argument, fmt::format("{}: input [{}, {}, {}] is {}; {}", op, p.matrix, p.row, p.col, what, way_out)};
 }
 
+/// The routines of the forced kernel's name, else the best that this CPU can run. A kernel that has none of its name (amx)
+/// leaves the choice open: all give the same bits.
+Result<const cpu::Routines*> choose_routines(const char* op, const Options& options) {
+  const plan::Forced forced = plan::forced_kernel(options);
+  const cpu::Routines* best = nullptr;
+  std::string names;
+  for (const cpu::Routines* table : cpu::routines()) {
+    const char* refusal = table->refusal();
+    if (forced.kernel == table->name && refusal != nullptr) {
+      return Status(Code::unsupported,
+                    fmt::format("{}: {} asks for {} and {}; take another", op, forced.by, forced.kernel, refusal));
+    }
+    if (refusal == nullptr && (best == nullptr || forced.kernel == table->name)) best = table;
+    names += (names.empty() ? "" : ", ") + std::string(table->name);
+  }
+  bool known = forced.kernel.empty() || forced.kernel == best->name;
+  for (const KernelInfo& kernel : list_kernels()) {
+    known = known || kernel.name == forced.kernel;
+    if (names.find(kernel.name) == std::string::npos) names += ", " + kernel.name;
+  }
+  if (known) return best;
+  return Status(Code::unsupported, fmt::format("{}: kernel \"{}\", which {} asks for, is unknown; take one of {}", op,
+                                               forced.kernel, forced.by, names));
+}
+
 /// Elements that a copy cannot hold, or that a strict call refuses.
 Status check_elements(const char* op, const Operand& input, const GroupRows& groups, std::span<const NamedOut> outs,
-                      const Options& options) {
+                      const Options& options, const cpu::Routines& routines) {
   for (const NamedOut& named : outs) {
     if (named.out.values.format != Format::i8) continue;
-    const auto place = cpu::find_nan(input, groups, options);
+    const auto place = cpu::find_nan(input, groups, options, routines);
     if (place) return refuse_element(op, "NaN", *place, "i8 has none; replace it, or quantise to e4m3 or e5m2");
     break;
   }
   if (options.strictness == Strictness::ieee) return {};
-  const auto place = cpu::find_inf(input, groups, options);
+  const auto place = cpu::find_inf(input, groups, options, routines);
   if (place)
     return refuse_element(op, "Inf", *place,
                           "a strict call takes finite elements; replace it, or call without strict to saturate");
@@ -52,10 +79,12 @@ Status quantize_copies(const char* op, const Operand& input, const std::optional
     GroupRows rows;
     if (Status s = api::read_optional_groups(op, groups, input.values, rows); !s.ok()) return s;
     if (Status s = api::check_quantize({op, input, groups, rows}, outs, options); !s.ok()) return s;
-    if (Status s = check_elements(op, input, rows, outs, options); !s.ok()) return s;
+    const Result<const cpu::Routines*> routines = choose_routines(op, options);
+    if (!routines.ok()) return routines.status();
+    if (Status s = check_elements(op, input, rows, outs, options, *routines.value()); !s.ok()) return s;
     std::vector<QuantizedOut> copies;
     for (const NamedOut& named : outs) copies.push_back(named.out);
-    cpu::quantize(input, rows, copies, options);
+    cpu::quantize(input, rows, copies, options, *routines.value());
     return {};
   });
 }
@@ -121,7 +150,9 @@ Status dequantize(const DequantizeArgs& args, const Options& options) {
     GroupRows rows;
     if (Status s = api::read_optional_groups("dequantize", args.groups, args.input.values, rows); !s.ok()) return s;
     if (Status s = api::check_dequantize({"dequantize", args.input, args.groups, rows}, args.out, options); !s.ok()) return s;
-    cpu::dequantize(args.input, rows, args.out, options);
+    const Result<const cpu::Routines*> routines = choose_routines("dequantize", options);
+    if (!routines.ok()) return routines.status();
+    cpu::dequantize(args.input, rows, args.out, options, *routines.value());
     return {};
   });
 }

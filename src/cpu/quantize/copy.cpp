@@ -1,120 +1,85 @@
-// Blocks along a row are runs of columns; blocks of one column get loops of their own, which compilers vectorise.
+// Blocks along a row are runs of columns; rows whose columns lie apart are collected into tiles and written down the columns.
 #include "cpu/quantize/copy.hpp"
 
-#include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "cpu/quantize/recipe.hpp"
 #include "format/memory.hpp"
+#include "schedule/items.hpp"
 
 namespace ragdot::cpu {
 namespace {
-
-using schedule::AxisGrid;
 
 std::byte* at(const View& v, std::int64_t b, std::int64_t r, std::int64_t c) {
   return static_cast<std::byte*>(v.data) + (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
 }
 
-/// Calls f(block, first column, end column) for the column blocks of a copy.
-template <class F>
-void for_column_blocks(const QuantizedOut& out, std::int64_t cols, F f) {
-  const AxisGrid grid{out.scales.block_cols, 0, 0};
-  for (std::int64_t c = 0; c < cols;) {
-    const std::int64_t end = std::min(grid.next_cut(c), cols);
-    f(grid.index(c), c, end);
-    c = end;
-  }
-}
-
-/// Bits of |x|, 0 for NaN and Inf.
-std::int32_t finite_magnitude(float x) {
-  const auto magnitude = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffU);
-  return magnitude < static_cast<std::int32_t>(format::kF32Exponent) ? magnitude : 0;
-}
-
 bool contiguous_columns(const View& v) { return v.col_stride == 1 || v.cols <= 1; }
-
-/// A cache line more than the columns need, so that rows of a power of two do not fall on the same lines.
-std::int64_t tile_pitch(const View& v) { return v.cols + 64; }
 
 }  // namespace
 
-BlockRows block_rows(const Stretch& stretch, const QuantizedOut& out, std::size_t copy, const RowRange& rows) {
-  const AxisGrid grid = schedule::group_grid(out.scales.block_rows, stretch.scale_row[copy]);
+BlockRange block_range(const Stretch& stretch, const QuantizedOut& out, std::size_t copy, const RowRange& rows,
+                       const ColRange& cols) {
+  const schedule::AxisGrid grid = schedule::group_grid(out.scales.block_rows, stretch.scale_row[copy]);
   const std::int64_t first = grid.index(rows.begin - stretch.group_begin);
-  return {grid, first, grid.index(rows.end - 1 - stretch.group_begin) - first + 1};
+  const std::int64_t last = grid.index(rows.end - 1 - stretch.group_begin);
+  const std::int64_t block = out.scales.block_cols;
+  if (block == kWholeAxis) return {grid, first, last - first + 1, 0, 1};
+  return {grid, first, last - first + 1, cols.begin / block, schedule::ceil_div(cols.size(), block)};
 }
 
-void CopyScratch::allocate(const QuantizedOut& out, std::int64_t most) {
-  amax.resize(static_cast<std::size_t>(most * out.scales.view.cols));
-  scales.resize(amax.size());
-  factors.resize(static_cast<std::size_t>(out.values.cols));
-  if (!contiguous_columns(out.values)) tile.resize(static_cast<std::size_t>(kTileRows * tile_pitch(out.values)));
+void choose_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRange& blocks, const std::uint32_t* amax,
+                   float* factors) {
+  for (std::int64_t i = 0; i < blocks.count(); ++i)
+    factors[i] = block_scale(out.recipe, out.values.format, out.scales.view.format, amax[i]);
+  store_scales(out, matrix, blocks, factors);
+  for (std::int64_t i = 0; i < blocks.count(); ++i) factors[i] = factor_of(out.recipe, factors[i]);
 }
 
-void measure(const QuantizedOut& out, std::span<const float> row, std::uint32_t* amax) {
-  const float* x = row.data();
-  const auto cols = static_cast<std::int64_t>(row.size());
-  if (out.scales.block_cols == 1) {
-    for (std::int64_t c = 0; c < cols; ++c) {
-      const auto magnitude = static_cast<std::uint32_t>(finite_magnitude(x[c]));
-      amax[c] = magnitude > amax[c] ? magnitude : amax[c];
-    }
-    return;
-  }
-  for_column_blocks(out, cols, [&](std::int64_t block, std::int64_t c, std::int64_t end) {
-    auto most = static_cast<std::int32_t>(amax[block]);
-    for (; c < end; ++c) most = std::max(most, finite_magnitude(x[c]));
-    amax[block] = static_cast<std::uint32_t>(most);
-  });
-}
-
-void choose_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRows& rows, const std::uint32_t* amax,
-                   float* scales) {
+void read_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRange& blocks, float* factors) {
   const View& v = out.scales.view;
-  for (std::int64_t r = 0; r < rows.count; ++r) {
-    for (std::int64_t c = 0; c < v.cols; ++c) {
-      const std::int64_t i = r * v.cols + c;
-      std::byte* place = at(v, matrix, rows.first + r, c);
-      if (out.recipe == Recipe::fixed) {
-        scales[i] = format::load_f32(place, v.format);
-      } else {
-        scales[i] = block_scale(out.recipe, out.values.format, v.format, amax[i]);
-        store_scale(v.format, scales[i], place);
-      }
-    }
+  for (std::int64_t r = 0; r < blocks.rows; ++r) {
+    const std::byte* from = at(v, matrix, blocks.first_row + r, blocks.first_col);
+    const std::int64_t step = v.col_stride * element_bytes(v.format);
+    for (std::int64_t c = 0; c < blocks.cols; ++c) *factors++ = format::load_f32(from + c * step, v.format);
   }
 }
 
-void encode_row(const QuantizedOut& out, std::int64_t matrix, std::int64_t row, const float* scales, std::int64_t scale_row,
-                std::span<const float> x, CopyScratch& scratch) {
-  const View& v = out.values;
-  if (scratch.factors_row != scale_row) {
-    for_column_blocks(out, v.cols, [&](std::int64_t block, std::int64_t c, std::int64_t end) {
-      const float factor = factor_of(out.recipe, scales[block]);
-      for (; c < end; ++c) scratch.factors[static_cast<std::size_t>(c)] = factor;
-    });
-    scratch.factors_row = scale_row;
+void store_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRange& blocks, const float* scales) {
+  const View& v = out.scales.view;
+  for (std::int64_t r = 0; r < blocks.rows; ++r) {
+    std::byte* to = at(v, matrix, blocks.first_row + r, blocks.first_col);
+    const std::int64_t step = v.col_stride * element_bytes(v.format);
+    for (std::int64_t c = 0; c < blocks.cols; ++c) store_scale(v.format, *scales++, to + c * step);
   }
-  if (contiguous_columns(v)) return encode(out.recipe, v.format, scratch.factors.data(), x, at(v, matrix, row, 0));
-  if (scratch.tile_rows == 0) scratch.tile_row = row;
-  encode(out.recipe, v.format, scratch.factors.data(), x, scratch.tile.data() + scratch.tile_rows * tile_pitch(v));
-  if (++scratch.tile_rows == kTileRows) flush(out, matrix, scratch);
 }
 
-void flush(const QuantizedOut& out, std::int64_t matrix, CopyScratch& scratch) {
-  const View& v = out.values;
-  const std::int64_t rows = scratch.tile_rows;
-  const std::int64_t pitch = tile_pitch(v);
-  // Down the columns: a transposed copy has its rows next to each other.
-  for (std::int64_t c = 0; rows > 0 && c < v.cols; ++c) {
-    const std::byte* from = scratch.tile.data() + c;
-    std::byte* to = at(v, matrix, scratch.tile_row, c);
-    for (std::int64_t r = 0; r < rows; ++r) to[r * v.row_stride] = from[r * pitch];
-  }
-  scratch.tile_rows = 0;
+CopyWriter::CopyWriter(const QuantizedOut& out, const Routines& routines, std::int64_t most_cols)
+    // A cache line more than the columns need, so that rows of a power of two do not fall on the same lines.
+    : out_(out), routines_(routines), pitch_(most_cols + 64) {
+  // A transposed copy gets a line here and a line there; to fetch each before it is overwritten would cost most of the time. A
+  // copy that caches can hold is better kept there.
+  constexpr std::int64_t kCachedBytes = 4 << 20;
+  if (out.values.batch * out.values.rows > kCachedBytes / out.values.cols) stores_ = Stores::streamed;
+  if (!contiguous_columns(out.values)) tile_.resize(static_cast<std::size_t>(kTileRows * pitch_));
+}
+
+std::byte* CopyWriter::place(std::int64_t matrix, std::int64_t row, const ColRange& cols) {
+  if (contiguous_columns(out_.values)) return at(out_.values, matrix, row, cols.begin);
+  if (tile_rows_ == 0) tile_row_ = row;
+  return tile_.data() + tile_rows_ * pitch_;
+}
+
+void CopyWriter::written(std::int64_t matrix, const ColRange& cols) {
+  if (!contiguous_columns(out_.values) && ++tile_rows_ == kTileRows) flush(matrix, cols);
+}
+
+void CopyWriter::flush(std::int64_t matrix, const ColRange& cols) {
+  const View& v = out_.values;
+  if (tile_rows_ == 0) return;
+  routines_.write_tile({tile_.data(), pitch_, tile_rows_, cols.size()},
+                       {at(v, matrix, tile_row_, cols.begin), v.row_stride, v.col_stride, stores_});
+  tile_rows_ = 0;
 }
 
 void zero_rows(const View& out, std::int64_t matrix, const RowRange& rows) {

@@ -1,5 +1,6 @@
-// Threads take stretches, in bands that hold whole blocks of every copy: load the rows, measure, choose scales, encode. A band
-// too tall for one thread is measured and encoded by all of them.
+// Threads take stretches, tile of columns by tile, in bands that hold whole blocks of every copy. The first pass over a band
+// finishes copies whose blocks lie in one row and measures the others; the second reads the band again, from the cache, and
+// encodes those. A band too tall for one thread is gone through by all of them.
 #include "cpu/quantize/quantize.hpp"
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 
 #include "cpu/quantize/copy.hpp"
 #include "cpu/quantize/parallel.hpp"
+#include "cpu/quantize/recipe.hpp"
 #include "cpu/quantize/source.hpp"
 #include "cpu/quantize/stretch.hpp"
 #include "schedule/items.hpp"
@@ -16,16 +18,40 @@ namespace {
 
 using GroupRows = std::optional<std::vector<RowRange>>;
 
-/// The blocks of one copy in a band that all threads work on, [scale rows, scale columns].
-struct SharedBlocks {
-  std::vector<std::uint32_t> amax;
-  std::vector<float> scales;
+/// When the scales of a copy are known.
+enum class Known {
+  from_start,     // they are given
+  from_row,       // a row holds whole blocks
+  from_all_rows,  // blocks have to be measured before they can be encoded
 };
+
+Known known(const QuantizedOut& out) {
+  if (out.recipe == Recipe::fixed) return Known::from_start;
+  // Blocks of one element are better measured as a row of columns.
+  return out.scales.block_rows == 1 && out.scales.block_cols != 1 ? Known::from_row : Known::from_all_rows;
+}
+
+/// Largest magnitudes and factors of some blocks of one copy.
+struct Blocks {
+  std::vector<std::uint32_t> amax;
+  std::vector<float> factors;
+
+  void grow(std::int64_t count) {
+    if (count <= static_cast<std::int64_t>(amax.size())) return;
+    amax.resize(static_cast<std::size_t>(count));
+    factors.resize(static_cast<std::size_t>(count));
+  }
+};
+
+/// Scale rows that `rows` consecutive rows of a group can touch at most.
+std::int64_t most_blocks(std::int64_t rows, std::int64_t block) {
+  return block == kWholeAxis ? 1 : std::min(rows, (rows - 1) / block + 2);
+}
 
 class Quantiser {
  public:
   /// Allocates everything; may throw std::bad_alloc.
-  Quantiser(const Operand& input, std::span<const QuantizedOut> outs, const Options& options,
+  Quantiser(const Operand& input, std::span<const QuantizedOut> outs, const Options& options, const Routines& routines,
             std::span<const Stretch> stretches);
 
   /// Call each of the two for every stretch that is or is not tall; `thread` is below threads().
@@ -35,132 +61,184 @@ class Quantiser {
   [[nodiscard]] int threads() const { return static_cast<int>(scratch_.size()); }
 
  private:
+  struct CopyScratch {
+    CopyWriter writer;
+    Known known;
+    BlockRange range;  // of the rows and columns at hand
+    Blocks blocks;
+    std::int64_t given_row = -1;  // scale row whose given scales are the factors
+  };
   struct Scratch {
-    std::vector<float> row;
+    RowReader reader;
     std::vector<CopyScratch> copies;
   };
 
-  /// Blocks of the rows that `scratch` is about to measure.
-  void clear(const Stretch& stretch, const RowRange& rows, Scratch& scratch) const;
-  void measure_row(const Stretch& stretch, const RowRange& band, std::int64_t row, Scratch& scratch) const;
-  void measure_into_shared(const Stretch& stretch, const RowRange& rows, Scratch& scratch);
-  /// Encodes the loaded row; `scales(copy)` are those of the blocks that begin with the copy's scale row of `first_row`.
-  template <class Scales>
-  void encode_loaded(const Stretch& stretch, std::int64_t first_row, std::int64_t row, Scales scales, Scratch& scratch) const;
-  void begin(Scratch& scratch) const;
-  void finish(const Stretch& stretch, Scratch& scratch) const;
+  /// The blocks of one row of the range at hand.
+  [[nodiscard]] static BlockRange row_range(const Stretch& stretch, std::int64_t row, const CopyScratch& copy);
+  void first_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Scratch& scratch) const;
+  void finish_row(const QuantizedOut& out, const Stretch& stretch, std::int64_t row, const ColRange& cols,
+                  const SourceRow& source, CopyScratch& copy) const;
+  /// `factors`(copy, row) are those of the blocks of the row's columns.
+  template <class Factors>
+  void second_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Factors factors, Scratch& scratch) const;
+  /// Raises the amax that all threads share to what `scratch` has measured.
+  void share_amax(const Stretch& stretch, Scratch& scratch);
+  [[nodiscard]] BlockRange whole_range(const Stretch& stretch, std::size_t copy) const;
+  static void begin(Scratch& scratch);
+  static void finish(const Stretch& stretch, const ColRange& cols, Scratch& scratch);
 
   const Operand& input_;
   std::span<const QuantizedOut> outs_;
   const Options& options_;
+  const Routines& routines_;
+  bool measures_;  // a copy's scales are known from all rows
   std::int64_t band_rows_;
+  std::int64_t band_cols_;   // of a tile with band_rows_ rows
+  std::int64_t chunk_cols_;  // of a tile whose rows are read once for each pass
   std::vector<Scratch> scratch_;
-  std::vector<SharedBlocks> shared_;
+  std::vector<Blocks> shared_;  // of a tall stretch, for each copy
 };
 
-/// Scale rows that `rows` consecutive rows of a group can touch at most.
-std::int64_t most_blocks(std::int64_t rows, std::int64_t block) {
-  return block == kWholeAxis ? 1 : std::min(rows, (rows - 1) / block + 2);
-}
-
-Quantiser::Quantiser(const Operand& input, std::span<const QuantizedOut> outs, const Options& options,
+Quantiser::Quantiser(const Operand& input, std::span<const QuantizedOut> outs, const Options& options, const Routines& routines,
                      std::span<const Stretch> stretches)
-    : input_(input), outs_(outs), options_(options), band_rows_(common_block(outs)), shared_(outs.size()) {
+    : input_(input),
+      outs_(outs),
+      options_(options),
+      routines_(routines),
+      measures_(std::any_of(outs.begin(), outs.end(), [](const auto& out) { return known(out) == Known::from_all_rows; })),
+      band_rows_(measures_ ? std::min(common_block(outs), input.values.rows) : kTileRows),
+      band_cols_(tile_columns(input, outs, measures_ ? band_rows_ : 1)),
+      chunk_cols_(tile_columns(input, outs, 1)),
+      shared_(outs.size()) {
   std::int64_t tasks = 0;
+  bool tall = false;
   for (const Stretch& stretch : stretches) {
-    const std::int64_t chunks = schedule::ceil_div(stretch.rows.size(), kTileRows);
-    tasks = stretch.tall ? std::max(tasks, chunks) : tasks + 1;
+    tall = tall || stretch.tall;
+    tasks = stretch.tall ? std::max(tasks, schedule::ceil_div(stretch.rows.size(), kTileRows)) : tasks + 1;
     for (std::size_t i = 0; stretch.tall && i < outs.size(); ++i) {
-      const auto blocks =
-          static_cast<std::size_t>(block_rows(stretch, outs[i], i, stretch.rows).count * outs[i].scales.view.cols);
-      if (blocks <= shared_[i].amax.size()) continue;
-      shared_[i].amax.resize(blocks);
-      shared_[i].scales.resize(blocks);
+      if (known(outs[i]) == Known::from_all_rows) shared_[i].grow(whole_range(stretch, i).count());
     }
   }
-  scratch_.resize(static_cast<std::size_t>(thread_count(options, tasks)));
-  const std::int64_t rows = std::max(kTileRows, std::min(band_rows_, kTallRows));
-  for (Scratch& s : scratch_) {
-    s.row.resize(static_cast<std::size_t>(input.values.cols));
-    s.copies.resize(outs.size());
-    for (std::size_t i = 0; i < outs.size(); ++i) {
-      s.copies[i].allocate(outs[i], most_blocks(std::min(rows, input.values.rows), outs[i].scales.block_rows));
+  const auto blocks_of = [](const QuantizedOut& out, std::int64_t rows, std::int64_t cols) {
+    const std::int64_t block = out.scales.block_cols;
+    return (known(out) == Known::from_all_rows ? most_blocks(rows, out.scales.block_rows) : 1) *
+           (block == kWholeAxis ? 1 : schedule::ceil_div(cols, block));
+  };
+  const auto threads = static_cast<std::size_t>(thread_count(options, tasks));
+  scratch_.reserve(threads);
+  for (std::size_t t = 0; t < threads; ++t) {
+    Scratch& s = scratch_.emplace_back(Scratch{RowReader(input, routines, chunk_cols_), {}});
+    for (const QuantizedOut& out : outs) {
+      CopyScratch& copy = s.copies.emplace_back(CopyScratch{CopyWriter(out, routines, chunk_cols_), known(out), {}, {}});
+      copy.blocks.grow(blocks_of(out, std::min(band_rows_, kTallRows), band_cols_));
+      if (tall) copy.blocks.grow(blocks_of(out, kTileRows, chunk_cols_));
     }
   }
 }
 
-void Quantiser::begin(Scratch& scratch) const {
-  for (CopyScratch& copy : scratch.copies) copy.factors_row = -1;
+BlockRange Quantiser::whole_range(const Stretch& stretch, std::size_t copy) const {
+  return block_range(stretch, outs_[copy], copy, stretch.rows, {0, input_.values.cols});
 }
 
-void Quantiser::finish(const Stretch& stretch, Scratch& scratch) const {
-  for (std::size_t i = 0; i < outs_.size(); ++i) flush(outs_[i], stretch.matrix, scratch.copies[i]);
+BlockRange Quantiser::row_range(const Stretch& stretch, std::int64_t row, const CopyScratch& copy) {
+  const BlockRange& range = copy.range;
+  return {range.grid, range.grid.index(row - stretch.group_begin), 1, range.first_col, range.cols};
 }
 
-void Quantiser::clear(const Stretch& stretch, const RowRange& rows, Scratch& scratch) const {
+void Quantiser::begin(Scratch& scratch) {
+  for (CopyScratch& copy : scratch.copies) copy.given_row = -1;
+}
+
+void Quantiser::finish(const Stretch& stretch, const ColRange& cols, Scratch& scratch) {
+  for (CopyScratch& copy : scratch.copies) copy.writer.flush(stretch.matrix, cols);
+}
+
+void Quantiser::finish_row(const QuantizedOut& out, const Stretch& stretch, std::int64_t row, const ColRange& cols,
+                           const SourceRow& source, CopyScratch& copy) const {
+  const BlockRange blocks = row_range(stretch, row, copy);
+  const std::int64_t block = out.scales.block_cols;
+  const Format values = out.values.format;
+  float* factors = copy.blocks.factors.data();
+  std::byte* to = copy.writer.place(stretch.matrix, row, cols);
+  if (copy.known == Known::from_row) {
+    routines_.quantize(source, {out.recipe, values, out.scales.view.format, block}, factors, to);
+    store_scales(out, stretch.matrix, blocks, factors);
+  } else {
+    if (copy.given_row != blocks.first_row) read_scales(out, stretch.matrix, blocks, factors);
+    copy.given_row = blocks.first_row;
+    routines_.encode(source, values, scaling_of(out.recipe), {factors, block}, to);
+  }
+  copy.writer.written(stretch.matrix, cols);
+}
+
+void Quantiser::first_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Scratch& scratch) const {
   for (std::size_t i = 0; i < outs_.size(); ++i) {
-    const std::int64_t blocks = block_rows(stretch, outs_[i], i, rows).count * outs_[i].scales.view.cols;
-    std::fill_n(scratch.copies[i].amax.begin(), blocks, 0U);
+    CopyScratch& copy = scratch.copies[i];
+    copy.range = block_range(stretch, outs_[i], i, rows, cols);
+    if (copy.known == Known::from_all_rows) std::fill_n(copy.blocks.amax.begin(), copy.range.count(), 0U);
+  }
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    const SourceRow source = scratch.reader.read(stretch, r, cols);
+    for (std::size_t i = 0; i < outs_.size(); ++i) {
+      CopyScratch& copy = scratch.copies[i];
+      if (copy.known != Known::from_all_rows) {
+        finish_row(outs_[i], stretch, r, cols, source, copy);
+      } else {
+        std::uint32_t* amax = copy.blocks.amax.data() + copy.range.offset(r - stretch.group_begin);
+        routines_.raise_amax(source, outs_[i].scales.block_cols, amax);
+      }
+    }
   }
 }
 
-void Quantiser::measure_row(const Stretch& stretch, const RowRange& band, std::int64_t row, Scratch& scratch) const {
-  for (std::size_t i = 0; i < outs_.size(); ++i) {
-    if (outs_[i].recipe == Recipe::fixed) continue;
-    const BlockRows blocks = block_rows(stretch, outs_[i], i, band);
-    const std::int64_t at = (blocks.grid.index(row - stretch.group_begin) - blocks.first) * outs_[i].scales.view.cols;
-    measure(outs_[i], scratch.row, scratch.copies[i].amax.data() + at);
-  }
-}
-
-template <class Scales>
-void Quantiser::encode_loaded(const Stretch& stretch, std::int64_t first_row, std::int64_t row, Scales scales,
-                              Scratch& scratch) const {
-  for (std::size_t i = 0; i < outs_.size(); ++i) {
-    const schedule::AxisGrid grid = schedule::group_grid(outs_[i].scales.block_rows, stretch.scale_row[i]);
-    const std::int64_t scale_row = grid.index(row - stretch.group_begin);
-    const std::int64_t at = (scale_row - grid.index(first_row - stretch.group_begin)) * outs_[i].scales.view.cols;
-    encode_row(outs_[i], stretch.matrix, row, scales(i) + at, scale_row, scratch.row, scratch.copies[i]);
+template <class Factors>
+void Quantiser::second_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Factors factors,
+                            Scratch& scratch) const {
+  for (std::int64_t r = rows.begin; measures_ && r < rows.end; ++r) {
+    const SourceRow source = scratch.reader.read(stretch, r, cols);
+    for (std::size_t i = 0; i < outs_.size(); ++i) {
+      CopyScratch& copy = scratch.copies[i];
+      if (copy.known != Known::from_all_rows) continue;
+      routines_.encode(source, outs_[i].values.format, scaling_of(outs_[i].recipe), {factors(i, r), outs_[i].scales.block_cols},
+                       copy.writer.place(stretch.matrix, r, cols));
+      copy.writer.written(stretch.matrix, cols);
+    }
   }
 }
 
 void Quantiser::run(const Stretch& stretch, int thread) {
   Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
-  begin(scratch);
-  RowRange band = stretch.rows;
-  for (; band.begin < stretch.rows.end; band.begin = band.end) {
-    band.end = band_rows_ < stretch.rows.end - band.begin ? band.begin + band_rows_ : stretch.rows.end;
-    clear(stretch, band, scratch);
-    for (std::int64_t r = band.begin; r < band.end; ++r) {
-      load_row(input_, source_row(stretch, r), scratch.row.data());
-      measure_row(stretch, band, r, scratch);
+  for_tiles(input_.values.cols, band_cols_, [&](const ColRange& cols) {
+    begin(scratch);
+    for (RowRange band = stretch.rows; band.begin < stretch.rows.end; band.begin = band.end) {
+      band.end = band_rows_ < stretch.rows.end - band.begin ? band.begin + band_rows_ : stretch.rows.end;
+      first_pass(stretch, band, cols, scratch);
+      for (std::size_t i = 0; i < outs_.size(); ++i) {
+        CopyScratch& copy = scratch.copies[i];
+        if (copy.known != Known::from_all_rows) continue;
+        choose_scales(outs_[i], stretch.matrix, copy.range, copy.blocks.amax.data(), copy.blocks.factors.data());
+      }
+      const auto factors = [&](std::size_t i, std::int64_t row) {
+        const CopyScratch& copy = scratch.copies[i];
+        return copy.blocks.factors.data() + copy.range.offset(row - stretch.group_begin);
+      };
+      second_pass(stretch, band, cols, factors, scratch);
     }
-    for (std::size_t i = 0; i < outs_.size(); ++i) {
-      CopyScratch& copy = scratch.copies[i];
-      choose_scales(outs_[i], stretch.matrix, block_rows(stretch, outs_[i], i, band), copy.amax.data(), copy.scales.data());
-    }
-    for (std::int64_t r = band.begin; r < band.end; ++r) {
-      if (band.size() > 1) load_row(input_, source_row(stretch, r), scratch.row.data());
-      encode_loaded(stretch, band.begin, r, [&](std::size_t i) { return scratch.copies[i].scales.data(); }, scratch);
-    }
-  }
-  finish(stretch, scratch);
+    finish(stretch, cols, scratch);
+  });
 }
 
-void Quantiser::measure_into_shared(const Stretch& stretch, const RowRange& rows, Scratch& scratch) {
-  clear(stretch, rows, scratch);
-  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-    load_row(input_, source_row(stretch, r), scratch.row.data());
-    measure_row(stretch, rows, r, scratch);
-  }
+void Quantiser::share_amax(const Stretch& stretch, Scratch& scratch) {
   for (std::size_t i = 0; i < outs_.size(); ++i) {
-    if (outs_[i].recipe == Recipe::fixed) continue;
-    const BlockRows blocks = block_rows(stretch, outs_[i], i, rows);
-    const std::int64_t skip = blocks.first - block_rows(stretch, outs_[i], i, stretch.rows).first;
-    std::uint32_t* shared = shared_[i].amax.data() + skip * outs_[i].scales.view.cols;
-    for (std::int64_t b = 0; b < blocks.count * outs_[i].scales.view.cols; ++b) {
-      const std::uint32_t mine = scratch.copies[i].amax[static_cast<std::size_t>(b)];
-      const std::atomic_ref<std::uint32_t> most(shared[b]);
+    const CopyScratch& copy = scratch.copies[i];
+    if (copy.known != Known::from_all_rows) continue;
+    const BlockRange& range = copy.range;
+    const BlockRange whole = whole_range(stretch, i);
+    for (std::int64_t b = 0; b < range.count(); ++b) {
+      const std::int64_t at =
+          (range.first_row + b / range.cols - whole.first_row) * whole.cols + range.first_col + b % range.cols;
+      const std::uint32_t mine = copy.blocks.amax[static_cast<std::size_t>(b)];
+      const std::atomic_ref<std::uint32_t> most(shared_[i].amax[static_cast<std::size_t>(at)]);
       std::uint32_t seen = most.load(std::memory_order_relaxed);
       while (seen < mine && !most.compare_exchange_weak(seen, mine, std::memory_order_relaxed)) {
       }
@@ -169,41 +247,48 @@ void Quantiser::measure_into_shared(const Stretch& stretch, const RowRange& rows
 }
 
 void Quantiser::run_tall(const Stretch& stretch) {
-  for (SharedBlocks& blocks : shared_) std::fill(blocks.amax.begin(), blocks.amax.end(), 0U);
-  const auto rows_of = [&](std::int64_t chunk) -> RowRange {
-    const std::int64_t first = stretch.rows.begin + chunk * kTileRows;
-    return {first, std::min(first + kTileRows, stretch.rows.end)};
+  for (Blocks& blocks : shared_) std::fill(blocks.amax.begin(), blocks.amax.end(), 0U);
+  const auto each_tile = [&](auto task) {
+    const std::int64_t chunks = schedule::ceil_div(stretch.rows.size(), kTileRows);
+    parallel(chunks, options_, threads(), [&](std::int64_t chunk, int thread) {
+      const std::int64_t first = stretch.rows.begin + chunk * kTileRows;
+      Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+      for_tiles(input_.values.cols, chunk_cols_, [&](const ColRange& cols) {
+        begin(scratch);
+        task(RowRange{first, std::min(first + kTileRows, stretch.rows.end)}, cols, scratch);
+        finish(stretch, cols, scratch);
+      });
+    });
   };
-  const std::int64_t chunks = schedule::ceil_div(stretch.rows.size(), kTileRows);
-  parallel(chunks, options_, threads(), [&](std::int64_t chunk, int thread) {
-    measure_into_shared(stretch, rows_of(chunk), scratch_[static_cast<std::size_t>(thread)]);
+  each_tile([&](const RowRange& rows, const ColRange& cols, Scratch& scratch) {
+    first_pass(stretch, rows, cols, scratch);
+    share_amax(stretch, scratch);
   });
   parallel(static_cast<std::int64_t>(outs_.size()), options_, 1, [&](std::int64_t copy, int) {
     const auto i = static_cast<std::size_t>(copy);
-    choose_scales(outs_[i], stretch.matrix, block_rows(stretch, outs_[i], i, stretch.rows), shared_[i].amax.data(),
-                  shared_[i].scales.data());
+    if (known(outs_[i]) != Known::from_all_rows) return;
+    choose_scales(outs_[i], stretch.matrix, whole_range(stretch, i), shared_[i].amax.data(), shared_[i].factors.data());
   });
-  parallel(chunks, options_, threads(), [&](std::int64_t chunk, int thread) {
-    Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
-    begin(scratch);
-    const RowRange rows = rows_of(chunk);
-    for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-      load_row(input_, source_row(stretch, r), scratch.row.data());
-      encode_loaded(stretch, stretch.rows.begin, r, [&](std::size_t i) { return shared_[i].scales.data(); }, scratch);
-    }
-    finish(stretch, scratch);
+  each_tile([&](const RowRange& rows, const ColRange& cols, Scratch& scratch) {
+    const auto factors = [&](std::size_t i, std::int64_t row) {
+      const std::int64_t block = outs_[i].scales.block_cols;
+      const float* of_row = shared_[i].factors.data() + whole_range(stretch, i).offset(row - stretch.group_begin);
+      return of_row + (block == kWholeAxis ? 0 : cols.begin / block);
+    };
+    second_pass(stretch, rows, cols, factors, scratch);
   });
 }
 
 }  // namespace
 
-void quantize(const Operand& input, const GroupRows& groups, std::span<const QuantizedOut> outs, const Options& options) {
+void quantize(const Operand& input, const GroupRows& groups, std::span<const QuantizedOut> outs, const Options& options,
+              const Routines& routines) {
   if (input.values.batch == 0 || input.values.rows == 0 || input.values.cols == 0) {
     for (const QuantizedOut& out : outs) fill_unused_scales(out, input.values, groups);
     return;
   }
   const std::vector<Stretch> stretches = cut_stretches(input, groups, outs);
-  Quantiser quantiser(input, outs, options, stretches);
+  Quantiser quantiser(input, outs, options, routines, stretches);
   for (const QuantizedOut& out : outs) fill_unused_scales(out, input.values, groups);
   parallel(static_cast<std::int64_t>(stretches.size()), options, quantiser.threads(), [&](std::int64_t i, int thread) {
     const Stretch& stretch = stretches[static_cast<std::size_t>(i)];

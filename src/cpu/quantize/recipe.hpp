@@ -1,26 +1,85 @@
-// From the largest magnitude of a block to its scale, and from an element to its byte.
+// From the largest magnitude of a block to its scale, and to the factor of its elements: from bits alone, no libm, no
+// reciprocals.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
+#include "cpu/quantize/routines.hpp"
+#include "format/memory.hpp"
 #include "ragdot/types.hpp"
 
 namespace ragdot::cpu {
 
-/// The scale of a block, as the f32 it stands for.
-/// `amax_bits` are the bits of the largest finite |x|.
-[[nodiscard]] float block_scale(Recipe recipe, Format values, Format scales, std::uint32_t amax_bits);
+inline constexpr float kSmallestScale = 0x1p-126F;
+
+inline float largest_value(Format values) {
+  return values == Format::e4m3 ? format::kE4m3Max : values == Format::e5m2 ? format::kE5m2Max : 127.0F;
+}
+
+/// |x| = mantissa * 2^exponent with 2^23 <= mantissa < 2^24, for subnormals too; x is not zero.
+struct Split {
+  int exponent;
+  std::uint32_t mantissa;
+};
+
+inline Split split(std::uint32_t bits) {
+  const std::uint32_t field = bits >> 23;
+  std::uint32_t mantissa = bits & 0x7fffffU;
+  if (field != 0) return {static_cast<int>(field) - 150, mantissa | 0x800000U};
+  const int shift = std::countl_zero(mantissa) - 8;
+  mantissa <<= shift;
+  return {-149 - shift, mantissa};
+}
+
+/// 2^e clamped to e8m0 codes 1..254.
+inline float power_of_two(int e) { return std::bit_cast<float>(static_cast<std::uint32_t>(std::clamp(e + 127, 1, 254)) << 23); }
+
+/// Smallest e with amax <= fmax * 2^e.
+inline int ceil_log2_ratio(std::uint32_t amax_bits, float fmax) {
+  const Split a = split(amax_bits);
+  const Split f = split(std::bit_cast<std::uint32_t>(fmax));
+  return a.exponent - f.exponent + (a.mantissa > f.mantissa ? 1 : 0);
+}
+
+inline float rounded_up_to_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return std::bit_cast<float>((bits + 0xffffU) & 0xffff0000U);
+}
+
+/// The scale of a block, as the f32 it stands for. `amax_bits` are the bits of the largest finite |x|.
+[[nodiscard]] inline float block_scale(Recipe recipe, Format values, Format scales, std::uint32_t amax_bits) {
+  if (amax_bits == 0) return 1.0F;
+  if (recipe == Recipe::absmax) {
+    const float scale = std::max(std::bit_cast<float>(amax_bits) / largest_value(values), kSmallestScale);
+    return scales == Format::bf16 ? rounded_up_to_bf16(scale) : scale;
+  }
+  if (recipe == Recipe::pow2) return power_of_two(ceil_log2_ratio(amax_bits, largest_value(values)));
+  const int emax = values == Format::e4m3 ? 8 : 15;
+  return power_of_two(split(amax_bits).exponent + 23 - emax);
+}
 
 /// Stores a scale that block_scale gave, exactly.
-void store_scale(Format format, float scale, std::byte* at);
+inline void store_scale(Format format, float scale, std::byte* at) {
+  const auto bits = std::bit_cast<std::uint32_t>(scale);
+  switch (format) {
+    case Format::f32: return format::store(at, scale);
+    case Format::bf16: return format::store(at, static_cast<std::uint16_t>(bits >> 16));
+    default: return format::store(at, static_cast<std::uint8_t>(bits >> 23));  // e8m0
+  }
+}
 
-/// What an element is divided by (absmax, fixed) or multiplied with (pow2, mx) before it is rounded.
-[[nodiscard]] float factor_of(Recipe recipe, float scale);
+[[nodiscard]] inline Scaling scaling_of(Recipe recipe) {
+  return recipe == Recipe::absmax || recipe == Recipe::fixed ? Scaling::divide : Scaling::multiply;
+}
 
-/// Bytes of a row x: nearest even of f32(x / factor) or of x * factor, saturated. A factor for each element. Needs rounding to
-/// nearest even.
-void encode(Recipe recipe, Format values, const float* factors, std::span<const float> x, std::byte* out);
+/// What an element is divided by or multiplied with (scaling_of) before it is rounded.
+[[nodiscard]] inline float factor_of(Recipe recipe, float scale) {
+  if (scaling_of(recipe) == Scaling::divide) return scale;
+  // No block has an exponent above 122 (the largest f32 over 127, rounded up), so the reciprocal is a normal number.
+  return std::bit_cast<float>((254U << 23) - std::bit_cast<std::uint32_t>(scale));
+}
 
 }  // namespace ragdot::cpu

@@ -1,58 +1,88 @@
-// One loop for each input format, so that contiguous rows convert at memory speed.
+// Elements are brought together where they are not contiguous, so that all strides share the routines.
 #include "cpu/quantize/source.hpp"
 
 #include <algorithm>
+#include <bit>
 
+#include "cpu/quantize/strided.hpp"
 #include "format/memory.hpp"
+#include "schedule/items.hpp"
 #include "schedule/segments.hpp"
 
 namespace ragdot::cpu {
 namespace {
 
-template <class Convert>
-void convert_row(const std::byte* from, std::int64_t step, std::int64_t count, float* out, Convert convert) {
-  for (std::int64_t i = 0; i < count; ++i) out[i] = convert(from + i * step);
+/// Subnormals of formats that can be rounded to zero as zero; one NaN, so that its sign tells nothing.
+float scale_as_read(const std::byte* at, Format format) {
+  const float scale = format::load_f32(at, format);
+  const auto bits = std::bit_cast<std::uint32_t>(scale);
+  if (format::is_nan_bits(bits)) return std::bit_cast<float>(format::kF32Nan);
+  return (bits & format::kF32Exponent) == 0 && format != Format::e8m0 ? 0.0F : scale;
 }
 
-void load_values(const ConstView& v, const SourceRow& at, float* out) {
-  const std::int64_t bytes = element_bytes(v.format);
-  const std::byte* from = static_cast<const std::byte*>(v.data) + (at.matrix * v.batch_stride + at.row * v.row_stride) * bytes;
-  const std::int64_t step = v.col_stride * bytes;
-  switch (v.format) {
-    case Format::f32: return convert_row(from, step, v.cols, out, [](const std::byte* p) { return format::load<float>(p); });
-    case Format::bf16:
-      return convert_row(from, step, v.cols, out,
-                         [](const std::byte* p) { return format::bf16_to_f32(format::load<std::uint16_t>(p)); });
-    case Format::e4m3:
-      return convert_row(from, step, v.cols, out,
-                         [](const std::byte* p) { return format::kE4m3ToF32[format::load<std::uint8_t>(p)]; });
-    default: return convert_row(from, step, v.cols, out, [&](const std::byte* p) { return format::load_f32(p, v.format); });
-  }
-}
-
-float scale_at(const Scales& scales, std::int64_t matrix, std::int64_t row, std::int64_t col) {
-  const ConstView& v = scales.view;
-  const auto* at = static_cast<const std::byte*>(v.data) +
-                   (matrix * v.batch_stride + row * v.row_stride + col * v.col_stride) * element_bytes(v.format);
-  const float scale = format::load_f32(at, v.format);
-  const bool subnormal = (std::bit_cast<std::uint32_t>(scale) & format::kF32Exponent) == 0;
-  return subnormal && v.format != Format::e8m0 ? 0.0F : scale;
-}
+bool read_in_place(const Operand& input) { return input.values.format == Format::f32 || input.values.format == Format::bf16; }
 
 }  // namespace
 
-void load_row(const Operand& input, const SourceRow& at, float* out) {
-  load_values(input.values, at, out);
-  const Scales& s = input.scales;
-  if (!s.present()) return;
-  const schedule::AxisGrid grid = s.origin == ScaleOrigin::per_group ? schedule::group_grid(s.block_rows, at.group_scale_row)
-                                                                     : schedule::global_grid(s.block_rows, at.group_begin);
-  const std::int64_t scale_row = grid.index(at.row - at.group_begin);
-  const schedule::AxisGrid cols{s.block_cols, 0, 0};
-  for (std::int64_t c = 0; c < input.values.cols;) {
-    const float scale = scale_at(s, at.matrix, scale_row, cols.index(c));
-    for (const std::int64_t end = std::min(cols.next_cut(c), input.values.cols); c < end; ++c) out[c] *= scale;
-  }
+RowReader::RowReader(const Operand& input, const Routines& routines, std::int64_t most_cols)
+    : input_(input), routines_(routines), row_(read_in_place(input) ? 0 : static_cast<std::size_t>(most_cols)) {
+  const ConstView& v = input.values;
+  if (v.col_stride != 1) gathered_.resize(static_cast<std::size_t>(most_cols * element_bytes(v.format)));
+  if (!input.scales.present()) return;
+  const std::int64_t block = input.scales.block_cols;
+  scales_.resize(static_cast<std::size_t>(block == kWholeAxis ? 1 : schedule::ceil_div(most_cols, block)));
+}
+
+const float* RowReader::read_scales(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
+  const Scales& s = input_.scales;
+  const schedule::AxisGrid grid = s.origin == ScaleOrigin::per_group
+                                      ? schedule::group_grid(s.block_rows, stretch.input_scale_row)
+                                      : schedule::global_grid(s.block_rows, stretch.group_begin);
+  const std::int64_t first = s.block_cols == kWholeAxis ? 0 : cols.begin / s.block_cols;
+  const ConstView& v = s.view;
+  const std::int64_t scale_row = grid.index(row - stretch.group_begin);
+  const std::byte* from =
+      static_cast<const std::byte*>(v.data) +
+      (stretch.matrix * v.batch_stride + scale_row * v.row_stride + first * v.col_stride) * element_bytes(v.format);
+  if (from == scales_from_) return scales_.data();
+  const std::int64_t count = s.block_cols == kWholeAxis ? 1 : schedule::ceil_div(cols.size(), s.block_cols);
+  for (std::int64_t i = 0; i < count; ++i)
+    scales_[static_cast<std::size_t>(i)] = scale_as_read(from + i * v.col_stride * element_bytes(v.format), v.format);
+  scales_from_ = from;
+  return scales_.data();
+}
+
+std::int64_t RowReader::ahead(const ColRange& cols) const {
+  // Tens of elements for each nanosecond that memory takes to answer: a long row is asked for from itself, a short one by the
+  // row before it.
+  constexpr std::int64_t kAheadBytes = 2048;
+  const ConstView& v = input_.values;
+  if (v.col_stride != 1) return 0;
+  const std::int64_t bytes = element_bytes(v.format);
+  return cols.size() * bytes >= 2 * kAheadBytes ? kAheadBytes : v.row_stride * bytes;
+}
+
+const std::byte* RowReader::elements(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
+  const ConstView& v = input_.values;
+  const std::int64_t bytes = element_bytes(v.format);
+  const std::byte* from = static_cast<const std::byte*>(v.data) +
+                          (stretch.matrix * v.batch_stride + row * v.row_stride + cols.begin * v.col_stride) * bytes;
+  if (v.col_stride == 1) return from;
+  move_elements(bytes, cols.size(), {from, v.col_stride * bytes}, {gathered_.data(), bytes});
+  return gathered_.data();
+}
+
+SourceRow RowReader::read(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
+  if (read_in_place(input_)) return {input_.values.format, elements(stretch, row, cols), cols.size(), ahead(cols)};
+  auto* values = reinterpret_cast<std::byte*>(row_.data());
+  convert(stretch, row, cols, Format::f32, values);
+  return {Format::f32, values, cols.size()};
+}
+
+void RowReader::convert(const Stretch& stretch, std::int64_t row, const ColRange& cols, Format to, std::byte* out) {
+  BlockFactors scales;
+  if (input_.scales.present()) scales = {read_scales(stretch, row, cols), input_.scales.block_cols};
+  routines_.convert({input_.values.format, elements(stretch, row, cols), cols.size(), scales, to, ahead(cols)}, out);
 }
 
 }  // namespace ragdot::cpu

@@ -1,24 +1,43 @@
 // Rows of the input of a quantiser as f32: plain values, or scaled ones dequantised on the way.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <span>
+#include <vector>
 
+#include "cpu/quantize/routines.hpp"
+#include "cpu/quantize/stretch.hpp"
 #include "ragdot/view.hpp"
-#include "schedule/rows.hpp"
 
 namespace ragdot::cpu {
 
-/// Row `row` of a matrix, which lies in a group that begins at row `group_begin` and whose first scale row (per_group scales)
-/// is `group_scale_row`.
-struct SourceRow {
-  std::int64_t matrix = 0;
-  std::int64_t row = 0;
-  std::int64_t group_begin = 0;
-  std::int64_t group_scale_row = 0;
-};
+/// Reads for one thread.
+class RowReader {
+ public:
+  /// For at most `most_cols` columns at a time. May throw std::bad_alloc.
+  RowReader(const Operand& input, const Routines& routines, std::int64_t most_cols);
 
-/// Writes the input's cols values as f32: value * scale rounded once, scales that are subnormal f32 or bf16 as zero.
-void load_row(const Operand& input, const SourceRow& at, float* out);
+  /// Some columns of a row, the first of which begins a block of the input's scales, as f32 or bf16: value * scale rounded
+  /// once, scales that are subnormal f32 or bf16 as zero. Until the next read.
+  [[nodiscard]] SourceRow read(const Stretch& stretch, std::int64_t row, const ColRange& cols);
+
+  /// The same, in the format that is asked for, NaN as the canonical one.
+  void convert(const Stretch& stretch, std::int64_t row, const ColRange& cols, Format to, std::byte* out);
+
+ private:
+  /// Elements next to each other: where they are, or gathered.
+  [[nodiscard]] const std::byte* elements(const Stretch& stretch, std::int64_t row, const ColRange& cols);
+  /// How many bytes behind an element the one lies that is worth asking memory for (SourceRow).
+  [[nodiscard]] std::int64_t ahead(const ColRange& cols) const;
+  /// Scales of the columns' blocks.
+  [[nodiscard]] const float* read_scales(const Stretch& stretch, std::int64_t row, const ColRange& cols);
+
+  const Operand& input_;
+  const Routines& routines_;
+  std::vector<float> row_;           // unless rows are read where they are
+  std::vector<std::byte> gathered_;  // elements of a row that is not contiguous
+  std::vector<float> scales_;        // of the row of scales and the column below
+  const std::byte* scales_from_ = nullptr;
+};
 
 }  // namespace ragdot::cpu

@@ -10,6 +10,16 @@ namespace ragdot::cpu {
 namespace {
 
 constexpr std::int64_t kEnoughRows = 64;
+constexpr std::int64_t kBandBytes = 512 << 10;  // an eighth to a quarter of a second-level cache, for copies need room as well
+constexpr std::int64_t kMostColumns = 4096;     // 16 KiB as f32
+constexpr std::int64_t kFewestColumns = 512;    // shorter runs cost more in memory than they save in the cache
+
+/// Smallest common multiple, kWholeAxis where it is out of range.
+std::int64_t common_multiple(std::int64_t a, std::int64_t b) {
+  if (a == kWholeAxis || b == kWholeAxis) return kWholeAxis;
+  const std::int64_t factor = b / std::gcd(a, b);
+  return a > kWholeAxis / factor ? kWholeAxis : a * factor;
+}
 
 void cut_group(Stretch whole, std::int64_t block, std::vector<Stretch>& stretches) {
   const std::int64_t end = whole.rows.end;
@@ -26,14 +36,18 @@ void cut_group(Stretch whole, std::int64_t block, std::vector<Stretch>& stretche
 std::int64_t common_block(std::span<const QuantizedOut> outs) {
   std::int64_t rows = 1;
   for (const QuantizedOut& out : outs) {
-    if (out.recipe == Recipe::fixed) continue;
-    const std::int64_t block = out.scales.block_rows;
-    if (block == kWholeAxis) return kWholeAxis;
-    const std::int64_t factor = block / std::gcd(rows, block);
-    if (rows > kWholeAxis / factor) return kWholeAxis;
-    rows *= factor;
+    if (out.recipe != Recipe::fixed) rows = common_multiple(rows, out.scales.block_rows);
   }
   return rows;
+}
+
+std::int64_t tile_columns(const Operand& input, std::span<const QuantizedOut> outs, std::int64_t rows) {
+  std::int64_t block = input.scales.present() ? input.scales.block_cols : 1;
+  for (const QuantizedOut& out : outs) block = common_multiple(block, out.scales.block_cols);
+  const std::int64_t band_columns = kBandBytes / (std::min(rows, kTallRows) * element_bytes(input.values.format));
+  const std::int64_t enough = std::clamp(band_columns, kFewestColumns, kMostColumns);
+  if (block >= enough) return std::min(block, input.values.cols);
+  return std::min(enough / block * block, input.values.cols);
 }
 
 std::vector<Stretch> cut_stretches(const Operand& input, const std::optional<std::vector<RowRange>>& groups,

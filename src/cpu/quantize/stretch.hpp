@@ -1,4 +1,5 @@
-// Stretches: rows that a thread takes at once, holding whole scale blocks of every copy that is made from them.
+// Stretches: rows that a thread takes at once, holding whole scale blocks of every copy that is made from them; and the tiles
+// of columns in which it goes through them.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +7,6 @@
 #include <span>
 #include <vector>
 
-#include "cpu/quantize/source.hpp"
 #include "ragdot/quantize.hpp"
 #include "schedule/rows.hpp"
 
@@ -25,14 +25,31 @@ struct Stretch {
   std::vector<std::int64_t> scale_row;  // for each copy: scale row of row group_begin
 };
 
-/// Where load_row finds a row of a stretch.
-[[nodiscard]] inline SourceRow source_row(const Stretch& stretch, std::int64_t row) {
-  return {stretch.matrix, row, stretch.group_begin, stretch.input_scale_row};
-}
+/// Columns [begin, end).
+struct ColRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+
+  [[nodiscard]] constexpr std::int64_t size() const { return end - begin; }
+};
 
 /// Rows after which the blocks of all copies end together, kWholeAxis when never. Scales that are given (Recipe::fixed) bind no
 /// rows together.
 [[nodiscard]] std::int64_t common_block(std::span<const QuantizedOut> outs);
+
+/// Columns that are taken at once from `rows` rows: whole blocks of the input and of all copies, few enough for a band to stay
+/// in the second-level cache and its f32 in the first, where blocks allow that.
+[[nodiscard]] std::int64_t tile_columns(const Operand& input, std::span<const QuantizedOut> outs, std::int64_t rows);
+
+/// Calls f(ColRange) for the tiles of a row.
+template <class F>
+void for_tiles(std::int64_t cols, std::int64_t tile, F f) {
+  for (std::int64_t c = 0; c < cols;) {
+    const std::int64_t end = tile < cols - c ? c + tile : cols;
+    f(ColRange{c, end});
+    c = end;
+  }
+}
 
 /// Cuts the rows of all matrices into stretches. Without groups the whole matrix counts as one.
 [[nodiscard]] std::vector<Stretch> cut_stretches(const Operand& input, const std::optional<std::vector<RowRange>>& groups,
