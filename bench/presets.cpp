@@ -48,6 +48,7 @@ Comparison layer(Op op, const std::string& shape, const std::string& rest, const
 
 std::vector<Comparison> smoke() {
   std::vector<Comparison> all;
+  all.reserve(std::size(kEveryOp));
   for (const Op op : kEveryOp) all.push_back(layer(op, "small", "g=4 m=300 k=320 n=192 dist=multinomial", every_recipe()));
   return all;
 }
