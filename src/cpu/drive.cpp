@@ -88,11 +88,11 @@ class ItemRun {
     kernel_.pack_lhs({&item_.lhs, arithmetic_, item_.row, item_.rows, pieces_, scratch_.lhs_panel});
     if (scaled()) gather(item_.lhs, item_.row, item_.rows, kernel_.block_rows, call_.tile.tm, scratch_.row_scales);
     Block block;
-    for (block.col = 0; block.col < item_.cols; block.col += kernel_.inner_cols) {
-      block.cols = std::min(kernel_.inner_cols, item_.cols - block.col);
+    for (block.col = 0; block.col < item_.cols; block.col += call_.layout.strip_cols) {
+      block.cols = std::min(call_.layout.strip_cols, item_.cols - block.col);
       kernel_.pack_rhs({&item_.rhs, arithmetic_, item_.col + block.col, block.cols, pieces_, scratch_.rhs_panel});
       if (scaled())
-        gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, kernel_.inner_cols, scratch_.col_scales);
+        gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, call_.layout.strip_cols, scratch_.col_scales);
       for (block.row = 0; block.row < item_.rows; block.row += kernel_.inner_rows) {
         block.rows = std::min(kernel_.inner_rows, item_.rows - block.row);
         block.strip_rows = only ? padded(block.rows, kernel_.block_rows) : call_.tile.tm;
@@ -134,7 +134,7 @@ class ItemRun {
       job.row_scales = scratch_.row_scales + block.row;
       job.col_scales = scratch_.col_scales;
       job.row_scales_stride = call_.tile.tm;
-      job.col_scales_stride = kernel_.inner_cols;
+      job.col_scales_stride = call_.layout.strip_cols;
     }
     job.acc = scratch_.acc + block.sums;
     job.part = scratch_.part + block.sums * kernel_.part_bytes;

@@ -15,6 +15,8 @@ namespace {
 constexpr std::int64_t kMostOuter = 1024;
 constexpr std::int64_t kMostDepth = 4096;
 constexpr std::int64_t kItemsPerThread = 4;
+constexpr std::int64_t kFewRows = 64;  // tiles of no more rows take wide strips and are at most this deep:
+constexpr std::int64_t kFewRowsDepth = 512;
 
 std::int64_t fit(std::int64_t asked, std::int64_t extent, std::int64_t unit, std::int64_t most) {
   return padded(std::clamp<std::int64_t>(std::min(asked, extent), 1, most), unit);
@@ -32,6 +34,7 @@ struct Extents {
   std::int64_t depth = 0;
   std::int64_t cols = 0;
   std::int64_t unit = 0;  // of depth
+  std::int64_t rows_per_group = 0;
 };
 
 Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
@@ -52,6 +55,7 @@ Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic)
   constexpr std::int64_t kUsualBlock = 128;
   const std::int64_t tk = padded(schedule::ceil_div(depth, tiles), std::max(e.unit, kUsualBlock));
   const std::int64_t tm = l2_bytes() / 2 / (tk / e.unit * block_bytes) * kernel.block_rows;
+  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, kFewRowsDepth, kMostOuter}, e, kernel);
   return cut({std::max(tm / kernel.inner_rows * kernel.inner_rows, kernel.inner_rows), tk, kMostOuter}, e, kernel);
 }
 
@@ -66,7 +70,8 @@ std::int64_t usual_group(const plan::Problem& p) {
 Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::optional<Tiling>& asked, int threads) {
   const bool is_gmm = p.op == plan::Op::gmm;
   const Arithmetic arithmetic = arithmetic_of(p);
-  Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic))};
+  Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
+                  is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k};
   if (asked) return cut(*asked, extents, kernel);
 
   if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));
@@ -88,6 +93,13 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
     }
   }
   return tile;
+}
+
+std::int64_t strip_cols(const Kernel& kernel, const Tiling& tile) {
+  if (tile.tm > kFewRows) return kernel.inner_cols;
+  const std::int64_t inner_bytes = kernel.panel_bytes(Arithmetic::wide, kernel.inner_cols, tile.tk);
+  const std::int64_t strips = std::max<std::int64_t>(l2_bytes() / 4 / inner_bytes, 1);
+  return std::min(strips * kernel.inner_cols, padded(tile.tn, kernel.inner_cols));
 }
 
 }  // namespace ragdot::cpu

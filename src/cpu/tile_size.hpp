@@ -8,8 +8,12 @@
 
 namespace ragdot::cpu {
 
-/// The tile that the driver uses: whole register blocks, whole chunks, no larger than the problem or kLargestTile.
+/// The tile that the driver uses: whole register blocks, whole chunks, no larger than the problem or the bounds of the workspace.
 [[nodiscard]] Tiling effective_tile(const plan::Problem& problem, const Kernel& kernel, const std::optional<Tiling>& asked,
                                     int threads);
+
+/// Columns of rhs that are packed at once: the kernel's inner block, or, in tiles of few rows, as many as a quarter of the L2
+/// cache holds; weights that are read for few rows are bound by memory, which likes long rows.
+[[nodiscard]] std::int64_t strip_cols(const Kernel& kernel, const Tiling& tile);
 
 }  // namespace ragdot::cpu

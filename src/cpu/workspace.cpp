@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cpu/tile_size.hpp"
+
 namespace ragdot::cpu {
 namespace {
 
@@ -26,13 +28,14 @@ std::int64_t bytes_of(std::size_t size, std::int64_t count) { return static_cast
 
 WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, const Tiling& tile, int threads) {
   WorkspaceLayout layout;
+  layout.strip_cols = strip_cols(kernel, tile);
   Cutter scratch;
   layout.lhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, tile.tm, tile.tk));
-  layout.rhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, std::min(tile.tn, kernel.inner_cols), tile.tk));
+  layout.rhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, std::min(tile.tn, layout.strip_cols), tile.tk));
   layout.acc = scratch.take(bytes_of(sizeof(float), tile.tm * tile.tn));
   layout.part = scratch.take(kernel.part_bytes * tile.tm * tile.tn);
   layout.row_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * tile.tm));
-  layout.col_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * kernel.inner_cols));
+  layout.col_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * layout.strip_cols));
   layout.pieces = scratch.take(bytes_of(sizeof(schedule::Piece), kMostPieces));
   layout.scratch_stride = scratch.used();
 

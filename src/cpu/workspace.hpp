@@ -26,6 +26,7 @@ struct WorkspaceLayout {
   std::size_t row_scales = 0;
   std::size_t col_scales = 0;
   std::size_t pieces = 0;
+  std::int64_t strip_cols = 0;  // columns of the rhs panel
   std::size_t total = 0;
 };
 
