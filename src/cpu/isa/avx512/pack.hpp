@@ -186,6 +186,13 @@ struct Bf16Source {
   }
 };
 
+/// Byte 4c + j is outer element first + c at position j of the quad.
+constexpr ByteOrder quad_order(std::size_t first) {
+  ByteOrder order{};
+  for (std::size_t i = 0; i < 64; ++i) order[i] = static_cast<std::uint8_t>(i % 4 * 32 + first + i / 4);
+  return order;
+}
+
 /// int8 in quads: a dword holds four consecutive positions of depth.
 struct I8Source {
   static constexpr std::int64_t kBytes = 1;
@@ -213,14 +220,6 @@ struct I8Source {
       _mm512_store_si512(granule, _mm512_permutex2var_epi8(low, first, high));
       _mm512_store_si512(granule + kTileBytes, _mm512_permutex2var_epi8(low, second, high));
     }
-  }
-
- private:
-  /// Byte 4c + j is outer element first + c at position j of the quad.
-  static constexpr ByteOrder quad_order(std::size_t first) {
-    ByteOrder order{};
-    for (std::size_t i = 0; i < 64; ++i) order[i] = static_cast<std::uint8_t>(i % 4 * 32 + first + i / 4);
-    return order;
   }
 };
 
