@@ -98,8 +98,7 @@ Result<Changes> changes_between(const Json& before, const Json& after) {
   for (const auto& [name, timing] : new_times.value()) {
     if (!old_times.value().contains(name)) changes.only_new.push_back(name);
   }
-  std::sort(changes.rows.begin(), changes.rows.end(),
-                   [](const Change& a, const Change& b) { return a.percent > b.percent; });
+  std::sort(changes.rows.begin(), changes.rows.end(), [](const Change& a, const Change& b) { return a.percent > b.percent; });
   return changes;
 }
 

@@ -142,8 +142,7 @@ void print_machine(const BenchReport& report) {
 
 void print_rows(std::vector<Row> rows) {
   const bool swept = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.entry.problem.tile.has_value(); });
-  if (swept)
-    std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.time.median < b.time.median; });
+  if (swept) std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.time.median < b.time.median; });
   for (const Row& row : rows) print_row(row);
 }
 
