@@ -33,8 +33,8 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .declines = declines,
           .block_rows = kMostRows,
           .block_cols = kStripCols,
-          .inner_rows = 43 * kMostRows,
-          .inner_cols = 8 * kStripCols,
+          .inner_rows = kInnerRows,
+          .inner_cols = kInnerCols,
           .part_bytes = sizeof(float),
           .depth_unit = [](Arithmetic arithmetic) -> std::int64_t { return arithmetic == Arithmetic::i8 ? 2 : 1; },
           .panel_bytes =

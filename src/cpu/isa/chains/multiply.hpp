@@ -19,6 +19,10 @@ namespace {
 /// With 16 registers (256 bits: 6 x 16 outputs) the even chains of a chunk run first and wait on the stack for the odd ones:
 ///   12 chains                       2 rhs      1 lhs                             15 of 16
 inline constexpr int kMostRows = 6;
+/// Rows and columns of one multiplication.
+inline constexpr std::int64_t kMostRowBlocks = 43;
+inline constexpr std::int64_t kInnerRows = kMostRowBlocks * kMostRows;
+inline constexpr std::int64_t kInnerCols = 8 * kStripCols;
 /// Chunks that a block takes before the next block's turn: the strip of the rhs panel that they read stays in the L1 cache.
 inline constexpr std::int64_t kVisitChunks = 4;
 
@@ -288,19 +292,25 @@ class Multiplier {
       visit.sets = job_.first && run.ended == 0;
       visit.row_scales_stride = job_.row_scales_stride;
       visit.col_scales_stride = job_.col_scales_stride;
+      const float* row_scales = job_.row_scales + run.ended * job_.row_scales_stride;
+      std::size_t block = 0;
       for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
-        for (std::int64_t r = 0; r < rows; ++r)
-          visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, run.at);
-        visit.row_scales = job_.row_scales + run.ended * job_.row_scales_stride + row;
-        const auto scales = row_scales_of(visit.row_scales, job_.row_scales_stride, rows, run.count);
-        const auto& segments = scales == RowScales::alike ? kRuns<Chain, RowScales::alike> : kRuns<Chain, RowScales::each>;
-        for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
-          visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run.at);
-          visit.col_scales = job_.col_scales + run.ended * job_.col_scales_stride + col;
-          visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
-          segments[static_cast<std::size_t>(rows - 1)](visit);
-        }
+        row_scales_[block++] = row_scales_of(row_scales + row, job_.row_scales_stride, rows, run.count);
       });
+      for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
+        visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run.at);
+        visit.col_scales = job_.col_scales + run.ended * job_.col_scales_stride + col;
+        block = 0;
+        for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
+          for (std::int64_t r = 0; r < rows; ++r)
+            visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, run.at);
+          visit.row_scales = row_scales + row;
+          visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
+          const bool alike = row_scales_[block++] == RowScales::alike;
+          const auto& segments = alike ? kRuns<Chain, RowScales::alike> : kRuns<Chain, RowScales::each>;
+          segments[static_cast<std::size_t>(rows - 1)](visit);
+        });
+      }
     }
   }
 
@@ -324,7 +334,7 @@ class Multiplier {
     }
   }
 
-  Visit visit_of(const Stretch& stretch, std::int64_t row, std::int64_t rows, std::int64_t col) const {
+  Visit visit_of(const Stretch& stretch, std::int64_t row, std::int64_t rows, std::int64_t col) {
     const std::int64_t sums = col * job_.strip_rows + row * kStripCols;  // in acc and part
     Visit visit;
     for (std::int64_t r = 0; r < rows; ++r)
@@ -332,6 +342,7 @@ class Multiplier {
     visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, stretch.at);
     visit.depth = stretch.depth;
     visit.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
+    if (scaled_ && stretch.begins && stretch.ended >= 0) visit.carried = whole_.data();
     visit.begins = stretch.begins;
     if (!scaled_ || stretch.ended < 0) return visit;
     visit.acc = job_.acc + sums;
@@ -344,7 +355,9 @@ class Multiplier {
 
   const MultiplyJob& job_;
   bool scaled_;
-  std::int64_t depth_ = 0;  // of the panels, in their units
+  std::int64_t depth_ = 0;                                       // of the panels, in their units
+  std::array<RowScales, kMostRowBlocks> row_scales_;             // of each row block in the run at hand
+  alignas(64) std::array<float, kMostRows * kStripCols> whole_;  // a segment that begins and ends in one visit
 };
 
 template <class Chain>
