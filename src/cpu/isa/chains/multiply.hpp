@@ -20,8 +20,7 @@ namespace {
 ///   12 chains                       2 rhs      1 lhs                             15 of 16
 inline constexpr int kMostRows = 6;
 /// Rows and columns of one multiplication.
-inline constexpr std::int64_t kMostRowBlocks = 43;
-inline constexpr std::int64_t kInnerRows = kMostRowBlocks * kMostRows;
+inline constexpr std::int64_t kInnerRows = 43 * kMostRows;
 inline constexpr std::int64_t kInnerCols = 8 * kStripCols;
 /// Chunks that a block takes before the next block's turn: the strip of the rhs panel that they read stays in the L1 cache.
 inline constexpr std::int64_t kVisitChunks = 4;
@@ -207,16 +206,6 @@ void run_segments(const RunVisit& visit) {
   for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) run_columns<Chain, kRows, kRowScales>(visit, col);
 }
 
-/// All rows of a block have the same scale in each segment of a run.
-inline RowScales row_scales_of(const float* scales, std::int64_t stride, std::int64_t rows, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i, scales += stride) {
-    for (std::int64_t r = 1; r < rows; ++r) {
-      if (std::bit_cast<std::uint32_t>(scales[r]) != std::bit_cast<std::uint32_t>(scales[0])) return RowScales::each;
-    }
-  }
-  return RowScales::alike;
-}
-
 /// Consecutive chunks of one piece.
 struct Stretch {
   std::int64_t at = 0;     // in the panels, in their units of depth
@@ -285,6 +274,17 @@ class Multiplier {
     return count;
   }
 
+  /// Leaves in changes_[r] whether row r's scale differs from that of the row before in any segment of a run.
+  void find_changes(const float* scales, std::int64_t count) {
+    changes_.fill(0);
+    for (std::int64_t i = 0; i < count; ++i, scales += job_.row_scales_stride) {
+      for (std::int64_t r = 1; r < job_.rows; ++r) {
+        changes_[static_cast<std::size_t>(r)] |=
+            std::bit_cast<std::uint32_t>(scales[r]) ^ std::bit_cast<std::uint32_t>(scales[r - 1]);
+      }
+    }
+  }
+
   void run_blocks(const Run& run) {
     if constexpr (Chain::kHasRuns) {
       RunVisit visit;
@@ -293,20 +293,17 @@ class Multiplier {
       visit.row_scales_stride = job_.row_scales_stride;
       visit.col_scales_stride = job_.col_scales_stride;
       const float* row_scales = job_.row_scales + run.ended * job_.row_scales_stride;
-      std::size_t block = 0;
-      for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
-        row_scales_[block++] = row_scales_of(row_scales + row, job_.row_scales_stride, rows, run.count);
-      });
+      find_changes(row_scales, run.count);
       for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
         visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run.at);
         visit.col_scales = job_.col_scales + run.ended * job_.col_scales_stride + col;
-        block = 0;
         for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
           for (std::int64_t r = 0; r < rows; ++r)
             visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, run.at);
           visit.row_scales = row_scales + row;
           visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
-          const bool alike = row_scales_[block++] == RowScales::alike;
+          const bool alike =
+              !std::any_of(changes_.begin() + row + 1, changes_.begin() + row + rows, [](auto c) { return c != 0; });
           const auto& segments = alike ? kRuns<Chain, RowScales::alike> : kRuns<Chain, RowScales::each>;
           segments[static_cast<std::size_t>(rows - 1)](visit);
         });
@@ -356,7 +353,7 @@ class Multiplier {
   const MultiplyJob& job_;
   bool scaled_;
   std::int64_t depth_ = 0;                                       // of the panels, in their units
-  std::array<RowScales, kMostRowBlocks> row_scales_;             // of each row block in the run at hand
+  std::array<std::uint32_t, kInnerRows> changes_;                // between the row scales of the run at hand
   alignas(64) std::array<float, kMostRows * kStripCols> whole_;  // a segment that begins and ends in one visit
 };
 
