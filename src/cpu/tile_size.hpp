@@ -8,7 +8,8 @@
 
 namespace ragdot::cpu {
 
-/// The tile that the driver uses: whole register blocks, whole chunks, no larger than the problem or the bounds of the workspace.
+/// The tile that the driver uses: whole register blocks, whole chunks, no larger than the problem or the bounds of the
+/// workspace.
 [[nodiscard]] Tiling effective_tile(const plan::Problem& problem, const Kernel& kernel, const std::optional<Tiling>& asked,
                                     int threads);
 
