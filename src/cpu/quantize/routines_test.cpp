@@ -197,12 +197,18 @@ TEST_P(EveryTable, RoundsRandomF32ToHalvesAsThePortableOne) {
   }
 }
 
-/// Calls f(row) for rows of every length to 130 at one offset each.
+/// Calls f(row) for rows of every length to 130, from many elements on, which lie at odd addresses.
 template <class F>
 void every_tail(Format format, F f) {
-  const Bytes bytes = random_bytes(static_cast<std::size_t>(200 * element_bytes(format)), 23);
+  const std::int64_t size = element_bytes(format);
+  Bytes bytes = random_bytes(static_cast<std::size_t>(200 * size + 1), 23);
+  for (std::int64_t i = 0; (format == Format::f32 || format == Format::bf16) && i < 200; i += 11) {
+    std::byte* high = bytes.data() + 1 + i * size + size - 2;  // Inf and NaN in every block of a vector and more, of both signs
+    high[0] = i % 2 == 0 ? std::byte{0x80} : std::byte{0xc1};
+    high[1] = i % 3 == 0 ? std::byte{0x7f} : std::byte{0xff};
+  }
   for (std::int64_t count = 1; count <= 130; ++count) {
-    const std::byte* data = bytes.data() + count % 64;
+    const std::byte* data = bytes.data() + 1 + count % 64 / size * size;
     f(SourceRow{format, data, count});
   }
 }

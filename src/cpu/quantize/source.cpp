@@ -12,12 +12,11 @@
 namespace ragdot::cpu {
 namespace {
 
-/// Subnormals of formats that can be rounded to zero as zero; one NaN, so that its sign tells nothing.
+/// Scales that are subnormal f32 or bf16 count as zero.
 float scale_as_read(const std::byte* at, Format format) {
   const float scale = format::load_f32(at, format);
-  const auto bits = std::bit_cast<std::uint32_t>(scale);
-  if (format::is_nan_bits(bits)) return std::bit_cast<float>(format::kF32Nan);
-  return (bits & format::kF32Exponent) == 0 && format != Format::e8m0 ? 0.0F : scale;
+  const bool subnormal = (std::bit_cast<std::uint32_t>(scale) & format::kF32Exponent) == 0;
+  return subnormal && format != Format::e8m0 ? 0.0F : scale;
 }
 
 bool read_in_place(const Operand& input) { return input.values.format == Format::f32 || input.values.format == Format::bf16; }
