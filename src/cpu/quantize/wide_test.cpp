@@ -136,6 +136,23 @@ TEST(QuantizeWide, DequantizesEveryGridToAnyStrides) {
   }
 }
 
+TEST(Dequantize, SubnormalScalesAreZeroUnlessTheyAreE8m0) {
+  const std::vector<std::uint8_t> codes(3, 0x7e);  // 448
+  const std::vector<float> f32 = {0x1p-126F, 0x1.8p-127F, -0x1p-149F};
+  const std::vector<std::uint16_t> bf16 = {0x0080, 0x007f, 0x8001};
+  const std::vector<std::uint8_t> e8m0 = {1, 0, 0};
+  const auto back = [&](const void* scales, Format format) {
+    std::vector<float> out(3, -1);
+    const Operand input{matrix(static_cast<const void*>(codes.data()), Format::e4m3, 1, 3),
+                        {matrix(scales, format, 1, 3), 1, 1}};
+    EXPECT_TRUE(dequantize({input, {}, matrix(static_cast<void*>(out.data()), Format::f32, 1, 3)}).ok());
+    return out;
+  };
+  EXPECT_EQ(back(f32.data(), Format::f32), (std::vector<float>{0x1.cp-118F, 0, 0}));
+  EXPECT_EQ(back(bf16.data(), Format::bf16), (std::vector<float>{0x1.cp-118F, 0, 0}));
+  EXPECT_EQ(back(e8m0.data(), Format::e8m0), (std::vector<float>{0x1.cp-118F, 0x1.cp-119F, 0x1.cp-119F}));
+}
+
 TEST(QuantizeTables, EveryTableGivesTheSameCopies) {
   constexpr std::int64_t kRows = 150;
   constexpr std::int64_t kCols = 333;
