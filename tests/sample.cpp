@@ -170,6 +170,7 @@ const std::vector<Grids>& tgmm_grids() {
       {"mx", e4, e4, e8, 32, 1, e8, 32, 1},
       {"blocks_with_rows", e4, e4, f32, 128, 1, f32, 1, 128},
       {"rows_with_rows", e4, e4, f32, 1, 128, f32, 1, 128},
+      {"rows_in_sevens", e4, e4, f32, 1, 7, f32, 1, 16},
       {"bf16_with_rows", bf, e4, Format::none, all, all, f32, 1, 48},
       {"square_with_columns", e4, e4, f32, 16, 16, f32, 32, 1},
       {"odd", e5, e4, bf, 13, 5, f32, 9, 7},
