@@ -36,6 +36,26 @@ TEST_F(Plans, EveryUsableKernelCanBeForcedAndIsTaken) {
   EXPECT_TRUE(force_kernel("").ok());
 }
 
+TEST_F(Plans, AKernelYieldsToAFasterOneUnlessItIsForced) {
+  Grids grids;
+  grids.lhs = grids.rhs = Format::e4m3;
+  grids.lhs_scale = Format::f32;
+  grids.lhs_rows = grids.lhs_cols = 1;  // segments of one element
+  sample_ = make_gmm(grids, touching({5, 6}, 12, 130, 20), Data::mixed, 1);
+  const auto automatic = make_plan(args());
+  ASSERT_TRUE(automatic.ok()) << automatic.status().message();
+  EXPECT_NE(automatic.value().kernel(), "amx");
+  EXPECT_NE(automatic.value().kernel(), "avx512bf16");
+  for (const KernelInfo& kernel : list_kernels()) {
+    if (!kernel.usable) continue;
+    Options options;
+    options.kernel = kernel.name;
+    const auto plan = make_plan(args(), options);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_EQ(plan.value().kernel(), kernel.name);
+  }
+}
+
 TEST_F(Plans, TheEnvironmentForcesToo) {
   setenv("RAGDOT_KERNEL", "no_such_kernel", 1);
   const Status status = gmm(args());

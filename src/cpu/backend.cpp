@@ -91,6 +91,12 @@ std::int64_t longest_segment(const plan::Problem& problem) {
   return longest;
 }
 
+/// What a kernel's rule says of a problem; empty where it has no objection.
+std::string answer(const char* (*rule)(const Demand&), const plan::Problem& problem) {
+  const char* reason = rule == nullptr ? nullptr : rule({arithmetic_of(problem), longest_segment(problem)});
+  return reason == nullptr ? "" : reason;
+}
+
 /// The list, as a vector so that tests can add to it.
 std::vector<const Kernel*>& all_kernels() {
   static std::vector<const Kernel*> all(listed_kernels().begin(), listed_kernels().end());
@@ -109,8 +115,11 @@ class CpuBackend final : public plan::Backend {
   }
 
   [[nodiscard]] std::string refusal(std::size_t index, const plan::Problem& problem) const override {
-    const char* reason = cpu::kernels()[index]->declines({arithmetic_of(problem), longest_segment(problem)});
-    return reason == nullptr ? "" : reason;
+    return answer(cpu::kernels()[index]->declines, problem);
+  }
+
+  [[nodiscard]] std::string yields(std::size_t index, const plan::Problem& problem) const override {
+    return answer(cpu::kernels()[index]->yields, problem);
   }
 
   void size(Plan::Choice& choice) const override {

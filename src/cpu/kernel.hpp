@@ -59,14 +59,24 @@ struct Demand {
   std::int64_t longest_segment = 0;  // elements
 };
 
+/// A segment takes whole chunks in kernels of bf16 pairs and tiles; chains of f32 fma take no more than its elements.
+[[nodiscard]] constexpr const char* yields_short_segments(const Demand& demand) {
+  constexpr std::int64_t kShortestSegment = 4;
+  const bool is_short = demand.longest_segment > 0 && demand.longest_segment < kShortestSegment;
+  return is_short ? "segments of fewer than 4 elements would fill chunks with zeros; avx512 is faster" : nullptr;
+}
+
 /// A kernel of one instruction set. Sizes are elements; a panel may be padded up to whole blocks.
 struct Kernel {
   const char* name;
   const char* (*refusal)();                       // null when this CPU can run it, else why not
   const char* (*declines)(const Demand& demand);  // null when it computes this product, else why not
-  std::int64_t block_rows;                        // rows and columns of its register block
-  std::int64_t block_cols;                        // also the columns of a strip of acc
-  std::int64_t inner_rows;                        // most rows and columns of one multiplication: its sums stay in the L1 cache
+  /// Null unless another kernel is faster at this product: then the reason. Asked only where no kernel is forced; a null
+  /// function never yields.
+  const char* (*yields)(const Demand& demand);
+  std::int64_t block_rows;  // rows and columns of its register block
+  std::int64_t block_cols;  // also the columns of a strip of acc
+  std::int64_t inner_rows;  // most rows and columns of one multiplication: its sums stay in the L1 cache
   std::int64_t inner_cols;
   std::int64_t part_bytes;  // of one unfinished sum
   std::int64_t (*depth_unit)(Arithmetic arithmetic);

@@ -62,6 +62,8 @@ class Backend {
   [[nodiscard]] virtual std::vector<KernelInfo> kernels() const = 0;
   /// Why kernel `index` does not take this problem; empty when it does.
   [[nodiscard]] virtual std::string refusal(std::size_t index, const Problem& problem) const = 0;
+  /// Why kernel `index` leaves this problem to a later one that is faster at it; empty when it does not.
+  [[nodiscard]] virtual std::string yields(std::size_t index, const Problem& problem) const = 0;
   /// Fills effective tiling and workspace size of a choice whose other fields are set.
   virtual void size(Plan::Choice& choice) const = 0;
   /// Computes a checked call. `groups` holds all G of them; `workspace` is aligned to 64 bytes.
@@ -76,7 +78,7 @@ class Backend {
 /// The backends of this build, best first.
 [[nodiscard]] std::span<const Backend* const> backends();
 
-/// Picks the first kernel that is usable, allowed by `forced` (empty: any) and takes the problem.
+/// Picks the first kernel that is usable, allowed by `forced` (empty: any that does not yield) and takes the problem.
 [[nodiscard]] Result<Plan> choose(const Problem& problem, const Options& options, const std::string& forced);
 
 /// The kernel that is forced for every call of the process ("" is none), and who forced it.

@@ -50,9 +50,10 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
     for (std::size_t i = 0; i < kernels.size(); ++i) {
       const bool named = forced.empty() || kernels[i].name == forced;
       known = known || named;
-      const std::string reason = !named               ? fmt::format("{} is forced", forced)
-                                 : !kernels[i].usable ? kernels[i].reason
-                                                      : backend->refusal(i, problem);
+      std::string reason = !named               ? fmt::format("{} is forced", forced)
+                           : !kernels[i].usable ? kernels[i].reason
+                                                : backend->refusal(i, problem);
+      if (reason.empty() && forced.empty()) reason = backend->yields(i, problem);
       if (reason.empty()) {
         choice->backend = backend;
         choice->kernel_index = i;

@@ -22,6 +22,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
   return {.name = name,
           .refusal = refusal,
           .declines = declines,
+          .yields = yields_short_segments,
           .block_rows = kBlock,
           .block_cols = kBlock,
           .inner_rows = 8 * kBlock,

@@ -101,10 +101,6 @@ const char* refusal() {
 const char* declines(const Demand& demand) {
   if (demand.arithmetic == Arithmetic::f32) return "f32 operands do not fit bf16";
   if (demand.arithmetic == Arithmetic::i8) return "bf16 sums of int8 products are not exact";
-  // A segment takes whole chunks here; chains of f32 fma take no more than its elements.
-  constexpr std::int64_t kShortestSegment = 4;
-  if (demand.longest_segment > 0 && demand.longest_segment < kShortestSegment)
-    return "segments of fewer than 4 elements would fill chunks with zeros; avx512 is faster";
   return nullptr;
 }
 
@@ -114,6 +110,7 @@ constinit const Kernel kKernel = {
     .name = "avx512bf16",
     .refusal = refusal,
     .declines = declines,
+    .yields = yields_short_segments,
     .block_rows = chains::kMostRows,
     .block_cols = chains::kStripCols,
     .inner_rows = chains::kInnerRows,

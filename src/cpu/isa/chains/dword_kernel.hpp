@@ -31,6 +31,7 @@ constexpr Kernel kernel_of(const Parts& parts) {
   return {.name = parts.name,
           .refusal = parts.refusal,
           .declines = declines,
+          .yields = nullptr,
           .block_rows = kMostRows,
           .block_cols = kStripCols,
           .inner_rows = kInnerRows,

@@ -142,6 +142,7 @@ constinit const Kernel kKernel = {
     .name = "portable",
     .refusal = []() -> const char* { return nullptr; },
     .declines = [](const Demand&) -> const char* { return nullptr; },
+    .yields = nullptr,
     .block_rows = kBlockRows,
     .block_cols = kBlockCols,
     .inner_rows = 256,
