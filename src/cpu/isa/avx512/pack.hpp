@@ -262,21 +262,6 @@ void pack_granule(const Patch& p, Storage storage, std::byte* granule) {
   pack_patch<Source, kRole, kPairing, Extent::partial>(p, storage, granule);
 }
 
-/// Asks for the granule that lies `ahead` steps further along the depth: memory that is walked across its rows is fetched too
-/// late without it.
-template <class Source>
-void prefetch_ahead(const Patch& p, Storage storage) {
-  constexpr std::int64_t kAhead = 4;
-  const bool by_outer = storage == Storage::depth_contiguous;
-  const auto first =
-      reinterpret_cast<std::uintptr_t>(p.at) + static_cast<std::uintptr_t>(kAhead * Source::kStep * p.depth_bytes);
-  const auto row_bytes = static_cast<std::uintptr_t>(by_outer ? p.outer_bytes : p.depth_bytes);
-  const std::int64_t rows = by_outer ? p.outers : Source::kStep;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    _mm_prefetch(reinterpret_cast<const char*>(first + static_cast<std::uintptr_t>(r) * row_bytes), _MM_HINT_T0);  // NOLINT
-  }
-}
-
 /// All granules of a job. Memory is read along its contiguous axis first.
 template <class Source, Role kRole, const Pairing& kPairing>
 void pack_source(const PackJob& job) {
@@ -292,7 +277,6 @@ void pack_source(const PackJob& job) {
     patch.outers = std::min(kGranuleOuters, job.count - outer);
     patch.depths = std::min(Source::kStep, end - depth);
     std::byte* at = job.panel + (outer / kGranuleOuters * steps + step) * kGranuleBytes;
-    prefetch_ahead<Source>(patch, storage);
     pack_granule<Source, kRole, kPairing>(patch, storage, at);
     if (side.folds()) fold_granule<kRole>(side, kPairing, job.outer + outer, patch.outers, depth, patch.depths, at);
   };
