@@ -10,7 +10,7 @@
 #include "bench/peaks/bandwidth.hpp"
 #include "bench/peaks/instructions.hpp"
 #include "cli/exit_codes.hpp"
-#include "cpu/isa/features.hpp"
+#include "cli/machine.hpp"
 #include "ragdot/kernels.hpp"
 
 namespace ragdot::cli {
@@ -54,14 +54,10 @@ Json json_of(const Row& row) {
 
 Json machine_of(const BenchReport& report) {
   Json machine = machine_json();
-  Json isa = Json::array();
-  for (const cpu::NamedFeature& feature : cpu::kFeatureNames) {
-    if (cpu::features().*feature.present) isa.push_back(feature.name);
-  }
   Json peaks = Json::object();
   for (const bench::PeakLoop& loop : bench::peak_loops())
     peaks[loop.name] = positive(report.limits.median(loop.name, report.threads) * 1e-12);
-  machine["isa"] = isa;
+  machine["isa"] = present_features();
   machine["threads"] = report.threads;
   machine["peak_tflops"] = peaks;
   machine["read_gbs"] = positive(report.limits.median(bench::kRead, report.threads) * 1e-9);

@@ -113,8 +113,8 @@ class ItemRun {
       if (fault::on(Id::first_scale_for_all_segments)) at = 0;
       if (fault::on(Id::scale_of_previous_segment) && at > 0) --at;
       gather_scales(side, outer, count, at, scales);
-      if (fault::on(Id::lhs_scale_forgotten) && scales < scratch_.col_scales) std::fill(scales, scales + count, 1.0F);
-      if (fault::on(Id::rhs_scale_of_first_column) && scales >= scratch_.col_scales) std::fill(scales, scales + count, *scales);
+      if (fault::on(Id::lhs_scale_forgotten) && &side == &item_.lhs) std::fill(scales, scales + count, 1.0F);
+      if (fault::on(Id::rhs_scale_of_first_column) && &side == &item_.rhs) std::fill(scales, scales + count, *scales);
       std::fill(scales + count, scales + padded(count, unit), 0.0F);
       scales += stride;
     }

@@ -59,6 +59,13 @@ struct Demand {
   std::int64_t longest_segment = 0;  // elements
 };
 
+/// int32 sums of i8 products are exact up to 2^31 / 2^14 terms.
+[[nodiscard]] constexpr const char* declines_long_i8_segments(const Demand& demand) {
+  constexpr std::int64_t kLongest = 131071;
+  const bool is_long = demand.arithmetic == Arithmetic::i8 && demand.longest_segment > kLongest;
+  return is_long ? "i8 sums of more than 131,071 products may leave int32" : nullptr;
+}
+
 /// A segment takes whole chunks in kernels of bf16 pairs and tiles; chains of f32 fma take no more than its elements.
 [[nodiscard]] constexpr const char* yields_short_segments(const Demand& demand) {
   constexpr std::int64_t kShortestSegment = 4;

@@ -43,6 +43,7 @@ Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
 }
 
 Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic) {
+  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, kFewRowsDepth, kMostOuter}, e, kernel);
   constexpr std::int64_t kFewestInner = 4;  // inner blocks of rows that share a strip
   const std::int64_t block_bytes = kernel.panel_bytes(arithmetic, kernel.block_rows, e.unit);
   const auto depth_for = [&](std::int64_t bytes, std::int64_t outers) {
@@ -55,7 +56,6 @@ Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic)
   constexpr std::int64_t kUsualBlock = 128;
   const std::int64_t tk = padded(schedule::ceil_div(depth, tiles), std::max(e.unit, kUsualBlock));
   const std::int64_t tm = l2_bytes() / 2 / (tk / e.unit * block_bytes) * kernel.block_rows;
-  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, kFewRowsDepth, kMostOuter}, e, kernel);
   return cut({std::max(tm / kernel.inner_rows * kernel.inner_rows, kernel.inner_rows), tk, kMostOuter}, e, kernel);
 }
 

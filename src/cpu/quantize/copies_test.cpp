@@ -13,12 +13,6 @@ namespace {
 
 using namespace independent;
 
-constexpr std::int64_t kAll = kWholeAxis;
-
-ConstView dense(const std::vector<float>& x, std::int64_t rows, std::int64_t cols) {
-  return matrix(static_cast<const void*>(x.data()), Format::f32, rows, cols);
-}
-
 /// Runs tasks last to first on the caller's thread and counts them.
 class CountingExecutor final : public Executor {
  public:

@@ -14,6 +14,13 @@
 
 namespace ragdot::independent {
 
+inline constexpr std::int64_t kAll = kWholeAxis;
+
+/// Row-major f32 as an input.
+inline ConstView dense(const std::vector<float>& x, std::int64_t rows, std::int64_t cols) {
+  return matrix(static_cast<const void*>(x.data()), Format::f32, rows, cols);
+}
+
 inline double code_value(Format format, unsigned code) {
   if (format == Format::i8) return static_cast<std::int8_t>(code);
   const bool e4m3 = format == Format::e4m3;

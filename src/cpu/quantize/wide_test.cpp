@@ -16,12 +16,6 @@ namespace {
 
 using namespace independent;
 
-constexpr std::int64_t kAll = kWholeAxis;
-
-ConstView dense(const std::vector<float>& x, std::int64_t rows, std::int64_t cols) {
-  return matrix(static_cast<const void*>(x.data()), Format::f32, rows, cols);
-}
-
 View columns(View v, std::int64_t begin, std::int64_t end) {
   v.data = static_cast<std::byte*>(v.data) + begin * v.col_stride * element_bytes(v.format);
   v.cols = end - begin;

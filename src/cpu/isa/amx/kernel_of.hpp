@@ -7,14 +7,9 @@
 namespace ragdot::cpu::amx {
 namespace {
 
-/// int32 sums of i8 products are exact up to 2^31 / 2^14 terms.
-inline constexpr std::int64_t kLongestI8Segment = 131071;
-
 inline const char* declines(const Demand& demand) {
   if (demand.arithmetic == Arithmetic::f32) return "f32 operands do not fit tiles of bf16";
-  if (demand.arithmetic == Arithmetic::i8 && demand.longest_segment > kLongestI8Segment)
-    return "i8 sums of more than 131,071 products may leave int32";
-  return nullptr;
+  return declines_long_i8_segments(demand);
 }
 
 template <class Tiles>

@@ -12,7 +12,6 @@
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/target.hpp"
 #include "cpu/kernel.hpp"
-#include "format/fault.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
 
@@ -33,8 +32,7 @@ inline constexpr std::int64_t kBlockSums = kBlock * kBlock;
 inline constexpr std::int64_t kSumsRowBytes = kBlock * sizeof(float);
 /// Steps that a block takes before the next block's turn: its granules (2 KiB a step and side) and those of its neighbours in a
 /// macro block stay in the L1 cache. Scaled segments are usually 128 deep.
-inline constexpr std::int64_t kScaledSteps = 4;
-inline constexpr std::int64_t kPlainSteps = 4;
+inline constexpr std::int64_t kVisitSteps = 4;
 
 /// TDPBF16PS pairs neighbours.
 inline constexpr avx512::Pairing kNeighbours = {{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30},
@@ -87,11 +85,10 @@ class Visit {
 
   void run(std::int64_t steps) {
     first_step();
-    if (steps >= 4) {
+    if (steps == kVisitSteps) {
       step<0, 2, 3, 3, 3>();
       step<11, 2, 3, 3, 3>();
       step<22, 2, 3, 3, 2>();
-      for (std::int64_t s = 4; s < steps; ++s) step<0, 0, 0, 0, 0>();
     } else {
       for (std::int64_t s = 1; s < steps; ++s) step<0, 0, 0, 0, 0>();
       all_rows();
@@ -218,11 +215,10 @@ class Multiplier {
     std::int64_t step = 0;
     std::int64_t ended = 0;
     const std::int64_t unit = kSums == Sums::i32 ? avx512::I8Source::kStep : schedule::kChunk;
-    const std::int64_t most = scaled_ ? kScaledSteps : kPlainSteps;
     for (const schedule::Piece& piece : job.pieces) {
       const std::int64_t steps = schedule::ceil_div(piece.depth(), unit);
-      for (std::int64_t done = 0; done < steps; done += most) {
-        const std::int64_t taken = std::min(most, steps - done);
+      for (std::int64_t done = 0; done < steps; done += kVisitSteps) {
+        const std::int64_t taken = std::min(kVisitSteps, steps - done);
         const bool ends = piece.last && done + taken == steps;
         stretches_[count_++] = {step * kGranuleBytes, taken, piece.first && done == 0, ends && scaled_ ? ended : -1};
         step += taken;
@@ -319,7 +315,7 @@ class Multiplier {
     ones.fill(1.0F);
     return ones;
   }();
-  static constexpr std::size_t kMostStretches = 128;  // 64 pieces, and a break every kVisitSteps of at most 32 steps
+  static constexpr std::size_t kMostStretches = 128;  // 64 pieces, and a break every kVisitSteps of at most 128 steps
 
   const MultiplyJob& job_;
   const bool scaled_;

@@ -9,20 +9,20 @@
 #include "cpu/isa/target.hpp"
 #include "cpu/kernel.hpp"
 #include "format/fault.hpp"
+#include "format/minifloat.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
 
 namespace ragdot::cpu::avx512 {
 namespace {
 
-inline constexpr int kF32NanBits = 0x7fc00000;
-
 /// +0 for every zero, the canonical NaN for every NaN.
 inline __m512 canonical(__m512 sums) {
   if (fault::on(fault::Id::negative_zero_kept)) return sums;
   const __mmask16 nonzero = _mm512_cmp_ps_mask(sums, _mm512_setzero_ps(), _CMP_NEQ_UQ);
   const __mmask16 nan = _mm512_cmp_ps_mask(sums, sums, _CMP_UNORD_Q);
-  return _mm512_mask_mov_ps(_mm512_maskz_mov_ps(nonzero, sums), nan, _mm512_castsi512_ps(_mm512_set1_epi32(kF32NanBits)));
+  return _mm512_mask_mov_ps(_mm512_maskz_mov_ps(nonzero, sums), nan,
+                            _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(format::kF32Nan))));
 }
 
 /// Canonical values to bf16, nearest even.

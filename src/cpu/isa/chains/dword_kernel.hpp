@@ -8,15 +8,6 @@
 namespace ragdot::cpu::chains {
 namespace {
 
-/// int32 sums of i8 products are exact up to 2^31 / 2^14 terms.
-inline constexpr std::int64_t kLongestI8Segment = 131071;
-
-inline const char* declines(const Demand& demand) {
-  if (demand.arithmetic == Arithmetic::i8 && demand.longest_segment > kLongestI8Segment)
-    return "i8 sums of more than 131,071 products may leave int32";
-  return nullptr;
-}
-
 /// What differs between the instruction sets besides the vectors.
 struct Parts {
   const char* name;
@@ -30,7 +21,7 @@ struct Parts {
 constexpr Kernel kernel_of(const Parts& parts) {
   return {.name = parts.name,
           .refusal = parts.refusal,
-          .declines = declines,
+          .declines = declines_long_i8_segments,
           .yields = nullptr,
           .block_rows = kMostRows,
           .block_cols = kStripCols,
