@@ -27,7 +27,7 @@ struct Runner {
   std::size_t checked = 0;  // hash of its product when it was checked, 0: a call adds to the product
 };
 
-std::size_t hash_of(const std::vector<std::byte>& bytes) {
+std::size_t hash_of(const testing::Bytes& bytes) {
   return std::hash<std::string_view>()({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
@@ -66,7 +66,7 @@ void refuse(Runner& runner, Outcome outcome, const std::string& sentence) {
   runner.contender.reset();
 }
 
-std::string refusal_of(const Entry& entry, const Case& c, const std::vector<std::byte>& out) {
+std::string refusal_of(const Entry& entry, const Case& c, const testing::Bytes& out) {
   if (entry.stage != Stage::product) return refusal_of_quantiser(entry.stage, c, out);
   return entry.contender == kRagdot ? refusal_by_oracle(c, out) : refusal_by_library(c, out);
 }
@@ -86,7 +86,7 @@ void prepare(Runner& runner, const std::shared_ptr<const Case>& c, const Setting
   row.bytes = work.bytes;
   if (Status s = runner.contender->run(); !s.ok()) return refuse(runner, Outcome::impossible, s.message());
   runner.contender->leave();
-  const std::vector<std::byte>& out = runner.contender->out();
+  const testing::Bytes& out = runner.contender->out();
   if (const std::string wrong = refusal_of(row.entry, *c, out); !wrong.empty()) return refuse(runner, Outcome::wrong, wrong);
   if (c->problem.out_mode == OutMode::overwrite && row.entry.contender == kRagdot) runner.checked = hash_of(out);
 }

@@ -64,7 +64,12 @@ struct Block {
 class ItemRun {
  public:
   ItemRun(const Call& call, const Item& item, const Scratch& scratch)
-      : call_(call), kernel_(*call.kernel), item_(item), scratch_(scratch), arithmetic_(arithmetic_of(item.lhs, item.rhs)) {}
+      : call_(call),
+        kernel_(*call.kernel),
+        item_(item),
+        scratch_(scratch),
+        arithmetic_(arithmetic_of(item.lhs, item.rhs)),
+        stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
 
   void run() {
     const schedule::AxisGrid none;
@@ -150,8 +155,8 @@ class ItemRun {
     const bool plain = !call_.bias.present() && call_.activation == Activation::none && call_.out_mode == OutMode::overwrite &&
                        out.col_stride == 1 && out.format != Format::f16;
     if (plain && kernel_.store != nullptr) {
-      return kernel_.store(
-          {scratch_.acc + block.sums, block.strip_rows, block.rows, block.cols, out.format, to, out.row_stride * bytes});
+      return kernel_.store({scratch_.acc + block.sums, block.strip_rows, block.rows, block.cols, out.format, to,
+                            out.row_stride * bytes, stores_});
     }
     const EpilogueSpec spec{out.format, call_.out_mode, call_.activation};
     const std::byte* bias = nullptr;
@@ -175,6 +180,7 @@ class ItemRun {
   const Item& item_;
   const Scratch& scratch_;
   const Arithmetic arithmetic_;
+  const Stores stores_;
   std::span<const Piece> pieces_;
 };
 

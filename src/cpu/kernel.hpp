@@ -6,6 +6,7 @@
 #include <span>
 
 #include "cpu/side.hpp"
+#include "cpu/stores.hpp"
 #include "schedule/segments.hpp"
 
 namespace ragdot::cpu {
@@ -51,6 +52,7 @@ struct StoreJob {
   Format format = Format::f32;  // f32 or bf16
   std::byte* out = nullptr;
   std::int64_t out_row_bytes = 0;
+  Stores stores = Stores::cached;  // streamed: a wish
 };
 
 /// What a product asks of a kernel.

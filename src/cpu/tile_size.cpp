@@ -1,5 +1,5 @@
-// The cache model: panels of lhs rows fill half of the L2 cache, the rhs strip that runs over them a quarter; the rest is for
-// out, sums and what streams through. Within a multiplication the kernel's own blocks fit the L1 cache.
+// The cache model: panels of lhs rows fill half of the L2 cache, the rhs strip that runs over them at most as much (a quarter
+// where rows are few). Within a multiplication the kernel's own blocks fit the L1 cache.
 #include "cpu/tile_size.hpp"
 
 #include <unistd.h>
@@ -17,6 +17,8 @@ constexpr std::int64_t kMostDepth = 4096;
 constexpr std::int64_t kItemsPerThread = 4;
 constexpr std::int64_t kFewRows = 64;  // tiles of no more rows take wide strips and are at most this deep:
 constexpr std::int64_t kFewRowsDepth = 512;
+// Columns packed at a time: weights and out are read and written in runs of so many, which memory needs.
+constexpr std::int64_t kMostStrip = 256;
 
 std::int64_t fit(std::int64_t asked, std::int64_t extent, std::int64_t unit, std::int64_t most) {
   return padded(std::clamp<std::int64_t>(std::min(asked, extent), 1, most), unit);
@@ -96,10 +98,11 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
 }
 
 std::int64_t strip_cols(const Kernel& kernel, const Tiling& tile) {
-  if (tile.tm > kFewRows) return kernel.inner_cols;
+  const bool few_rows = tile.tm <= kFewRows;
   const std::int64_t inner_bytes = kernel.panel_bytes(Arithmetic::wide, kernel.inner_cols, tile.tk);
-  const std::int64_t strips = std::max<std::int64_t>(l2_bytes() / 4 / inner_bytes, 1);
-  return std::min(strips * kernel.inner_cols, padded(tile.tn, kernel.inner_cols));
+  const std::int64_t most = few_rows ? tile.tn : kMostStrip;
+  const std::int64_t strip = std::min(most, l2_bytes() / (few_rows ? 4 : 2) / inner_bytes * kernel.inner_cols);
+  return std::min(padded(std::max<std::int64_t>(strip, 1), kernel.inner_cols), padded(tile.tn, kernel.inner_cols));
 }
 
 }  // namespace ragdot::cpu

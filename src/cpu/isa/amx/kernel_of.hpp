@@ -12,6 +12,8 @@ inline const char* declines(const Demand& demand) {
   return declines_long_i8_segments(demand);
 }
 
+static_assert(kBlock == avx512::kStripCols);
+
 template <class Tiles>
 constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
   return {.name = name,
@@ -33,7 +35,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
           .pack_lhs = avx512::pack<avx512::Role::lhs, kNeighbours>,
           .pack_rhs = avx512::pack<avx512::Role::rhs, kNeighbours>,
           .multiply = multiply<Tiles>,
-          .store = avx512::store<kBlock>,
+          .store = avx512::store,
           .enter = Tiles::configure,
           .leave = Tiles::release};
 }
