@@ -77,7 +77,9 @@ Result<Plan> plan_for(const Args& args, const Options& options) {
   if (Status s = api::check_shapes(plain.value(), options); !s.ok()) return s;
   const Result<std::string> kernel = needed_kernel(args, options);
   if (!kernel.ok()) return kernel.status();
-  return plan::choose(plan::problem_of(plain.value()), options, kernel.value());
+  plan::Problem problem = plan::problem_of(plain.value());
+  problem.packed = packed_of(args).present();
+  return plan::choose(problem, options, kernel.value());
 }
 
 template <class F>

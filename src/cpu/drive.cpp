@@ -9,6 +9,7 @@
 #include "cpu/isa/float_env.hpp"
 #include "cpu/item.hpp"
 #include "cpu/scale_row.hpp"
+#include "cpu/tile_size.hpp"
 #include "format/fault.hpp"
 
 namespace ragdot::cpu {
@@ -95,7 +96,7 @@ class ItemRun {
     Block block;
     for (block.col = 0; block.col < item_.cols; block.col += call_.layout.strip_cols) {
       block.cols = std::min(call_.layout.strip_cols, item_.cols - block.col);
-      kernel_.pack_rhs({&item_.rhs, arithmetic_, item_.col + block.col, block.cols, pieces_, scratch_.rhs_panel});
+      if (!without_panel()) kernel_.pack_rhs(weights(block));
       if (scaled())
         gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, call_.layout.strip_cols, scratch_.col_scales);
       for (block.row = 0; block.row < item_.rows; block.row += kernel_.inner_rows) {
@@ -106,6 +107,13 @@ class ItemRun {
         if (last) finish(block);
       }
     }
+  }
+
+  [[nodiscard]] bool without_panel() const {
+    return kernel_.multiply_packed != nullptr && item_.rhs.blocked() && item_.rows <= kFewRows;
+  }
+  [[nodiscard]] PackJob weights(const Block& block) const {
+    return {&item_.rhs, arithmetic_, item_.col + block.col, block.cols, pieces_, without_panel() ? nullptr : scratch_.rhs_panel};
   }
 
   [[nodiscard]] bool scaled() const { return item_.lhs.scaled() || item_.rhs.scaled(); }
@@ -144,7 +152,7 @@ class ItemRun {
     job.acc = scratch_.acc + block.sums;
     job.part = scratch_.part + block.sums * kernel_.part_bytes;
     job.strip_rows = block.strip_rows;
-    if (item_.depth > 0) return kernel_.multiply(job);
+    if (item_.depth > 0) return without_panel() ? kernel_.multiply_packed(job, weights(block)) : kernel_.multiply(job);
     std::fill(job.acc, job.acc + block.strip_rows * padded(block.cols, kernel_.block_cols), 0.0F);
   }
 

@@ -93,6 +93,9 @@ struct Kernel {
   void (*pack_lhs)(const PackJob& job);
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
+  /// The same for few rows, without an rhs panel: packed weights are decoded where they are used. `weights` has the job's columns
+  /// and pieces and no panel. Null: panels are always packed.
+  void (*multiply_packed)(const MultiplyJob& job, const PackJob& weights);
   void (*store)(const StoreJob& job);  // null: the driver's own
   void (*enter)();                     // called on each thread before and after its work; null: nothing to do
   void (*leave)();

@@ -35,6 +35,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
           .pack_lhs = avx512::pack<avx512::Role::lhs, kNeighbours>,
           .pack_rhs = avx512::pack<avx512::Role::rhs, kNeighbours>,
           .multiply = multiply<Tiles>,
+          .multiply_packed = multiply_packed<Tiles>,
           .store = avx512::store,
           .enter = Tiles::configure,
           .leave = Tiles::release};

@@ -40,6 +40,7 @@ inline constexpr avx512::Pairing kNeighbours = {{0, 2, 4, 6, 8, 10, 12, 14, 16, 
 
 /// Consecutive steps of one piece.
 struct Stretch {
+  schedule::Piece elements;       // of the reduction axis
   std::int64_t panel_offset = 0;  // bytes, in the panel of a block
   std::int64_t steps = 0;
   bool begins = false;      // begins its segment: sums start at zero, else where they were left
@@ -220,7 +221,9 @@ class Multiplier {
       for (std::int64_t done = 0; done < steps; done += kVisitSteps) {
         const std::int64_t taken = std::min(kVisitSteps, steps - done);
         const bool ends = piece.last && done + taken == steps;
-        stretches_[count_++] = {step * kGranuleBytes, taken, piece.first && done == 0, ends && scaled_ ? ended : -1};
+        const std::int64_t begin = piece.begin + done * unit;
+        const schedule::Piece elements = {begin, std::min(begin + taken * unit, piece.end), true, true};
+        stretches_[count_++] = {elements, step * kGranuleBytes, taken, piece.first && done == 0, ends && scaled_ ? ended : -1};
         step += taken;
       }
       if (piece.last) ++ended;
@@ -233,6 +236,23 @@ class Multiplier {
   void run() {
     for (std::int64_t col = 0; col < job_.cols; col += 2 * kBlock) {
       for (std::int64_t row = 0; row < job_.rows; row += 2 * kBlock) macro(row, col);
+    }
+    flush(pending_.row_tiles);
+  }
+
+  /// Without a panel of weights: a stretch of 32 columns is decoded into the L1 cache and multiplied with all rows.
+  void run_packed(const PackJob& weights) {
+    PackJob part = weights;
+    for (std::int64_t col = 0; col < job_.cols; col += kBlock) {
+      part.outer = weights.outer + col;
+      part.count = std::min(kBlock, job_.cols - col);
+      for (std::size_t s = 0; s < count_; ++s) {
+        const Stretch& stretch = stretches_[s];
+        part.pieces = {&stretch.elements, 1};
+        part.panel = decoded_[s % decoded_.size()].data();
+        avx512::pack<avx512::Role::rhs, kNeighbours>(part);
+        for (std::int64_t row = 0; row < job_.rows; row += kBlock) visit(place(row, col), stretch, part.panel);
+      }
     }
     flush(pending_.row_tiles);
   }
@@ -261,17 +281,16 @@ class Multiplier {
     if (two_rows && two_cols) places[count++] = place(row + kBlock, col + kBlock);
     if (two_cols) places[count++] = place(row, col + kBlock);
     for (std::size_t s = 0; s < count_; ++s) {
-      for (std::size_t i = 0; i < count; ++i) visit(places[i], stretches_[s]);
+      for (std::size_t i = 0; i < count; ++i) visit(places[i], stretches_[s], places[i].rhs + stretches_[s].panel_offset);
     }
   }
 
-  [[gnu::always_inline]] void visit(const Place& place, const Stretch& stretch) {
+  [[gnu::always_inline]] void visit(const Place& place, const Stretch& stretch, const std::byte* rhs) {
     if (place.row_tiles != pending_.row_tiles) flush(place.row_tiles);
     with_pending([&](auto rows, auto settle) {
       constexpr int kRowTiles = decltype(rows)::value;
       constexpr Settle kSettle = decltype(settle)::value;
       const std::byte* lhs = place.lhs + stretch.panel_offset;
-      const std::byte* rhs = place.rhs + stretch.panel_offset;
       if (stretch.begins) {
         Visit<Tiles, kSums, kRowTiles, Start::zero, kSettle>(lhs, rhs, nullptr, pending_).run(stretch.steps);
       } else {
@@ -323,6 +342,8 @@ class Multiplier {
   std::size_t count_ = 0;
   std::array<Stretch, kMostStretches> stretches_;
   Pending pending_;
+  /// Two, so that the tiles of one are loaded while the next one is decoded.
+  alignas(64) std::array<std::array<std::byte, kVisitSteps * kGranuleBytes>, 2> decoded_;
   alignas(64) std::array<float, kBlockSums> scratch_;  // one: a second would push panels out of the L1 cache
 };
 
@@ -332,6 +353,15 @@ void multiply(const MultiplyJob& job) {
     Multiplier<Tiles, Sums::i32>(job).run();
   } else {
     Multiplier<Tiles, Sums::f32>(job).run();
+  }
+}
+
+template <class Tiles>
+void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
+  if (job.arithmetic == Arithmetic::i8) {
+    Multiplier<Tiles, Sums::i32>(job).run_packed(weights);
+  } else {
+    Multiplier<Tiles, Sums::f32>(job).run_packed(weights);
   }
 }
 

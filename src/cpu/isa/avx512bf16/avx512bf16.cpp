@@ -122,6 +122,7 @@ constinit const Kernel kKernel = {
     .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
     .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
     .multiply = chains::multiply<Bf16Chain>,
+    .multiply_packed = nullptr,
     .store = avx512::store,
     .enter = nullptr,
     .leave = nullptr,

@@ -153,6 +153,7 @@ constinit const Kernel kKernel = {
     .pack_lhs = pack<kBlockRows>,
     .pack_rhs = pack<kBlockCols>,
     .multiply = multiply,
+    .multiply_packed = nullptr,
     .store = nullptr,
     .enter = nullptr,
     .leave = nullptr,
