@@ -103,8 +103,11 @@ class ItemRun {
         block.rows = std::min(kernel_.inner_rows, item_.rows - block.row);
         block.strip_rows = only ? padded(block.rows, kernel_.block_rows) : call_.tile.tm;
         block.sums = only ? 0 : block.col * call_.tile.tm + block.row * kernel_.block_cols;
-        multiply(block, set);
-        if (last) finish(block);
+        const std::optional<StoreJob> store = last && plain() ? std::optional(store_job(block)) : std::nullopt;
+        const bool stored = kernel_.stores && store && item_.depth > 0;
+        multiply(block, set, stored ? &*store : nullptr);
+        if (!last || stored) continue;
+        store ? kernel_.store(*store) : finish(block);
       }
     }
   }
@@ -113,7 +116,8 @@ class ItemRun {
     return kernel_.multiply_packed != nullptr && item_.rhs.blocked() && item_.rows <= kFewRows;
   }
   [[nodiscard]] PackJob weights(const Block& block) const {
-    return {&item_.rhs, arithmetic_, item_.col + block.col, block.cols, pieces_, without_panel() ? nullptr : scratch_.rhs_panel};
+    return {&item_.rhs, arithmetic_, item_.col + block.col,
+            block.cols, pieces_,     without_panel() ? nullptr : scratch_.rhs_panel};
   }
 
   [[nodiscard]] bool scaled() const { return item_.lhs.scaled() || item_.rhs.scaled(); }
@@ -133,8 +137,9 @@ class ItemRun {
     }
   }
 
-  void multiply(const Block& block, bool set) {
+  void multiply(const Block& block, bool set, const StoreJob* store) {
     MultiplyJob job;
+    job.store = store;
     job.arithmetic = arithmetic_;
     job.row = block.row;
     job.rows = block.rows;
@@ -156,16 +161,33 @@ class ItemRun {
     std::fill(job.acc, job.acc + block.strip_rows * padded(block.cols, kernel_.block_cols), 0.0F);
   }
 
+  [[nodiscard]] std::byte* out_of(const Block& block) const {
+    const View& out = call_.out;
+    return item_.out + (block.row * out.row_stride + block.col * out.col_stride) * element_bytes(out.format);
+  }
+
+  /// Whether the kernel's way to out is enough.
+  [[nodiscard]] bool plain() const {
+    return kernel_.store != nullptr && !call_.bias.present() && call_.activation == Activation::none &&
+           call_.out_mode == OutMode::overwrite && call_.out.col_stride == 1 && call_.out.format != Format::f16;
+  }
+
+  [[nodiscard]] StoreJob store_job(const Block& block) const {
+    const View& out = call_.out;
+    return {scratch_.acc + block.sums,
+            block.strip_rows,
+            block.rows,
+            block.cols,
+            out.format,
+            out_of(block),
+            out.row_stride * element_bytes(out.format),
+            stores_};
+  }
+
   void finish(const Block& block) {
     const View& out = call_.out;
     const std::int64_t bytes = element_bytes(out.format);
-    std::byte* to = item_.out + (block.row * out.row_stride + block.col * out.col_stride) * bytes;
-    const bool plain = !call_.bias.present() && call_.activation == Activation::none && call_.out_mode == OutMode::overwrite &&
-                       out.col_stride == 1 && out.format != Format::f16;
-    if (plain && kernel_.store != nullptr) {
-      return kernel_.store({scratch_.acc + block.sums, block.strip_rows, block.rows, block.cols, out.format, to,
-                            out.row_stride * bytes, stores_});
-    }
+    std::byte* to = out_of(block);
     const EpilogueSpec spec{out.format, call_.out_mode, call_.activation};
     const std::byte* bias = nullptr;
     if (call_.bias.present()) {

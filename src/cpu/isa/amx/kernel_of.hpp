@@ -2,7 +2,6 @@
 #pragma once
 
 #include "cpu/isa/amx/multiply.hpp"
-#include "cpu/isa/avx512/store.hpp"
 
 namespace ragdot::cpu::amx {
 namespace {
@@ -11,8 +10,6 @@ inline const char* declines(const Demand& demand) {
   if (demand.arithmetic == Arithmetic::f32) return "f32 operands do not fit tiles of bf16";
   return declines_long_i8_segments(demand);
 }
-
-static_assert(kBlock == avx512::kStripCols);
 
 template <class Tiles>
 constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
@@ -37,6 +34,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
           .multiply = multiply<Tiles>,
           .multiply_packed = multiply_packed<Tiles>,
           .store = avx512::store,
+          .stores = true,
           .enter = Tiles::configure,
           .leave = Tiles::release};
 }

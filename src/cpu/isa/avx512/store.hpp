@@ -45,7 +45,8 @@ struct Sums {
   __m512i low;
   __m512i high;
 
-  explicit Sums(const float* at) : low(canonical(_mm512_loadu_ps(at))), high(canonical(_mm512_loadu_ps(at + 16))) {
+  explicit Sums(const float* at) : Sums(_mm512_loadu_ps(at), _mm512_loadu_ps(at + 16)) {}
+  Sums(__m512 first, __m512 second) : low(canonical(first)), high(canonical(second)) {
     if (!fault::on(fault::Id::truncated_output)) return;
     low = _mm512_and_si512(low, _mm512_set1_epi32(~0x1fff));
     high = _mm512_and_si512(high, _mm512_set1_epi32(~0x1fff));
@@ -71,16 +72,19 @@ template <Stores kStores>
 }
 
 template <Format kFormat, Stores kStores>
-void store_rows(const float* sums, const StoreJob& job, std::byte* out) {
-  for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes) {
-    const Sums s(sums);
-    if constexpr (kFormat == Format::bf16) {
-      store_line<kStores>(s.bf16(), out);
-    } else {
-      store_line<kStores>(s.low, out);
-      store_line<kStores>(s.high, out + 64);
-    }
+[[gnu::always_inline]] inline void store_sums(const Sums& sums, std::byte* out) {
+  if constexpr (kFormat == Format::bf16) {
+    store_line<kStores>(sums.bf16(), out);
+  } else {
+    store_line<kStores>(sums.low, out);
+    store_line<kStores>(sums.high, out + 64);
   }
+}
+
+template <Format kFormat, Stores kStores>
+void store_rows(const float* sums, const StoreJob& job, std::byte* out) {
+  for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes)
+    store_sums<kFormat, kStores>(Sums(sums), out);
 }
 
 template <Format kFormat>
@@ -97,10 +101,15 @@ void store_part_rows(const float* sums, const StoreJob& job, std::int64_t cols, 
   }
 }
 
+/// Only whole lines are streamed.
+inline bool streams(const StoreJob& job) {
+  const auto place = reinterpret_cast<std::uintptr_t>(job.out) | static_cast<std::uintptr_t>(job.out_row_bytes);
+  return job.stores == Stores::streamed && place % 64 == 0;
+}
+
 template <Format kFormat>
 void store_strips(const StoreJob& job) {
-  const auto place = reinterpret_cast<std::uintptr_t>(job.out) | static_cast<std::uintptr_t>(job.out_row_bytes);
-  const bool streamed = job.stores == Stores::streamed && place % 64 == 0;
+  const bool streamed = streams(job);
   for (std::int64_t c = 0; c < job.cols; c += kStripCols) {
     const float* sums = job.acc + c * job.strip_rows;
     std::byte* out = job.out + c * element_bytes(kFormat);

@@ -124,6 +124,7 @@ constinit const Kernel kKernel = {
     .multiply = chains::multiply<Bf16Chain>,
     .multiply_packed = nullptr,
     .store = avx512::store,
+    .stores = false,
     .enter = nullptr,
     .leave = nullptr,
 };

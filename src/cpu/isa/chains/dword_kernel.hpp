@@ -39,6 +39,7 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .multiply = parts.multiply,
           .multiply_packed = nullptr,
           .store = parts.store,
+          .stores = false,
           .enter = nullptr,
           .leave = nullptr};
 }

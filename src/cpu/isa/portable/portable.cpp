@@ -155,6 +155,7 @@ constinit const Kernel kKernel = {
     .multiply = multiply,
     .multiply_packed = nullptr,
     .store = nullptr,
+    .stores = false,
     .enter = nullptr,
     .leave = nullptr,
 };
