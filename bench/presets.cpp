@@ -149,7 +149,7 @@ constexpr std::array<Named, 7> kNamed = {{{"smoke", smoke, 1},
                                           {"seed", seed, 5},
                                           {"moe", moe, 3},
                                           {"mixed", mixed, 2},
-                                          {"decode", decode, 10},
+                                          {"decode", decode, 7},
                                           {"skew", skew, 3},
                                           {"quantize", quantize, 5}}};
 
