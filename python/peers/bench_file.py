@@ -5,6 +5,7 @@ from statistics import median
 from peers.case import Case
 from peers.contenders import Contender
 from peers.problems import Shape
+from results.rows import quotient
 
 PARTS = 5  # of the rounds; how far their medians lie apart is the spread of a row
 RUN = "peers"  # as a row's `run`: which rows were timed together; the command's own rows have none
@@ -43,15 +44,6 @@ def refusal(case: Case, shape: Shape, contender: Contender, outcome: str, senten
     """What stands in `refused` for a contender that was not timed; outcome is "wrong" or "impossible"."""
     return {"problem": str(case.problem), "op": case.op, "shape": shape.name, "recipe": contender.recipe, "contender": contender.name,
             "outcome": outcome, "refusal": sentence, "run": RUN}  # fmt: skip
-
-
-def quotient(a: dict, b: dict) -> tuple[float, float, float]:
-    """Time over time of two rows of one comparison, and the least and greatest of the same quotient, start by start; without starts
-    that belong together, from the spreads of both."""
-    value = a["median_s"] / b["median_s"]
-    mine, others = a["starts_s"], b["starts_s"]
-    each = [x / y for x, y in zip(mine, others)] if len(mine) == len(others) else [a["low_s"] / b["high_s"], a["high_s"] / b["low_s"]]
-    return value, min(value, *each), max(value, *each)
 
 
 def ratios(rows: list[dict]) -> dict[str, tuple[float, float, float]]:

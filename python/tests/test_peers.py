@@ -18,6 +18,7 @@ from peers.contenders import CONTENDERS, Contender
 from peers.problems import OPERANDS, Problem, Shape, shapes_of
 from peers.rounds import Worker, WorkerFailed, interleave
 from real_layer.quantizer import as_bf16, quantize
+from results.rows import quotient
 
 GMM = "gmm g=3 m=300 k=160 n=136 lhs=bf16 rhs=bf16"
 SIZES = np.array([130, 0, 170])
@@ -214,9 +215,9 @@ def test_the_spread_is_that_of_parts_of_the_rounds():
     assert bench_file.medians_of_parts([1, 2, 9, 4, 5, 6, 7, 8, 3, 10, 11]) == [1.5, 6.5, 5.5, 7.5, 10]
     assert bench_file.medians_of_parts([2, 1, 3]) == [2, 1, 3]
     rows = timed("a", "bf16", 2.0) | {"starts_s": [2.0, 3.0]}, timed("b", "bf16", 1.0) | {"starts_s": [1.0, 1.2]}
-    assert bench_file.quotient(*rows) == pytest.approx((2, 2, 2.5))
+    assert quotient(*rows) == pytest.approx((2, 2, 2.5))
     slow = timed("a", "bf16", 2.0) | {"starts_s": [2.0, 2.1, 2.2]}
-    assert bench_file.quotient(slow, rows[1]) == pytest.approx((2, 2 / 1.1, 2.2)), "its rounds are not those of the other"
+    assert quotient(slow, rows[1]) == pytest.approx((2, 2 / 1.1, 2.2)), "its rounds are not those of the other"
 
 
 def test_rows_and_ratios_replace_those_of_an_earlier_run():
