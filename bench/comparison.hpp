@@ -37,8 +37,8 @@ class Trial {
   /// Bytes of the data that such a trial keeps, without that of its contenders.
   [[nodiscard]] static double data_bytes(const Comparison& comparison);
 
-  /// Makes every contender that was not refused, holds its product against what is right and times it. `meter` samples the limits
-  /// of its rows between rounds.
+  /// Makes every contender that was not refused, holds its product against what is right and times it. `meter` samples the
+  /// limits of its rows between rounds.
   void start(Meter& meter);
 
   /// A row for each entry, in order; their limits go into `limits` too.

@@ -212,7 +212,9 @@ std::string order_of_starts(double memory_bytes) {
         EXPECT_GE(now, part);
         part = now;
       },
-      [&](std::size_t index, const std::vector<Row>& rows) { order += fmt::format("{}{} ", index, rows[0].time.starts.size()); });
+      [&](std::size_t index, const std::vector<Row>& rows) {
+        order += fmt::format("{}{} ", index, rows[0].time.starts.size());
+      });
   EXPECT_NEAR(part, 5.0 / 6, 1e-9) << "the last start was on its way";
   return order;
 }

@@ -22,8 +22,7 @@ struct Track {
                               now += seconds;
                               calls += name;
                             },
-                            [this, name] { calls += static_cast<char>(name - 'a' + 'A'); },
-                            last_seconds});
+                            [this, name] { calls += static_cast<char>(name - 'a' + 'A'); }, last_seconds});
   }
   std::vector<std::vector<double>> run(const Budget& budget) {
     return measure(participants, budget, [this](std::int64_t) { calls += ' '; }, [this] { return now; });
@@ -105,7 +104,8 @@ TEST(Statistics, WhatBothShareCancelsInAQuotient) {
   EXPECT_DOUBLE_EQ(q.value, 2);
   EXPECT_DOUBLE_EQ(q.low, 2);
   EXPECT_DOUBLE_EQ(q.high, 2.2);
-  const Quotient outside = quotient_of(summarise(std::vector<Timings>{{1}, {4}, {9}}), summarise(std::vector<Timings>{{3}, {2}, {1}}));
+  const Quotient outside =
+      quotient_of(summarise(std::vector<Timings>{{1}, {4}, {9}}), summarise(std::vector<Timings>{{3}, {2}, {1}}));
   EXPECT_DOUBLE_EQ(outside.value, 2);
   EXPECT_DOUBLE_EQ(outside.low, 1.0 / 3);
   EXPECT_DOUBLE_EQ(outside.high, 9);

@@ -29,7 +29,8 @@ struct Summary {
 /// Starts without timings are left out.
 [[nodiscard]] Summary summarise(std::span<const Timings> starts);
 
-/// Half width of the median's 95 % interval as a part of the median, within one start (the notch of McGill, Tukey, Larsen 1978).
+/// Half width of the median's 95 % interval as a part of the median, within one start (the notch of McGill, Tukey, Larsen
+/// 1978).
 [[nodiscard]] double median_error(std::span<const double> seconds);
 
 /// 0 for no values.

@@ -128,8 +128,7 @@ int bench_command(const BenchWords& words) {
   const auto& comparisons = agenda.value().comparisons;
   bench::Settings settings;
   settings.starts = words.starts;
-  settings.budget.seconds =
-      (words.seconds > 0 ? words.seconds : agenda.value().seconds) / static_cast<double>(words.starts);
+  settings.budget.seconds = (words.seconds > 0 ? words.seconds : agenda.value().seconds) / static_cast<double>(words.starts);
   const auto show = [&](double part, const std::string& what) { progress.show(fmt::format("{} {}", bar(part), what)); };
   const auto finished = [&](std::size_t index, const std::vector<Row>& rows) {
     progress.clear();

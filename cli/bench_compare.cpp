@@ -105,9 +105,9 @@ Witnesses witnesses_of(const std::string& name, const Rows& old_rows, const Rows
   return w;
 }
 
-/// A machine that became slower slows all contenders of a comparison; so a slower row is a regression when most of the others kept
-/// their pace. Where the whole library became slower, only those of others did, and the times must show it too. A row alone has
-/// nothing but its time.
+/// A machine that became slower slows all contenders of a comparison; so a slower row is a regression when most of the others
+/// kept their pace. Where the whole library became slower, only those of others did, and the times must show it too. A row
+/// alone has nothing but its time.
 bool is_regression(const Change& time, const Witnesses& w, double threshold) {
   if (time.percent <= threshold) return false;
   if (2 * w.slower > w.all) return true;
@@ -156,13 +156,15 @@ void print_changes(const Changes& changes, double threshold) {
     fmt::print("{} {:>+7.1f} %  {:>10.3f} -> {:>10.3f} ms  {}\n", verdict, c.percent, c.before * 1e3, c.after * 1e3, c.name);
   }
   for (const Change& c : changes.ratios) {
-    if (c.beyond_spread) fmt::print("ratio  {:>+7.1f} %  {:>10.3f} -> {:>10.3f}     {}\n", c.percent, c.before, c.after, c.name);
+    if (c.beyond_spread)
+      fmt::print("ratio  {:>+7.1f} %  {:>10.3f} -> {:>10.3f}     {}\n", c.percent, c.before, c.after, c.name);
   }
   for (const std::string& name : changes.only_old) fmt::print("only in the old file: {}\n", name);
   for (const std::string& name : changes.only_new) fmt::print("only in the new file: {}\n", name);
-  fmt::print("{} times compared, {} within their spread; {} ratios, {} within theirs. SLOWER: by more than {} %, and so against "
-             "what was timed beside it\n",
-             changes.times.size(), within_spread(changes.times), changes.ratios.size(), within_spread(changes.ratios), threshold);
+  fmt::print(
+      "{} times compared, {} within their spread; {} ratios, {} within theirs. SLOWER: by more than {} %, and so against "
+      "what was timed beside it\n",
+      changes.times.size(), within_spread(changes.times), changes.ratios.size(), within_spread(changes.ratios), threshold);
 }
 
 }  // namespace

@@ -41,9 +41,9 @@ TEST_F(BenchVerb, JsonHasTheAgreedKeys) {
   for (const char* key : {"amx_bf16", "avx512_bf16", "fma_f32"})
     EXPECT_TRUE(json["machine"]["peak_tflops"].contains(key)) << key;
   ASSERT_GE(json["rows"].size(), 2U);
-  for (const char* key : {"problem", "op", "shape", "recipe", "contender", "kernel", "threads", "median_s", "min_s", "max_s",
-                          "runs", "tflops", "gbs", "of_peak", "of_read_bandwidth", "q1_s", "q3_s", "low_s",
-                          "high_s", "starts_s", "comparison"}) {
+  for (const char* key : {"problem",           "op",    "shape", "recipe", "contender", "kernel",   "threads",
+                          "median_s",          "min_s", "max_s", "runs",   "tflops",    "gbs",      "of_peak",
+                          "of_read_bandwidth", "q1_s",  "q3_s",  "low_s",  "high_s",    "starts_s", "comparison"}) {
     EXPECT_TRUE(json["rows"][0].contains(key)) << key;
   }
   EXPECT_EQ(json["rows"][0]["problem"], "gmm g=2 m=40 k=64 n=32 lhs=e4m3:1x32 rhs=e4m3:32x32");
@@ -192,14 +192,14 @@ TEST_F(BenchCompare, RefusesWhatIsNoResult) {
   EXPECT_EQ(command({"bench", "--compare", path("ok.json")}), kUsage);
 }
 
-/// Two runs of the library beside its bf16, the second with a tenth of each blockwise call's time lost, timed for real. Neighbours
-/// on a shared machine can hide it for a while, so it has three attempts.
+/// Two runs of the library beside its bf16, the second with a tenth of each blockwise call's time lost, timed for real.
+/// Neighbours on a shared machine can hide it for a while, so it has three attempts.
 TEST_F(BenchCompare, FindsARealSlowdownOfTenPercent) {
   const auto of = [](const std::string& operands) {
     return testing::parse_problem("gmm g=2 m=128 k=256 n=256 threads=1 " + operands).value();
   };
-  const bench::Comparison both{"test",
-                               {{of("lhs=e4m3:1x128 rhs=e4m3:128x128"), "small", "blockwise"}, {of("lhs=bf16 rhs=bf16"), "small", "bf16"}}};
+  const bench::Comparison both{
+      "test", {{of("lhs=e4m3:1x128 rhs=e4m3:128x128"), "small", "blockwise"}, {of("lhs=bf16 rhs=bf16"), "small", "bf16"}}};
   bench::Settings plain;
   plain.budget = {.seconds = 0.2, .least_rounds = 31};
   bench::Settings slowed = plain;
@@ -215,7 +215,9 @@ TEST_F(BenchCompare, FindsARealSlowdownOfTenPercent) {
     BenchReport report;
     bench::run_passes(
         std::vector{both}, settings, 0, meter, report.limits, [](double, const std::string&) {},
-        [&](std::size_t, const std::vector<bench::Row>& rows) { report.comparisons = {{"test", rows, bench::ratios_of(rows)}}; });
+        [&](std::size_t, const std::vector<bench::Row>& rows) {
+          report.comparisons = {{"test", rows, bench::ratios_of(rows)}};
+        });
     return json_of(report);
   };
   for (int attempt = 0; attempt < 3; ++attempt) {

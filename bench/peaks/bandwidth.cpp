@@ -24,8 +24,8 @@ struct Walk {
   std::int64_t streams;
   std::int64_t ahead_words;
 };
-/// One of them came within a tenth of the best of twenty on every machine and page size looked at; a plain loop reaches as little
-/// as half of it, since the CPU's own prefetcher stops at the end of a page.
+/// One of them came within a tenth of the best of twenty on every machine and page size looked at; a plain loop reaches as
+/// little as half of it, since the CPU's own prefetcher stops at the end of a page.
 constexpr std::array<Walk, 2> kWalks = {{{1, 256}, {4, 128}}};
 
 /// Sums eight words at a time, so that compilers vectorise it and no addition waits for the one before.

@@ -17,8 +17,8 @@ class Bandwidth {
   Bandwidth();
 
   [[nodiscard]] std::int64_t bytes() const { return 8 * words_; }
-  /// Bytes a second, on that many threads at once, each on a CPU of its own where there are enough. Reading is the faster of two
-  /// ways of walking. A copy is memcpy, and counts what it reads and what it writes.
+  /// Bytes a second, on that many threads at once, each on a CPU of its own where there are enough. Reading is the faster of
+  /// two ways of walking. A copy is memcpy, and counts what it reads and what it writes.
   [[nodiscard]] double read(int threads);
   [[nodiscard]] double copy(int threads);
 

@@ -14,8 +14,8 @@ namespace ragdot::bench {
 
 namespace {
 
-/// Pins the calling thread to the i-th of the CPUs that it may use; of too few nothing is pinned. Short-lived threads are started
-/// on the CPU of their parent and would share it for a while, one after the other, when another program is on the next.
+/// Pins the calling thread to the i-th of the CPUs that it may use; of too few nothing is pinned. Short-lived threads are
+/// started on the CPU of their parent and would share it for a while, one after the other, when another program is on the next.
 void take_cpu(int i) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
