@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <map>
 #include <set>
-#include <string_view>
 
 #include "bench/check.hpp"
 #include "bench/contenders/quantisers.hpp"
@@ -20,8 +21,20 @@ namespace {
 using testing::Case;
 using testing::Problem;
 
+/// Of all bytes, at the speed of memory: eight sums, each word in its own times an odd number. Never 0.
 std::size_t hash_of(const testing::Bytes& bytes) {
-  return std::hash<std::string_view>()({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15ULL;
+  constexpr std::size_t kWord = sizeof(std::uint64_t);
+  std::array<std::uint64_t, 8> sums = {1, 2, 3, 4, 5, 6, 7, 8};
+  const std::size_t step = sums.size() * kWord;
+  for (std::size_t at = 0; at < bytes.size(); at += step) {
+    std::array<std::uint64_t, 8> words{};
+    std::memcpy(words.data(), bytes.data() + at, std::min(step, bytes.size() - at));
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = (sums[i] ^ words[i]) * kOdd;
+  }
+  std::uint64_t all = bytes.size();
+  for (const std::uint64_t sum : sums) all = (all ^ (sum >> 32 | sum << 32)) * kOdd;
+  return all | 1U;
 }
 
 int threads_of(const Problem& p) { return p.threads > 0 ? p.threads : default_executor().concurrency(); }

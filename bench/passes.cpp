@@ -47,7 +47,7 @@ void run_passes(std::span<const Comparison> comparisons, const Settings& setting
 }
 
 double usual_memory_bytes() {
-  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 3;
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 4;
 }
 
 }  // namespace ragdot::bench

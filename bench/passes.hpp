@@ -21,7 +21,7 @@ using Progress = std::function<void(double part, const std::string& what)>;
 void run_passes(std::span<const Comparison> comparisons, const Settings& settings, double memory_bytes, Meter& meter,
                 LimitSamples& limits, const Progress& progress, const Finished& finished);
 
-/// A third of the machine's memory.
+/// A quarter of the machine's memory.
 [[nodiscard]] double usual_memory_bytes();
 
 }  // namespace ragdot::bench

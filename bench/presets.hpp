@@ -23,6 +23,7 @@ struct Choices {
 struct Agenda {
   std::vector<Comparison> comparisons;
   double seconds = 5;  // for all starts of each together, unless the user says otherwise
+  std::int64_t starts = 5;
 };
 
 /// The comparisons of a preset (the names are those of testing/presets.hpp).

@@ -30,7 +30,7 @@ struct BenchWords {
   bool tilings = false;
   bool chart = false;
   double seconds = 0;
-  std::int64_t starts = bench::Settings().starts;
+  std::int64_t starts = 0;
   std::vector<std::string> compare;
   double threshold = 5;
   JsonOption json;
@@ -58,7 +58,7 @@ std::string command_line_of(const BenchWords& words) {
   if (words.tilings) line += " --tilings";
   if (words.onednn == "off") line += " --onednn off";
   if (words.seconds > 0) line += fmt::format(" --seconds {}", words.seconds);
-  if (words.starts != bench::Settings().starts) line += fmt::format(" --starts {}", words.starts);
+  if (words.starts > 0) line += fmt::format(" --starts {}", words.starts);
   return line;
 }
 
@@ -127,8 +127,10 @@ int bench_command(const BenchWords& words) {
   if (!quiet) print_machine(report);
   const auto& comparisons = agenda.value().comparisons;
   bench::Settings settings;
-  settings.starts = words.starts;
-  settings.budget.seconds = (words.seconds > 0 ? words.seconds : agenda.value().seconds) / static_cast<double>(words.starts);
+  settings.starts = agenda.value().starts;
+  if (words.starts > 0) settings.starts = words.starts;
+  const double seconds = words.seconds > 0 ? words.seconds : agenda.value().seconds;
+  settings.budget.seconds = seconds / static_cast<double>(settings.starts);
   const auto show = [&](double part, const std::string& what) { progress.show(fmt::format("{} {}", bar(part), what)); };
   const auto finished = [&](std::size_t index, const std::vector<Row>& rows) {
     progress.clear();
@@ -160,7 +162,7 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"on", "off"}))
       ->type_name("on|off");
   verb->add_option("--seconds", words->seconds, "time for the rounds of each comparison")->check(CLI::PositiveNumber);
-  verb->add_option("--starts", words->starts, "times that each comparison is started, over the whole run (5)")
+  verb->add_option("--starts", words->starts, "times that each comparison is started, over the whole run (5; preset moe 3)")
       ->check(CLI::Range(2, 1000))
       ->type_name("N");
   verb->add_flag("--tilings", words->tilings, "sweep tilings, best first");
