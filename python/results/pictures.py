@@ -31,7 +31,8 @@ def dots(points: list[Point], title: str, axis: str, line_at: float, path: Path,
     for name in names:
         colour, mark = STYLES.get(name, OTHER_STYLE)
         mine = [p for p in points if p.series == name]
-        heights = [places.index(p.place) for p in mine]
+        shift = 0.5 * ((names.index(name) + 0.5) / len(names) - 0.5)  # so that bars do not hide each other
+        heights = [places.index(p.place) + shift for p in mine]
         axes.hlines(heights, [p.low for p in mine], [p.high for p in mine], color=colour, linewidth=1.2, alpha=0.7, zorder=2)
         axes.scatter([p.value for p in mine], heights, s=44, color=colour, marker=mark, label=name, edgecolors="white", linewidths=0.6, zorder=3)
     if logarithmic:
