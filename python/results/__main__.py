@@ -17,8 +17,12 @@ def main() -> int:
     parser.add_argument("--out", required=True, type=Path, help="such as docs/results")
     parser.add_argument("--command", required=True, help="such as './dev bench --peers seed'")
     given = parser.parse_args()
-    for line in write([json.loads(file.read_text()) for file in given.files], given.out, given.command, draw):
-        print(line)
+    try:
+        for line in write([json.loads(file.read_text()) for file in given.files], given.out, given.command, draw):
+            print(line)
+    except KeyError as missing:
+        print(f"results: a file has no {missing}; measure it again with this version of ragdot bench", file=sys.stderr)
+        return 2
     return 0
 
 
