@@ -274,21 +274,25 @@ class Multiplier {
     finish();
   }
 
-  /// Without a panel of weights: a stretch of 32 columns is decoded into the L1 cache and multiplied with all rows.
+  /// Without a panel of weights: a stretch of 32 columns is decoded into the L1 cache, the next one behind it, and then
+  /// multiplied with all rows: its tiles are loaded when they have long been written.
   void run_packed(const PackJob& weights) {
-    // Two, so that the tiles of one are loaded while the next one is decoded.
     alignas(64) std::array<std::array<std::byte, kVisitSteps * kGranuleBytes>, 2> decoded;
+    const std::size_t turns = static_cast<std::size_t>(schedule::ceil_div(job_.cols, kBlock)) * count_;
+    const auto col_of = [&](std::size_t turn) { return static_cast<std::int64_t>(turn / count_) * kBlock; };
     PackJob part = weights;
-    for (std::int64_t col = 0; col < job_.cols; col += kBlock) {
-      part.outer = weights.outer + col;
-      part.count = std::min(kBlock, job_.cols - col);
-      for (std::size_t s = 0; s < count_; ++s) {
-        const Stretch& stretch = stretches_[s];
-        part.pieces = {&stretch.elements, 1};
-        part.panel = decoded[s % decoded.size()].data();
+    for (std::size_t turn = 0; turn <= turns; ++turn) {
+      if (turn < turns) {
+        part.outer = weights.outer + col_of(turn);
+        part.count = std::min(kBlock, job_.cols - col_of(turn));
+        part.pieces = {&stretches_[turn % count_].elements, 1};
+        part.panel = decoded[turn % 2].data();
         avx512::pack<avx512::Role::rhs, kNeighbours>(part);
-        for (std::int64_t row = 0; row < job_.rows; row += kBlock) visit(place(row, col), stretch, part.panel);
       }
+      if (turn == 0) continue;
+      const std::size_t last = turn - 1;
+      for (std::int64_t row = 0; row < job_.rows; row += kBlock)
+        visit(place(row, col_of(last)), stretches_[last % count_], decoded[last % 2].data());
     }
     finish();
   }
