@@ -144,7 +144,7 @@ class KernelInfo(ctypes.Structure):
 
 # Result, then arguments. Pointers that calls prepare as numbers are c_void_p.
 _OPTIONS = POINTER(Options)
-_FUNCTIONS = {
+FUNCTIONS = {
     "ragdot_last_error": (c_char_p,),
     "ragdot_version": (c_char_p,),
     "ragdot_pack_rhs": (c_int, POINTER(Operand), _OPTIONS, POINTER(c_void_p)),
@@ -178,7 +178,7 @@ _FUNCTIONS = {
 
 def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     """The library with the types of all its functions set."""
-    for name, (result, *arguments) in _FUNCTIONS.items():
+    for name, (result, *arguments) in FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library

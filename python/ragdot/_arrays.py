@@ -89,9 +89,12 @@ def as_array(what: str, x: Any) -> np.ndarray:
 def dtype_of(what: str, name: Any) -> np.dtype:
     """The dtype of a format's name ("e4m3") or of anything that numpy takes for one."""
     try:
-        return DTYPES[name] if isinstance(name, str) and name in DTYPES else np.dtype(name)
+        dtype = DTYPES[name] if isinstance(name, str) and name in DTYPES else np.dtype(name)
     except TypeError:
-        raise ValueError(f"{what} is {name!r}; give {', '.join(DTYPES)} or a dtype") from None
+        dtype = None
+    if dtype not in FORMATS:
+        raise ValueError(f"{what} is {name!r}; give {', '.join(DTYPES)} or the dtype of one")
+    return dtype
 
 
 def address(array: np.ndarray) -> int:
@@ -134,8 +137,16 @@ def to_write(what: str, x: Any, ndim: int, shape: str) -> np.ndarray:
     return x
 
 
+def dense_view(dtype: np.dtype, shape: tuple[int, ...]) -> _abi.View:
+    """Of an array whose shape alone counts."""
+    batch, rows, cols = (1,) * (3 - len(shape)) + shape
+    return _abi.View(None, FORMATS[dtype], batch, rows, cols, rows * cols, cols, 1)
+
+
 def view_of(array: np.ndarray) -> _abi.View:
     """A matrix, or a batch of them, by its strides."""
+    if array.size == 0:  # numpy's strides are zero then
+        return dense_view(array.dtype, array.shape)
     size = array.itemsize
     if array.ndim == 2:
         (rows, cols), (row_stride, col_stride) = array.shape, array.strides
@@ -143,9 +154,3 @@ def view_of(array: np.ndarray) -> _abi.View:
     else:
         (batch, rows, cols), (batch_stride, row_stride, col_stride) = array.shape, array.strides
     return _abi.View(address(array), FORMATS[array.dtype], batch, rows, cols, batch_stride // size, row_stride // size, col_stride // size)
-
-
-def dense_view(dtype: np.dtype, shape: tuple[int, ...]) -> _abi.View:
-    """Of an array that is not there: its shape alone counts."""
-    batch, rows, cols = (1,) * (3 - len(shape)) + shape
-    return _abi.View(None, FORMATS[dtype], batch, rows, cols, rows * cols, cols, 1)

@@ -52,9 +52,6 @@ class _Copy:
         else:
             scales = to_read(f"{op}: scales", scales, len(shape), f"{list(extents)}")
         values = _empty(shape, dtype_of(f"{op}: format", format), order)
-        for what, array in (("format", values), ("scale_format", scales)):
-            if array.dtype not in DTYPES.values():
-                raise ValueError(f"{op}: {what} is {array.dtype}; it must be one of {', '.join(DTYPES)}")
         self.result = ScaledArray(values, scales, tuple(block), "global" if groups is None else "per_group")
         recipe = number_of(op, "scaling", scaling, _abi.RECIPES)
         self.struct = _abi.QuantizedOut(view_of(values), _abi.ScalesOut(view_of(scales), rows, cols), recipe)

@@ -36,6 +36,10 @@ class ScaledArray:
         """Of the values."""
         return tuple(self.values.shape)
 
+    def __repr__(self) -> str:
+        blocks = "x".join("*" if extent is None else str(extent) for extent in self.block)
+        return f"ScaledArray({self.values.dtype}{list(self.shape)}, scales {self.scales.dtype}{list(self.scales.shape)}, block {blocks}, {self.origin})"
+
     def transposed(self) -> "ScaledArray":
         """The same memory with rows and columns exchanged. Not for per_group scales: their groups lie along the rows."""
         if self.origin != "global":
