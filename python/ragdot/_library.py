@@ -4,6 +4,7 @@ import ctypes
 import importlib.metadata
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,15 +29,20 @@ def environment_tbb() -> Path | None:
         files = importlib.metadata.files("tbb") or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    found = (Path(file.locate()).resolve() for file in files if file.name == "libtbb.so.12")
-    return next((path for path in found if path.exists()), None)
+    for path in (Path(file.locate()).resolve() for file in files if file.name == "libtbb.so.12"):
+        if path.exists():
+            return path
+    warnings.warn("ragdot: the package tbb lacks its libtbb.so.12 (pip install --target leaves it out), so the system's oneTBB is used; "
+                  "install into a virtual environment", RuntimeWarning, stacklevel=2)  # fmt: skip
+    return None
 
 
 def _load() -> ctypes.CDLL:
     """RAGDOT_LIBRARY names another build's library, which brings its own oneTBB."""
     if other := os.environ.get("RAGDOT_LIBRARY"):
         return _abi.declare(ctypes.CDLL(other))
-    # The library's own search path misses the environment's oneTBB in a `pip install --target` folder and would take the system's.
+    # Where the package lies in a folder of its own, the library's search path misses the environment's oneTBB and would take the
+    # system's.
     if tbb := environment_tbb():
         ctypes.CDLL(str(tbb))
     return _abi.declare(ctypes.CDLL(str(installed("lib/libragdot.so"))))

@@ -80,8 +80,8 @@ def quantize(x: Any, block: Block, format: Any = "e4m3", scaling: str = "absmax"
         the scales are per_group. None: blocks start at row 0.
     order: "F" stores the values with columns contiguous: the transposed copy.
 
-    An all-zero block has scale 1. NaN becomes NaN, Inf saturates; int8 refuses NaN, strict refuses both, and the sentence names the
-    element. docs/quantisation.md has every corner. Raises as gmm does; the GIL is released.
+    An all-zero block has scale 1. NaN becomes NaN (int8 refuses it), Inf saturates (strict refuses it); a refusal names the element.
+    docs/quantisation.md has every corner. Raises as gmm does; the GIL is released.
     """
     array, of = _matrix("quantize", x), None if groups is None else as_groups(groups)
     copy = _Copy("quantize", array.shape, block, format, scaling, scale_format, of, scales, order)
