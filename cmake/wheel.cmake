@@ -7,3 +7,5 @@ set(RAGDOT_TBB_VERSION 2021.13)
 cmake_path(GET Python_EXECUTABLE PARENT_PATH python_bin)
 cmake_path(GET python_bin PARENT_PATH python_prefix)
 list(PREPEND CMAKE_SYSTEM_PREFIX_PATH "${python_prefix}")
+# Wheels are built by compilers that may know other warnings.
+target_compile_options(ragdot_flags INTERFACE -Wno-error)

@@ -24,6 +24,10 @@ _DLPACK = {(2, 32): DTYPES["f32"], (4, 16): DTYPES["bf16"], (2, 16): DTYPES["f16
            (0, 8): DTYPES["i8"], (14, 8): DTYPES["e8m0"], (0, 32): np.dtype(np.int32), (0, 64): np.dtype(np.int64)}  # fmt: skip
 _DLPACK_CPU, _DLPACK_PINNED = 1, 3
 
+_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype, _capsule_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+_at = ctypes.c_void_p.from_address
+
 
 class _Tensor(ctypes.Structure):
     """DLTensor, as it lies at the beginning of a DLManagedTensor."""
@@ -42,17 +46,30 @@ class _Tensor(ctypes.Structure):
     ]
 
 
+class _Interface(ctypes.Structure):
+    """PyArrayInterface of numpy's array protocol."""
+
+    _fields_ = [
+        ("two", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("typekind", ctypes.c_char),
+        ("itemsize", ctypes.c_int),
+        ("flags", ctypes.c_int),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("descr", ctypes.c_void_p),
+    ]
+
+
+_DATA = _Interface.data.offset
+
+
 class _Lent:
     """Memory that numpy takes by its array interface; holds the capsule, which gives the memory back when it is collected."""
 
     def __init__(self, capsule: object, interface: dict[str, Any]):
         self.capsule, self.__array_interface__ = capsule, interface
-
-
-def _capsule_pointer(capsule: object) -> int:
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return pointer(capsule, b"dltensor")
 
 
 def from_dlpack(what: str, x: Any) -> np.ndarray:
@@ -61,7 +78,7 @@ def from_dlpack(what: str, x: Any) -> np.ndarray:
     if device not in (_DLPACK_CPU, _DLPACK_PINNED):
         raise ValueError(f"{what} lies on DLPack device type {device}; copy it to the CPU")
     capsule = x.__dlpack__()
-    tensor = _Tensor.from_address(_capsule_pointer(capsule))
+    tensor = _Tensor.from_address(_capsule_pointer(capsule, b"dltensor"))
     dtype = _DLPACK.get((tensor.code, tensor.bits)) if tensor.lanes == 1 else None
     if dtype is None:
         raise ValueError(f"{what} has DLPack type code {tensor.code} with {tensor.bits} bits; give {_names()}")
@@ -98,8 +115,8 @@ def dtype_of(what: str, name: Any) -> np.dtype:
 
 
 def address(array: np.ndarray) -> int:
-    """Of the first element."""
-    return array.__array_interface__["data"][0]
+    """Of the first element. By numpy's C-side array interface: a third of the time of __array_interface__ or .ctypes."""
+    return _at(_capsule_pointer(array.__array_struct__, None) + _DATA).value or 0
 
 
 def in_place(array: np.ndarray) -> bool:

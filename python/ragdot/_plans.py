@@ -77,11 +77,12 @@ class _OperandSlot:
 
 
 class _Frame:
-    """What one running call needs for itself."""
+    """What one running call needs for itself: arguments, and workspace."""
 
     def __init__(self, op: str, like: _abi.GmmArgs | _abi.TgmmArgs, workspace_bytes: int):
         self.args = type(like).from_buffer_copy(like)
         self.lhs, self.rhs = _OperandSlot(op, "lhs", self.args.lhs), _OperandSlot(op, "rhs", self.args.rhs)
+        self.packed = op != "tgmm" and bool(like.packed_rhs)
         self.groups, self.groups_struct = _Slot(), self.args.groups
         self.out, self.out_view = _Slot(), self.args.out
         self.lhs_view = self.args.lhs.values
@@ -101,12 +102,20 @@ class _Frame:
     def put_rhs(self, rhs: Any) -> Any:
         if isinstance(rhs, PackedWeights):
             rhs.check_op(self.rhs.op)
-            self.args.rhs, self.args.packed_rhs = _abi.Operand(), rhs.pointer
+            self.args.rhs, self.args.packed_rhs, self.packed = _abi.Operand(), rhs.pointer, True
             self.rhs.values.remember(None)
             return rhs
-        if isinstance(self.args, _abi.GmmArgs):
-            self.args.packed_rhs = None
+        if self.packed:
+            self.args.packed_rhs, self.packed = None, False
         return self.rhs.put(rhs)
+
+    def put_bias(self, bias: Any) -> Any:
+        """None takes the plan's bias away, which the run then refuses."""
+        if self.rhs.op == "tgmm":
+            raise ValueError("tgmm: bias belongs to gmm; leave it out")
+        held = None if bias is None else to_read(f"{self.rhs.op}: bias", bias, 2, "[groups, columns]")
+        self.args.bias = _abi.View() if held is None else view_of(held)
+        return held
 
     def put_out(self, out: np.ndarray, given: bool) -> None:
         if self.out.fits(out) and (not given or out.flags.writeable):
@@ -125,7 +134,9 @@ class Plan:
         self._op, self._like, self._columns, self._pointer = op, like, columns, pointer
         weakref.finalize(self, LIBRARY.ragdot_plan_free, pointer)
         self._dtype = _DTYPES[like.out.format]
+        self._has_bias = op != "tgmm" and bool(like.bias.format)
         self._run = LIBRARY.ragdot_run_tgmm if op == "tgmm" else LIBRARY.ragdot_run_gmm
+        self._workspace_bytes = LIBRARY.ragdot_plan_workspace_bytes(pointer)
         self._frames: list[_Frame] = []
 
     def __call__(self, lhs: Any, rhs: Any, groups: Any, *, bias: Any = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -134,43 +145,33 @@ class Plan:
         Returns out, a new array unless one is given. Raises as the products do.
         """
         try:
-            frame = self._frames.pop()  # one call has it until it is done
+            frame = self._frames.pop()  # no other call has it until this one is done
         except IndexError:
-            frame = _Frame(self._op, self._like, self.workspace_bytes)
-        held = frame.lhs.put(lhs), frame.put_rhs(rhs), frame.put_groups(groups)
-        if bias is not None or self._op != "tgmm":
-            held += (self._put_bias(frame, bias),)
+            frame = _Frame(self._op, self._like, self._workspace_bytes)
+        held = [frame.lhs.put(lhs), frame.put_rhs(rhs), frame.put_groups(groups)]
+        if bias is not None or self._has_bias:
+            held.append(frame.put_bias(bias))
         given = out is not None
         if not given:
-            out = self._new_out(frame)
+            out = self._new_out(frame.lhs_view.rows)
         frame.put_out(out, given)
-        status = self._run(self._pointer, frame.address, frame.workspace_address, len(frame.workspace))
-        del held
-        self._frames.append(frame)
+        status = self._run(self._pointer, frame.address, frame.workspace_address, self._workspace_bytes)
+        # A frame with a bias that the plan lacks is not used again.
+        if bias is None or self._has_bias:
+            self._frames.append(frame)
         if status:
             refuse(status)
         return out
 
-    def _put_bias(self, frame: _Frame, bias: Any) -> Any:
-        if self._op == "tgmm":
-            raise ValueError("tgmm: bias belongs to gmm; leave it out")
-        if bias is None:
-            if frame.args.bias.format:
-                frame.args.bias = _abi.View()
-            return None
-        held = to_read(f"{self._op}: bias", bias, 2, "[groups, columns]")
-        frame.args.bias = view_of(held)
-        return held
-
-    def _new_out(self, frame: _Frame) -> np.ndarray:
+    def _new_out(self, rows: int) -> np.ndarray:
         if self._like.out_mode:
             raise ValueError(f"{self._op}: this plan accumulates; give out, the float32 array to add to")
-        return np.empty(self._columns if self._op == "tgmm" else (frame.lhs_view.rows, *self._columns), self._dtype)
+        return np.empty(self._columns if self._op == "tgmm" else (rows, *self._columns), self._dtype)
 
     @property
     def workspace_bytes(self) -> int:
         """Of each call that runs at the same time as others."""
-        return LIBRARY.ragdot_plan_workspace_bytes(self._pointer)
+        return self._workspace_bytes
 
     @property
     def kernel(self) -> str:

@@ -102,6 +102,13 @@ def test_another_library_may_be_named(tmp_path):
     assert in_new_process("import ragdot; print(ragdot.info()['library'])", env=environment) == [str(library)]
 
 
+def test_an_editable_installs_folders_are_both_searched(monkeypatch, tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/built.so").touch()
+    monkeypatch.setattr(ragdot, "__path__", [str(FOLDER / "python/ragdot"), str(tmp_path)])
+    assert installed("lib/built.so") == tmp_path / "lib/built.so"
+
+
 def test_a_file_that_is_missing_is_named():
     with pytest.raises(ImportError, match=r"^ragdot: lib/none.so is not in .*/ragdot; install the package: pip install \.$"):
         installed("lib/none.so")
