@@ -18,8 +18,15 @@ INDEX_I32, INDEX_I64 = 0, 1
 class View(ctypes.Structure):
     """ragdot_view and ragdot_const_view."""
 
-    _fields_ = [("data", c_void_p), ("format", c_int32)] + [
-        (name, c_int64) for name in ("batch", "rows", "cols", "batch_stride", "row_stride", "col_stride")
+    _fields_ = [
+        ("data", c_void_p),
+        ("format", c_int32),
+        ("batch", c_int64),
+        ("rows", c_int64),
+        ("cols", c_int64),
+        ("batch_stride", c_int64),
+        ("row_stride", c_int64),
+        ("col_stride", c_int64),
     ]
 
 

@@ -164,10 +164,9 @@ def view_of(array: np.ndarray) -> _abi.View:
     """A matrix, or a batch of them, by its strides."""
     if array.size == 0:  # numpy's strides are zero then
         return dense_view(array.dtype, array.shape)
-    size = array.itemsize
+    data, number, size = address(array), FORMATS[array.dtype], array.itemsize
     if array.ndim == 2:
         (rows, cols), (row_stride, col_stride) = array.shape, array.strides
-        batch, batch_stride = 1, 0
-    else:
-        (batch, rows, cols), (batch_stride, row_stride, col_stride) = array.shape, array.strides
-    return _abi.View(address(array), FORMATS[array.dtype], batch, rows, cols, batch_stride // size, row_stride // size, col_stride // size)
+        return _abi.View(data, number, 1, rows, cols, 0, row_stride // size, col_stride // size)
+    (batch, rows, cols), (batch_stride, row_stride, col_stride) = array.shape, array.strides
+    return _abi.View(data, number, batch, rows, cols, batch_stride // size, row_stride // size, col_stride // size)

@@ -19,10 +19,10 @@ _WEIGHTS = "[groups, rows, columns]"
 
 @dataclass
 class Call:
-    """A filled struct. `held` are the arrays that it points to besides out."""
+    """A filled struct. `out` is None where only its shape was wanted; `held` are the arrays that the struct points to besides it."""
 
     args: _abi.GmmArgs | _abi.TgmmArgs
-    out: np.ndarray | None
+    out: Any
     held: list[Any]
 
 
@@ -35,7 +35,7 @@ class Output:
     accumulate: bool = False
     wanted: bool = True
 
-    def place(self, op: str, shape: tuple[int, ...], otherwise: np.dtype) -> tuple[np.ndarray | None, _abi.View]:
+    def place(self, op: str, shape: tuple[int, ...], otherwise: np.dtype) -> tuple[Any, _abi.View]:
         """The array for a result of this shape, the caller's or a new one, and its view."""
         if self.array is not None:
             out = to_write(f"{op}: out", self.array, len(shape), f"{list(shape)}")

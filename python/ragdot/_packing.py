@@ -13,8 +13,8 @@ from ragdot._scaled import fill_operand, transposed
 class PackedWeights:
     """What pack gives. Immutable, for any number of threads; holds no reference to the array it was made from."""
 
-    def __init__(self, op: str, extents: tuple[int, int, int], pointer: int):
-        self._op, self._extents, self.pointer = op, extents, pointer
+    def __init__(self, op: str, extents: tuple[int, int, int], pointer: ctypes.c_void_p):
+        self._op, self._extents, self.pointer = op, extents, pointer.value
         weakref.finalize(self, LIBRARY.ragdot_packed_free, pointer)
 
     @property
@@ -61,4 +61,4 @@ def pack(rhs: Any, *, op: str = "gmm", kernel: str | None = None, threads: int |
     weights = transposed("pack", "rhs", rhs) if op == "dlhs" else rhs
     held = fill_operand("pack", "rhs", weights, 3, "[groups, rows, columns]", operand)
     check(LIBRARY.ragdot_pack_rhs(operand, options_of("pack", None, kernel, threads, False), pointer))
-    return PackedWeights(op, held[0].shape, pointer.value)
+    return PackedWeights(op, held[0].shape, pointer)

@@ -130,8 +130,8 @@ class _Frame:
 class Plan:
     """What plan gives: call it as often as you like, from any number of threads, each call with arrays of its own."""
 
-    def __init__(self, op: str, like: _abi.GmmArgs | _abi.TgmmArgs, columns: tuple[int, ...], pointer: int):
-        self._op, self._like, self._columns, self._pointer = op, like, columns, pointer
+    def __init__(self, op: str, like: _abi.GmmArgs | _abi.TgmmArgs, columns: tuple[int, ...], pointer: ctypes.c_void_p):
+        self._op, self._like, self._columns, self._pointer = op, like, columns, pointer.value
         weakref.finalize(self, LIBRARY.ragdot_plan_free, pointer)
         self._dtype = _DTYPES[like.out.format]
         self._has_bias = op != "tgmm" and bool(like.bias.format)
@@ -151,17 +151,15 @@ class Plan:
         held = [frame.lhs.put(lhs), frame.put_rhs(rhs), frame.put_groups(groups)]
         if bias is not None or self._has_bias:
             held.append(frame.put_bias(bias))
-        given = out is not None
-        if not given:
-            out = self._new_out(frame.lhs_view.rows)
-        frame.put_out(out, given)
+        result = self._new_out(frame.lhs_view.rows) if out is None else out
+        frame.put_out(result, out is not None)
         status = self._run(self._pointer, frame.address, frame.workspace_address, self._workspace_bytes)
         # A frame with a bias that the plan lacks is not used again.
         if bias is None or self._has_bias:
             self._frames.append(frame)
         if status:
             refuse(status)
-        return out
+        return result
 
     def _new_out(self, rows: int) -> np.ndarray:
         if self._like.out_mode:
@@ -209,4 +207,4 @@ def plan(op: str, lhs: Any, rhs: Any, groups: Any, *, bias: Any = None, activati
     function = LIBRARY.ragdot_plan_tgmm if op == "tgmm" else LIBRARY.ragdot_plan_gmm
     check(function(call.args, options_of(op, tiling, kernel, threads, strict), pointer))
     out = call.args.out
-    return Plan(op, call.args, (out.batch, out.rows, out.cols) if op == "tgmm" else (out.cols,), pointer.value)
+    return Plan(op, call.args, (out.batch, out.rows, out.cols) if op == "tgmm" else (out.cols,), pointer)

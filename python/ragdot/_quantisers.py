@@ -52,7 +52,7 @@ class _Copy:
         else:
             scales = to_read(f"{op}: scales", scales, len(shape), f"{list(extents)}")
         values = _empty(shape, dtype_of(f"{op}: format", format), order)
-        self.result = ScaledArray(values, scales, tuple(block), "global" if groups is None else "per_group")
+        self.result = ScaledArray(values, scales, (block[0], block[1]), "global" if groups is None else "per_group")
         recipe = number_of(op, "scaling", scaling, _abi.RECIPES)
         self.struct = _abi.QuantizedOut(view_of(values), _abi.ScalesOut(view_of(scales), rows, cols), recipe)
 

@@ -38,7 +38,8 @@ class ScaledArray:
 
     def __repr__(self) -> str:
         blocks = "x".join("*" if extent is None else str(extent) for extent in self.block)
-        return f"ScaledArray({self.values.dtype}{list(self.shape)}, scales {self.scales.dtype}{list(self.scales.shape)}, block {blocks}, {self.origin})"
+        values, scales = (f"{x.dtype}{list(x.shape)}" for x in (self.values, self.scales))
+        return f"ScaledArray({values}, scales {scales}, block {blocks}, {self.origin})"
 
     def transposed(self) -> "ScaledArray":
         """The same memory with rows and columns exchanged. Not for per_group scales: their groups lie along the rows."""

@@ -84,7 +84,8 @@ def c_doors(given: Operands) -> Iterator[Door]:
 
     def runs(calls: int) -> float:
         assert held
-        return library.seconds_of_runs(plan, ctypes.byref(call.args), ctypes.c_void_p(address(workspace)), ctypes.c_size_t(len(workspace)), ctypes.c_int64(calls))
+        return library.seconds_of_runs(plan, ctypes.byref(call.args), ctypes.c_void_p(address(workspace)),
+                                       ctypes.c_size_t(len(workspace)), ctypes.c_int64(calls))  # fmt: skip
 
     def gmms(calls: int) -> float:
         return library.seconds_of_gmms(ctypes.byref(call.args), ctypes.byref(options), ctypes.c_int64(calls))
