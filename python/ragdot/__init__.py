@@ -5,6 +5,7 @@ docs/python.md is the guide; docs/numerics.md says which bits come out.
 """
 
 from ragdot._groups import Groups
+from ragdot._library import LIBRARY
 from ragdot._machine import info
 from ragdot._packing import PackedWeights, pack
 from ragdot._plans import Plan, plan
@@ -12,7 +13,7 @@ from ragdot._products import ExactAndBound, dlhs, error_bound, gmm, tgmm
 from ragdot._quantisers import dequantize, quantize, quantize_both, requantize, to_e8m0
 from ragdot._scaled import ScaledArray
 
-__version__ = info()["version"]
+__version__: str = LIBRARY.ragdot_version().decode()
 
 __all__ = [
     "ExactAndBound",

@@ -22,7 +22,7 @@ def options_of(op: str, tiling: Tiling | None, kernel: str | None, threads: int 
         return None
     options = _abi.Options(struct_size=ctypes.sizeof(_abi.Options), threads=threads or 0, strictness=int(strict))
     if kernel is not None:
-        options.kernel = kernel.encode()
+        options.kernel = str(kernel).encode()
     if tiling is not None:
         try:
             options.tiling = ctypes.pointer(_abi.Tiling(*tiling))

@@ -23,7 +23,7 @@ def _numbers(what: str, x: Any) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Groups:
     """Groups over the M rows of an operand; they ascend and do not overlap, and rows may belong to none.
 

@@ -12,7 +12,7 @@ from ragdot._choices import number_of
 Block = tuple[int | None, int | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ScaledArray:
     """values * scales: an operand of FP8 or int8 with the scales of its blocks.
 
