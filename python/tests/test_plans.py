@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import ml_dtypes
 import numpy as np
 import pytest
 from oracle import bf16, bits
@@ -46,9 +47,23 @@ def test_layouts_may_change_from_call_to_call(op):
     expected = one_shot(op, lhs, rhs, SIZES)
     columns = [ScaledArray(np.asfortranarray(x.values), np.asfortranarray(x.scales), x.block) for x in (lhs, rhs)]
     sparse = ScaledArray(np.repeat(lhs.values, 2, axis=1)[:, ::2][::-1][::-1], lhs.scales, lhs.block)
-    for arguments in ((lhs, rhs, SIZES), (*columns, SIZES), (lhs, rhs, SIZES.astype(np.int64)), (lhs, rhs, Groups.from_ends(np.cumsum(SIZES))),
+    long = SIZES.astype(np.int64)
+    for arguments in ((lhs, rhs, SIZES), (*columns, SIZES), (lhs, rhs, long), (lhs, rhs, Groups.from_ends(np.cumsum(SIZES))), (lhs, rhs, long),
                       (sparse, rhs, list(SIZES)), (lhs, rhs, np.repeat(SIZES, 2)[::2]), (lhs, rhs, SIZES)):  # fmt: skip
         np.testing.assert_array_equal(bits(plan(*arguments)), bits(expected))
+
+
+@pytest.mark.parametrize("spread", [1, 2])
+def test_plain_arrays_are_read_or_copied_at_each_call(spread):
+    """With spread 2 no stride is one: the operands are copied."""
+
+    def arrays(seed: int):
+        memory = bf16(normal(ROWS, spread * INNER, seed=seed)), bf16(normal(5, INNER, spread * OUTER, seed=seed + 100))
+        return tuple(x[..., ::spread] for x in memory)
+
+    plan = ragdot.plan("gmm", *arrays(0), SIZES)
+    for seed in range(3):
+        np.testing.assert_array_equal(bits(plan(*arrays(seed), SIZES)), bits(one_shot("gmm", *arrays(seed), SIZES)))
 
 
 @pytest.mark.parametrize("op", ["gmm", "dlhs", "tgmm"])
@@ -74,13 +89,14 @@ def test_choices_are_those_of_the_plan():
     np.testing.assert_array_equal(bits(plan(lhs, local, SIZES, bias=bias, out=np.full((ROWS, OUTER), 3, np.float16))), bits(expected))
 
 
-def test_a_plan_accumulates_into_the_given_array():
-    lhs, rhs = operands("tgmm")
-    plan = ragdot.plan("tgmm", lhs, rhs, SIZES, accumulate=True)
-    out = normal(5, INNER, OUTER)
-    expected = one_shot("tgmm", lhs, rhs, SIZES, out=out.copy(), accumulate=True)
+@pytest.mark.parametrize("op", ["gmm", "dlhs", "tgmm"])
+def test_a_plan_accumulates_into_the_given_array(op):
+    lhs, rhs = operands(op)
+    plan = ragdot.plan(op, lhs, rhs, SIZES, accumulate=True)
+    out = normal(*one_shot(op, lhs, rhs, SIZES).shape)
+    expected = one_shot(op, lhs, rhs, SIZES, out=out.copy(), accumulate=True)
     np.testing.assert_array_equal(bits(plan(lhs, rhs, SIZES, out=out)), bits(expected))
-    with pytest.raises(ValueError, match="tgmm: this plan accumulates; give out, the float32 array to add to"):
+    with pytest.raises(ValueError, match=f"{op}: this plan accumulates; give out, the float32 array to add to"):
         plan(lhs, rhs, SIZES)
 
 
@@ -114,6 +130,10 @@ def test_what_does_not_fit_the_plan_is_refused_and_the_plan_lives_on():
         ((lhs, rhs, SIZES), {"out": read_only}, "gmm: out is read-only; give a writable array"),
         ((lhs, rhs, SIZES), {"bias": normal(5, OUTER)}, "bias=1 and the plan"),
         ((lhs, None, SIZES), {}, "gmm: rhs has shape"),
+        ((ScaledArray(lhs.values.view(ml_dtypes.float8_e5m2), lhs.scales, lhs.block), rhs, SIZES), {}, "lhs=e5m2:1x128/f32 .* lhs=e4m3:1x128/f32"),
+        ((lhs.values, rhs, SIZES), {}, "lhs=e4m3 .* lhs=e4m3:1x128/f32"),
+        ((ScaledArray(lhs.values, lhs.scales, (1, 150)), rhs, SIZES), {}, "lhs=e4m3:1x150/f32 .* lhs=e4m3:1x128/f32"),
+        ((ScaledArray(lhs.values, lhs.scales, lhs.block, "per_group"), rhs, SIZES), {}, "lhs=e4m3:1x128/f32/per_group .* lhs=e4m3:1x128/f32"),
         ((lhs, rhs, SIZES * 2), {}, "gmm: group sizes sum to 480; there are 250 rows"),
     ):
         with pytest.raises(ValueError, match=sentence):

@@ -118,6 +118,14 @@ def test_local_groups(op, first, count):
     assert_right(op, call(op)(lhs, rhs, SIZES, **local), lhs, rhs, SIZES, **local)
 
 
+def test_all_groups_that_follow_are_local_to_tgmm():
+    lhs, rhs = operands("blockwise", "tgmm")
+    result = ragdot.tgmm(lhs, rhs, SIZES, first_group=2)
+    np.testing.assert_array_equal(bits(result), bits(ragdot.tgmm(lhs, rhs, SIZES)[2:]))
+    out = np.empty((2, INNER, OUTER), np.float32)
+    np.testing.assert_array_equal(bits(ragdot.tgmm(lhs, rhs, SIZES, first_group=2, out=out)), bits(result[:2]))
+
+
 @pytest.mark.parametrize("op", ["gmm", "dlhs", "tgmm"])
 def test_per_group_scales(op):
     x, dy = bf16(normal(ROWS, INNER if op != "dlhs" else OUTER)), bf16(normal(ROWS, OUTER, seed=2))

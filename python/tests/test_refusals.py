@@ -33,6 +33,8 @@ PRODUCTS = [
     (lambda: ragdot.tgmm(X, DY, SIZES, num_groups=4), "tgmm: out has 4 matrices"),
     (lambda: ragdot.quantize(X, (0, 1)), "quantize: out"),
     (lambda: ragdot.quantize(X, (1, 4), groups=[4, 4]), "quantize: group sizes sum to 8"),
+    (lambda: ragdot.quantize(X, (1, 4), groups=[2**62, 4]), "quantize: group sizes sum to"),
+    (lambda: ragdot.quantize(X, (1, 4), groups=[-(2**62), 4]), "quantize: group size 0 is -4611686018427387904"),
     (lambda: ragdot.dequantize(ScaledArray(QX.values, QX.scales, (1, 4), "per_group")), "dequantize: input"),
     (lambda: ragdot.to_e8m0(np.array([[1, 3]], F32)), "to_e8m0: scales [0, 0, 1] is 3"),
 ]

@@ -52,6 +52,16 @@ def test_the_librarys_own_path_finds_it_too():
     assert in_new_process(code) == [str(environment_tbb())]
 
 
+def test_a_package_in_a_folder_of_its_own_takes_the_environments_onetbb(tmp_path):
+    """The library's own search path does not lead there."""
+    package = installed("lib/libragdot.so").parents[1]
+    shutil.copytree(FOLDER / "python/ragdot", tmp_path / "ragdot")
+    shutil.copytree(package / "lib", tmp_path / "ragdot/lib", dirs_exist_ok=True)
+    code = "import sys; sys.meta_path = [finder for finder in sys.meta_path if 'ScikitBuild' not in type(finder).__name__]; "
+    code += "import ragdot; print(ragdot.info()['library'], ragdot.info()['tbb'])"
+    assert in_new_process(code, cwd=tmp_path) == [str(tmp_path / "ragdot/lib/libragdot.so"), str(environment_tbb())]
+
+
 def test_a_missing_onetbb_is_not_replaced_in_silence(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "files", lambda name: [importlib.metadata.PackagePath("../nowhere/libtbb.so.12")])
     monkeypatch.setattr(importlib.metadata.PackagePath, "locate", lambda self: Path("/nowhere") / self, raising=False)
