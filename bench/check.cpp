@@ -35,7 +35,7 @@ Operand absolute(const Operand& operand, std::int64_t elements, std::vector<std:
 }
 
 /// S = |lhs| . |rhs| of every output, and the library's own product.
-Status products(const Case& c, std::vector<float>& abs_sums, std::vector<std::byte>& own) {
+Status products(const Case& c, std::vector<float>& abs_sums, testing::Bytes& own) {
   if (Status s = testing::run(c, {}, own); !s.ok()) return s;
   abs_sums.resize(static_cast<std::size_t>(c.out_batch() * c.out_rows() * c.out_cols()));
   std::vector<std::uint16_t> lhs;
@@ -73,17 +73,17 @@ std::vector<OutRow> sampled_rows(const Case& c) {
   return chosen;
 }
 
-std::string refusal_by_oracle(const Case& c, const std::vector<std::byte>& out) {
+std::string refusal_by_oracle(const Case& c, const testing::Bytes& out) {
   const testing::Comparison found = testing::compare_with_oracle(c, out, sampled_rows(c));
   if (found.wrong == 0) return "";
   return fmt::format("{} of {} outputs looked at are outside the error bound; first {}", found.wrong, found.checked,
                      found.first_bad);
 }
 
-std::string refusal_by_library(const Case& c, const std::vector<std::byte>& out) {
+std::string refusal_by_library(const Case& c, const testing::Bytes& out) {
   constexpr double kUnit = 0x1p-24;
   std::vector<float> abs_sums;
-  std::vector<std::byte> own;
+  testing::Bytes own;
   if (Status s = products(c, abs_sums, own); !s.ok()) return s.message();
   const std::int64_t depth = deepest(c);
   const double any_order = static_cast<double>(depth) * kUnit / (1 - static_cast<double>(depth) * kUnit);

@@ -61,7 +61,7 @@ std::string first_wrong(const ConstView& shape, Wrong is_wrong, Words words) {
 
 }  // namespace
 
-std::string refusal_of_quantiser(Stage stage, const Case& c, std::vector<std::byte> out) {
+std::string refusal_of_quantiser(Stage stage, const Case& c, testing::Bytes out) {
   const ConstView& plain = c.lhs.plain;
   const auto original = [&](std::int64_t row, std::int64_t col) {
     return testing::output_at(Format::bf16, plain.data, row * plain.cols + col);

@@ -68,7 +68,7 @@ std::vector<Entry> repeated(const Entry& entry, const Choices& choices) {
 
 Result<Agenda> with_choices(const Agenda& agenda, const Choices& choices, const std::vector<Tiling>& sweep) {
   if (Status s = check_recipes(choices.recipes); !s.ok()) return s;
-  Agenda chosen{{}, agenda.seconds};
+  Agenda chosen{{}, agenda.seconds, agenda.starts};
   for (const Comparison& comparison : agenda.comparisons) {
     Comparison c{comparison.title, {}, comparison.caches};
     bool has_library = false;

@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <map>
 #include <set>
-#include <string_view>
 
 #include "bench/check.hpp"
 #include "bench/contenders/quantisers.hpp"
@@ -20,15 +21,20 @@ namespace {
 using testing::Case;
 using testing::Problem;
 
-/// An entry on its way through a comparison.
-struct Runner {
-  Row row;
-  std::unique_ptr<Contender> contender;
-  std::size_t checked = 0;  // hash of its product when it was checked, 0: a call adds to the product
-};
-
-std::size_t hash_of(const std::vector<std::byte>& bytes) {
-  return std::hash<std::string_view>()({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+/// Of all bytes, at the speed of memory: eight sums, each word in its own times an odd number. Never 0.
+std::size_t hash_of(const testing::Bytes& bytes) {
+  constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15ULL;
+  constexpr std::size_t kWord = sizeof(std::uint64_t);
+  std::array<std::uint64_t, 8> sums = {1, 2, 3, 4, 5, 6, 7, 8};
+  const std::size_t step = sums.size() * kWord;
+  for (std::size_t at = 0; at < bytes.size(); at += step) {
+    std::array<std::uint64_t, 8> words{};
+    std::memcpy(words.data(), bytes.data() + at, std::min(step, bytes.size() - at));
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = (sums[i] ^ words[i]) * kOdd;
+  }
+  std::uint64_t all = bytes.size();
+  for (const std::uint64_t sum : sums) all = (all ^ (sum >> 32 | sum << 32)) * kOdd;
+  return all | 1U;
 }
 
 int threads_of(const Problem& p) { return p.threads > 0 ? p.threads : default_executor().concurrency(); }
@@ -39,12 +45,6 @@ Problem data_of(Problem p) {
   p.tile.reset();
   p.threads = 0;
   return p;
-}
-
-std::shared_ptr<const Case> case_of(const Problem& p, std::map<std::string, std::shared_ptr<const Case>>& cases) {
-  auto& c = cases[to_string(data_of(p))];
-  if (!c) c = std::make_shared<const Case>(data_of(p));
-  return c;
 }
 
 /// Copies of all weights together pass two and a half last-level caches, and there are two at the least.
@@ -59,36 +59,9 @@ std::int64_t copies_for(const Comparison& comparison) {
   return std::max<std::int64_t>(2, static_cast<std::int64_t>(2.5 * static_cast<double>(last_cache_bytes()) / bytes) + 1);
 }
 
-void refuse(Runner& runner, Outcome outcome, const std::string& sentence) {
-  runner.row.outcome = outcome;
-  runner.row.refusal = sentence;
-  runner.row.time = {};
-  runner.contender.reset();
-}
-
-std::string refusal_of(const Entry& entry, const Case& c, const std::vector<std::byte>& out) {
+std::string refusal_of(const Entry& entry, const Case& c, const testing::Bytes& out) {
   if (entry.stage != Stage::product) return refusal_of_quantiser(entry.stage, c, out);
   return entry.contender == kRagdot ? refusal_by_oracle(c, out) : refusal_by_library(c, out);
-}
-
-/// Makes the contender, runs it once and holds its product against what is right.
-void prepare(Runner& runner, const std::shared_ptr<const Case>& c, const Settings& settings) {
-  Row& row = runner.row;
-  if (!c->status.ok()) return refuse(runner, Outcome::impossible, c->status.message());
-  auto made = settings.make(row.entry, c, {row.weight_copies});
-  if (!made.ok()) return refuse(runner, Outcome::impossible, made.status().message());
-  runner.contender = std::move(made.value());
-  row.kernel = runner.contender->kernel();
-  row.tile = runner.contender->tile();
-  row.peak = runner.contender->peak();
-  const Work work = work_of(row.entry.stage, *c);
-  row.operations = work.operations;
-  row.bytes = work.bytes;
-  if (Status s = runner.contender->run(); !s.ok()) return refuse(runner, Outcome::impossible, s.message());
-  runner.contender->leave();
-  const std::vector<std::byte>& out = runner.contender->out();
-  if (const std::string wrong = refusal_of(row.entry, *c, out); !wrong.empty()) return refuse(runner, Outcome::wrong, wrong);
-  if (c->problem.out_mode == OutMode::overwrite && row.entry.contender == kRagdot) runner.checked = hash_of(out);
 }
 
 const char* op_of(const Entry& entry) {
@@ -110,57 +83,8 @@ Row row_of(const Entry& entry, std::int64_t copies) {
   return row;
 }
 
-/// Kernels, tilings and threads of the library must agree in every bit, so all but the first are held against the first.
-void check_bits(std::vector<Runner>& runners) {
-  std::map<std::string, std::size_t> first;
-  for (Runner& r : runners) {
-    if (r.checked == 0) continue;
-    const auto [found, is_first] = first.try_emplace(r.row.op + to_string(data_of(r.row.entry.problem)), r.checked);
-    if (!is_first && found->second != r.checked)
-      refuse(r, Outcome::wrong, "its bits differ from those of the first kernel, tile and thread count of this comparison");
-  }
-}
-
-void time_all(std::vector<Runner>& runners, const Settings& settings, Meter& meter, LimitSamples& samples) {
-  std::vector<Participant> participants;
-  std::vector<Runner*> timed;
-  std::set<std::pair<std::string, int>> wanted;
-  for (Runner& r : runners) {
-    if (!r.contender) continue;
-    Contender* contender = r.contender.get();
-    participants.push_back({[contender, &r] {
-                              if (Status s = contender->run(); !s.ok()) r.row.refusal = s.message();
-                            },
-                            [contender] { contender->leave(); }});
-    timed.push_back(&r);
-    wanted.insert({r.row.entry.stage == Stage::product ? kRead : kCopy, r.row.threads});
-    if (!r.row.peak.empty()) wanted.insert({r.row.peak, r.row.threads});
-  }
-  // Limits may take a fifth of the time; three samples are taken in any case.
-  constexpr double kPart = 0.2;
-  double sampling = 0;
-  const double start = steady_seconds();
-  const auto after_round = [&](std::int64_t round) {
-    settings.progress(fmt::format("round {}", round));
-    if (round > 3 && sampling > kPart * (steady_seconds() - start)) return;
-    const double begin = steady_seconds();
-    for (const auto& [limit, threads] : wanted) meter.sample(limit, threads, samples);
-    sampling += steady_seconds() - begin;
-  };
-  const auto seconds = measure(participants, settings.budget, after_round);
-  for (std::size_t i = 0; i < timed.size(); ++i) timed[i]->row.time = summarise(seconds[i]);
-}
-
-void finish(Runner& runner, const LimitSamples& samples) {
-  Row& row = runner.row;
-  if (!runner.contender) return;
-  if (!row.refusal.empty()) return refuse(runner, Outcome::impossible, row.refusal);
-  if (runner.checked != 0 && runner.checked != hash_of(runner.contender->out()))
-    return refuse(runner, Outcome::wrong, "its product changed while it was timed");
-  const auto part = [](double rate, double limit) { return limit > 0 ? rate / limit : 0; };
-  row.of_peak = part(row.tflops() * 1e12, samples.median(row.peak, row.threads));
-  row.of_read_bandwidth = part(row.gbs() * 1e9, samples.median(kRead, row.threads));
-  row.of_copy_bandwidth = part(row.gbs() * 1e9, samples.median(kCopy, row.threads));
+double bytes_of(std::int64_t rows, std::int64_t cols, Format format) {
+  return static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(element_bytes(format));
 }
 
 }  // namespace
@@ -170,25 +94,154 @@ MadeContender make_contender(const Entry& entry, const std::shared_ptr<const Cas
   return entry.contender == kOneDnn ? make_onednn(entry.problem, c, weights) : make_ragdot(entry.problem, c, weights);
 }
 
-std::vector<Row> run_comparison(const Comparison& comparison, const Settings& settings, Meter& meter, LimitSamples& limits) {
-  std::map<std::string, std::shared_ptr<const Case>> cases;
-  std::vector<Runner> runners;
+Trial::Trial(const Comparison& comparison, const Settings& settings) : settings_(settings) {
   const std::int64_t copies = copies_for(comparison);
+  for (const Entry& entry : comparison.entries) runners_.emplace_back().row = row_of(entry, copies);
+}
+
+double Trial::data_bytes(const Comparison& comparison) {
+  std::map<std::string, double> bytes;
   for (const Entry& entry : comparison.entries) {
-    settings.progress(fmt::format("check {} {}", entry.recipe, entry.contender));
-    Runner& runner = runners.emplace_back();
-    runner.row = row_of(entry, copies);
-    prepare(runner, case_of(entry.problem, cases), settings);
+    const Problem& p = entry.problem;
+    const auto stored = [&](std::int64_t rows, std::int64_t cols, Format format) {
+      return bytes_of(rows, cols, format) + bytes_of(rows, cols, Format::bf16);  // with its original
+    };
+    const bool is_tgmm = p.op == testing::Op::tgmm;
+    const double lhs = stored(p.m, p.op == testing::Op::dlhs ? p.n : p.k, p.lhs.format);
+    const double rhs = is_tgmm ? stored(p.m, p.n, p.rhs.format) : stored(p.g * p.k, p.n, p.rhs.format);
+    const double out = is_tgmm ? bytes_of(p.g * p.k, p.n, p.out) : bytes_of(p.m, std::max(p.k, p.n), p.out);
+    bytes[to_string(data_of(p))] = lhs + rhs + out;
   }
-  check_bits(runners);
-  LimitSamples samples;
-  time_all(runners, settings, meter, samples);
+  double all = 0;
+  for (const auto& [problem, one] : bytes) all += one;
+  return all;
+}
+
+const std::shared_ptr<const Case>& Trial::case_of(const Problem& problem) {
+  auto& c = cases_[to_string(data_of(problem))];
+  if (!c) c = std::make_shared<const Case>(data_of(problem));
+  return c;
+}
+
+void Trial::progress(const std::string& what) const {
+  settings_.progress(fmt::format("start {} of {}, {}", started_, settings_.starts, what));
+}
+
+void Trial::refuse(Runner& runner, Outcome outcome, const std::string& sentence) {
+  runner.row.outcome = outcome;
+  runner.row.refusal = sentence;
+  runner.starts.clear();
+  runner.contender.reset();
+}
+
+/// Makes the contender, runs it once and holds its product against what is right.
+void Trial::prepare(Runner& runner) {
+  Row& row = runner.row;
+  const std::shared_ptr<const Case>& c = case_of(row.entry.problem);
+  if (!c->status.ok()) return refuse(runner, Outcome::impossible, c->status.message());
+  auto made = settings_.make(row.entry, c, {row.weight_copies});
+  if (!made.ok()) return refuse(runner, Outcome::impossible, made.status().message());
+  runner.contender = std::move(made.value());
+  row.kernel = runner.contender->kernel();
+  row.tile = runner.contender->tile();
+  row.peak = runner.contender->peak();
+  const Work work = work_of(row.entry.stage, *c);
+  row.operations = work.operations;
+  row.bytes = work.bytes;
+  const double begin = steady_seconds();
+  if (Status s = runner.contender->run(); !s.ok()) return refuse(runner, Outcome::impossible, s.message());
+  runner.last_seconds = steady_seconds() - begin;
+  runner.contender->leave();
+  check(runner, *c);
+}
+
+/// The bits of a product that was found right need no second look.
+void Trial::check(Runner& runner, const Case& c) {
+  const Entry& entry = runner.row.entry;
+  const testing::Bytes& out = runner.contender->out();
+  const std::size_t hash = hash_of(out);
+  if (runner.checked != 0 && runner.checked == hash) return;
+  if (runner.checked != 0 && entry.contender == kRagdot)
+    return refuse(runner, Outcome::wrong, "its product changed from one start to the next");
+  if (const std::string wrong = refusal_of(entry, c, out); !wrong.empty()) return refuse(runner, Outcome::wrong, wrong);
+  if (c.problem.out_mode == OutMode::overwrite) runner.checked = hash;
+}
+
+/// Kernels, tilings and threads of the library must agree in every bit, so all but the first are held against the first.
+void Trial::check_bits() {
+  std::map<std::string, std::size_t> first;
+  for (Runner& r : runners_) {
+    if (!r.contender || r.checked == 0 || r.row.entry.contender != kRagdot) continue;
+    const auto [found, is_first] = first.try_emplace(r.row.op + to_string(data_of(r.row.entry.problem)), r.checked);
+    if (!is_first && found->second != r.checked)
+      refuse(r, Outcome::wrong, "its bits differ from those of the first kernel, tile and thread count of this comparison");
+  }
+}
+
+void Trial::time_all(Meter& meter) {
+  std::vector<Participant> participants;
+  std::vector<Runner*> timed;
+  std::set<std::pair<std::string, int>> wanted;
+  for (Runner& r : runners_) {
+    if (!r.contender) continue;
+    Contender* contender = r.contender.get();
+    participants.push_back({[contender, &r] {
+                              if (Status s = contender->run(); !s.ok()) r.row.refusal = s.message();
+                            },
+                            [contender] { contender->leave(); }, r.last_seconds});
+    timed.push_back(&r);
+    wanted.insert({r.row.entry.stage == Stage::product ? kRead : kCopy, r.row.threads});
+    if (!r.row.peak.empty()) wanted.insert({r.row.peak, r.row.threads});
+  }
+  // Limits may take a fifth of the time; each start samples them once in any case.
+  constexpr double kPart = 0.2;
+  double sampling = 0;
+  const double start = steady_seconds();
+  const auto after_round = [&](std::int64_t round) {
+    progress(fmt::format("round {}", round));
+    if (round > 1 && sampling > kPart * (steady_seconds() - start)) return;
+    const double begin = steady_seconds();
+    for (const auto& [limit, threads] : wanted) meter.sample(limit, threads, samples_);
+    sampling += steady_seconds() - begin;
+  };
+  const auto seconds = measure(participants, settings_.budget, after_round);
+  for (std::size_t i = 0; i < timed.size(); ++i) timed[i]->starts.push_back(seconds[i]);
+}
+
+/// The product is still the one that was checked; the contender ends.
+void Trial::leave_start(Runner& runner) {
+  if (!runner.contender) return;
+  if (!runner.row.refusal.empty()) return refuse(runner, Outcome::impossible, runner.row.refusal);
+  const bool is_library = runner.row.entry.contender == kRagdot;
+  if (is_library && runner.checked != 0 && runner.checked != hash_of(runner.contender->out()))
+    return refuse(runner, Outcome::wrong, "its product changed while it was timed");
+  runner.contender.reset();
+}
+
+void Trial::start(Meter& meter) {
+  ++started_;
+  for (Runner& runner : runners_) {
+    if (runner.row.outcome != Outcome::timed) continue;
+    progress(fmt::format("prepare {} {}", runner.row.entry.recipe, runner.row.entry.contender));
+    prepare(runner);
+  }
+  check_bits();
+  time_all(meter);
+  for (Runner& runner : runners_) leave_start(runner);
+}
+
+std::vector<Row> Trial::finish(LimitSamples& limits) {
   std::vector<Row> rows;
-  for (Runner& runner : runners) {
-    finish(runner, samples);
-    rows.push_back(std::move(runner.row));
+  const auto part = [](double rate, double limit) { return limit > 0 ? rate / limit : 0; };
+  for (Runner& runner : runners_) {
+    Row& row = runner.row;
+    row.time = summarise(runner.starts);
+    row.of_peak = part(row.tflops() * 1e12, samples_.median(row.peak, row.threads));
+    row.of_read_bandwidth = part(row.gbs() * 1e9, samples_.median(kRead, row.threads));
+    row.of_copy_bandwidth = part(row.gbs() * 1e9, samples_.median(kCopy, row.threads));
+    rows.push_back(std::move(row));
   }
-  limits.add(samples);
+  limits.add(samples_);
   return rows;
 }
 

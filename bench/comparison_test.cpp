@@ -1,9 +1,11 @@
 // Comparisons as the command runs them, with contenders that compute something else.
 #include "bench/comparison.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "bench/passes.hpp"
 #include "bench/planted.hpp"
 
 namespace ragdot::bench {
@@ -15,13 +17,25 @@ Entry entry(const std::string& text, const std::string& contender = kRagdot) {
   return {testing::parse_problem(text).value(), "small", "bf16", contender, Stage::product};
 }
 
+/// One for all tests: it fills a buffer larger than the caches.
+Meter& meter() {
+  static Meter one;
+  return one;
+}
+
 class ComparisonTest : public ::testing::Test {
  protected:
   std::vector<Row> run(const std::vector<Entry>& entries, const MakeContender& make) {
+    return run({"test", entries, Comparison::Caches::warm}, make);
+  }
+  std::vector<Row> run(const Comparison& comparison, const MakeContender& make) {
     Settings settings;
-    settings.budget = {.seconds = 0, .slow_rounds = 3};
+    settings.budget = {.seconds = 0, .slow_rounds = 2};
+    settings.starts = 2;
     settings.make = make;
-    return run_comparison({"test", entries, Comparison::Caches::warm}, settings, meter(), limits_);
+    Trial trial(comparison, settings);
+    for (std::int64_t i = 0; i < settings.starts; ++i) trial.start(meter());
+    return trial.finish(limits_);
   }
   /// A maker that spoils a region of the product of the contender `whose`.
   static MakeContender spoiling(const std::string& whose, WrongRegion::Region region) {
@@ -31,12 +45,6 @@ class ComparisonTest : public ::testing::Test {
       if (e.contender != whose || !made.ok()) return made;
       return std::unique_ptr<Contender>(std::make_unique<WrongRegion>(std::move(made.value()), region));
     };
-  }
-
-  /// One for all tests: it fills a buffer larger than the caches.
-  static Meter& meter() {
-    static Meter one;
-    return one;
   }
 
   LimitSamples limits_;
@@ -50,7 +58,7 @@ TEST_F(ComparisonTest, TimesAndRatesEveryContender) {
   ASSERT_EQ(rows.size(), 3U);
   for (const Row& row : rows) {
     EXPECT_EQ(row.outcome, Outcome::timed) << row.refusal;
-    EXPECT_EQ(row.time.runs, 3);
+    EXPECT_EQ(row.time.runs, 4) << "two rounds in each of two starts";
     EXPECT_DOUBLE_EQ(row.operations, 2.0 * 100 * 64 * 48);
     EXPECT_GT(row.of_peak, 0) << row.kernel << " " << row.peak;
     EXPECT_GT(row.of_read_bandwidth, 0);
@@ -143,17 +151,80 @@ TEST_F(ComparisonTest, QuantisersAreCheckedAndTimed) {
 }
 
 TEST_F(ComparisonTest, WeightsOfColdComparisonsRotate) {
-  Comparison cold{"test", {entry(kGmm)}, Comparison::Caches::cold};
-  Settings settings;
-  settings.budget = {.seconds = 0, .slow_rounds = 3};
   std::int64_t copies = 0;
-  settings.make = [&](const Entry&, const std::shared_ptr<const testing::Case>&, const Weights& w) -> MadeContender {
+  const auto ask = [&](const Entry&, const std::shared_ptr<const testing::Case>&, const Weights& w) -> MadeContender {
     copies = w.copies;
     return Status(Code::unsupported, "only asked");
   };
-  const auto rows = run_comparison(cold, settings, meter(), limits_);
+  const auto rows = run(Comparison{"test", {entry(kGmm)}, Comparison::Caches::cold}, ask);
   EXPECT_GE(static_cast<double>(copies) * 2 * 3 * 64 * 48, 2.5 * static_cast<double>(last_cache_bytes()));
   EXPECT_EQ(rows[0].weight_copies, copies);
+}
+
+TEST_F(ComparisonTest, EveryStartMakesItsContendersAnew) {
+  int made = 0;
+  const auto count = [&](const Entry& e, const std::shared_ptr<const testing::Case>& c, const Weights& w) {
+    ++made;
+    return make_ragdot(e.problem, c, w);
+  };
+  const auto rows = run({entry(kGmm)}, count);
+  EXPECT_EQ(made, 2);
+  EXPECT_EQ(rows[0].time.starts.size(), 2U);
+  EXPECT_EQ(rows[0].time.runs, 4);
+}
+
+TEST_F(ComparisonTest, RefusesAProductThatDiffersInALaterStart) {
+  for (const char* contender : {kRagdot, "other"}) {
+    int made = 0;
+    const auto second = [&](const Entry& e, const std::shared_ptr<const testing::Case>& c, const Weights& w) -> MadeContender {
+      auto inner = make_ragdot(e.problem, c, w);
+      if (++made == 1) return inner;
+      return std::unique_ptr<Contender>(std::make_unique<WrongRegion>(std::move(inner.value()), WrongRegion::Region{5, 6}));
+    };
+    const auto rows = run({entry(kGmm, contender)}, second);
+    EXPECT_EQ(rows[0].outcome, Outcome::wrong) << contender;
+    EXPECT_EQ(rows[0].time.runs, 0) << "what the first start timed counts no more";
+  }
+}
+
+/// The order in which comparisons of one, one and two parts of data are made, with memory for some of them.
+std::string order_of_starts(double memory_bytes) {
+  std::vector<Comparison> comparisons;
+  for (const char* shape : {"a", "b", "c"}) {
+    const int rows = *shape == 'c' ? 2 : 1;
+    Entry e = entry(fmt::format("gmm g=1 m={} k=1 n=1 lhs=bf16 rhs=bf16", 1000 * rows));
+    e.shape = shape;
+    comparisons.push_back({shape, {e}, Comparison::Caches::warm});
+  }
+  std::string order;
+  Settings settings;
+  settings.starts = 2;
+  settings.budget.seconds = 0;
+  settings.make = [&](const Entry& e, const std::shared_ptr<const testing::Case>& c, const Weights& w) {
+    order += e.shape;
+    return make_ragdot(e.problem, c, w);
+  };
+  LimitSamples limits;
+  double part = 0;
+  run_passes(
+      comparisons, settings, memory_bytes, meter(), limits,
+      [&](double now, const std::string&) {
+        EXPECT_GE(now, part);
+        part = now;
+      },
+      [&](std::size_t index, const std::vector<Row>& rows) {
+        order += fmt::format("{}{} ", index, rows[0].time.starts.size());
+      });
+  EXPECT_NEAR(part, 5.0 / 6, 1e-9) << "the last start was on its way";
+  return order;
+}
+
+TEST(Passes, StartsOfAComparisonAreSpreadOverTheRunAsFarAsMemoryAllows) {
+  const double one = Trial::data_bytes({"", {entry("gmm g=1 m=1000 k=1 n=1 lhs=bf16 rhs=bf16")}});
+  EXPECT_EQ(one, 1000 * (4 + 2) + 4) << "lhs and rhs with their originals, and out";
+  EXPECT_EQ(order_of_starts(1e9), "abcabc02 12 22 ");
+  EXPECT_EQ(order_of_starts(2 * one), "abab02 12 cc22 ");
+  EXPECT_EQ(order_of_starts(0), "aa02 bb12 cc22 ");
 }
 
 }  // namespace

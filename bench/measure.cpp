@@ -13,7 +13,7 @@ constexpr double kShort = 0.05;  // seconds; longer calls warm themselves up
 
 bool precise(const std::vector<std::vector<double>>& seconds, double precision) {
   return std::all_of(seconds.begin(), seconds.end(),
-                     [&](const std::vector<double>& s) { return summarise(s).median_error() <= precision; });
+                     [&](const std::vector<double>& s) { return median_error(s) <= precision; });
 }
 
 double timed(const Participant& participant, const Clock& clock) {
@@ -32,13 +32,13 @@ std::vector<std::vector<double>> measure(std::span<const Participant> participan
   std::vector<std::vector<double>> seconds(count);
   if (count == 0) return seconds;
   std::vector<double> last(count);
+  for (std::size_t i = 0; i < count; ++i) last[i] = participants[i].last_seconds;
   const auto turn = [&](std::size_t i) {
     const Participant& participant = participants[i];
-    if (last[i] > 0 && last[i] < kShort) participant.call();
+    if (last[i] < kShort) participant.call();
     last[i] = timed(participant, clock);
     if (participant.leave) participant.leave();
   };
-  for (std::size_t i = 0; i < count; ++i) turn(i);
   const double start = clock();
   const auto enough = [&](std::int64_t rounds) {
     const bool late = clock() - start >= budget.seconds;

@@ -20,17 +20,17 @@ class Planted : public Contender {
     return status;
   }
   void leave() override { inner_->leave(); }
-  [[nodiscard]] const std::vector<std::byte>& out() const override { return out_; }
+  [[nodiscard]] const testing::Bytes& out() const override { return out_; }
   [[nodiscard]] std::string kernel() const override { return inner_->kernel(); }
   [[nodiscard]] std::string peak() const override { return inner_->peak(); }
 
  protected:
-  virtual void spoil(std::vector<std::byte>& out) = 0;
+  virtual void spoil(testing::Bytes& out) = 0;
   [[nodiscard]] int runs() const { return runs_; }
 
  private:
   std::unique_ptr<Contender> inner_;
-  std::vector<std::byte> out_;
+  testing::Bytes out_;
   int runs_ = 0;
 };
 
@@ -47,7 +47,7 @@ class WrongRegion final : public Planted {
   WrongRegion(std::unique_ptr<Contender> inner, const Region& region) : Planted(std::move(inner)), region_(region) {}
 
  protected:
-  void spoil(std::vector<std::byte>& out) override {
+  void spoil(testing::Bytes& out) override {
     for (std::size_t i = region_.begin; runs() >= region_.first_bad && i < region_.end; ++i)
       out[(i + 1) * region_.bytes - 1] ^= std::byte{1};
   }
@@ -69,7 +69,7 @@ class TenthSlower final : public Contender {
     }
     return status;
   }
-  [[nodiscard]] const std::vector<std::byte>& out() const override { return inner_->out(); }
+  [[nodiscard]] const testing::Bytes& out() const override { return inner_->out(); }
   [[nodiscard]] std::string kernel() const override { return inner_->kernel(); }
   [[nodiscard]] std::string peak() const override { return inner_->peak(); }
 

@@ -144,12 +144,13 @@ struct Named {
   const char* name;
   std::vector<Comparison> (*make)();
   double seconds;
+  std::int64_t starts = 5;
 };
 constexpr std::array<Named, 7> kNamed = {{{"smoke", smoke, 1},
                                           {"seed", seed, 5},
-                                          {"moe", moe, 3},
+                                          {"moe", moe, 3, 3},
                                           {"mixed", mixed, 2},
-                                          {"decode", decode, 10},
+                                          {"decode", decode, 7},
                                           {"skew", skew, 3},
                                           {"quantize", quantize, 5}}};
 
@@ -157,7 +158,8 @@ constexpr std::array<Named, 7> kNamed = {{{"smoke", smoke, 1},
 
 Result<Agenda> preset(std::string_view name, const Choices& choices) {
   for (const Named& named : kNamed) {
-    if (name == named.name) return with_choices({named.make(), named.seconds}, choices, testing::preset_tilings(name));
+    if (name == named.name)
+      return with_choices({named.make(), named.seconds, named.starts}, choices, testing::preset_tilings(name));
   }
   return testing::preset(name).status();
 }
@@ -168,7 +170,7 @@ Result<Agenda> agenda_of(const Problem& problem, const Choices& choices) {
     const bool is_there = std::any_of(c.entries.begin(), c.entries.end(), [&](const Entry& e) { return e.recipe == recipe; });
     if (!is_there) c.entries.push_back({with_recipe(problem, recipe), "problem", recipe, kRagdot, Stage::product});
   }
-  return with_choices({{c}, 5}, choices, {});
+  return with_choices({.comparisons = {c}}, choices, {});
 }
 
 }  // namespace ragdot::bench

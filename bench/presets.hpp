@@ -22,7 +22,8 @@ struct Choices {
 
 struct Agenda {
   std::vector<Comparison> comparisons;
-  double seconds = 5;  // for each, unless the user says otherwise
+  double seconds = 5;  // for all starts of each together, unless the user says otherwise
+  std::int64_t starts = 5;
 };
 
 /// The comparisons of a preset (the names are those of testing/presets.hpp).

@@ -35,6 +35,8 @@ TEST(BenchPresets, EveryNameHasLegalComparisonsWithTheLibraryInEach) {
       EXPECT_TRUE(library) << c.title;
     }
   }
+  EXPECT_EQ(preset("seed", {}).value().starts, 5);
+  EXPECT_EQ(preset("moe", {}).value().starts, 3);
   EXPECT_THAT(preset("sed", {}).status().message(), HasSubstr("did you mean seed?"));
 }
 

@@ -36,15 +36,24 @@ class Pairs {
     for (const Row& row : rows_) {
       if (!row.entry.problem.tile) with_recipes(row);
       with_ways(row);
-      if (row.weight_copies > 1) add(fmt::format("{}.{}/read_bandwidth", place(row), name(row)), row.of_read_bandwidth);
-      if (row.of_copy_bandwidth > 0) add(fmt::format("{}.{}/copy_bandwidth", place(row), name(row)), row.of_copy_bandwidth);
+      if (row.weight_copies > 1) add_part(row, "read_bandwidth", row.of_read_bandwidth);
+      if (row.of_copy_bandwidth > 0) add_part(row, "copy_bandwidth", row.of_copy_bandwidth);
     }
     automatic_over_best();
     return std::move(ratios_);
   }
 
  private:
-  void add(const std::string& key, double value) { ratios_.emplace_back(key, value); }
+  void add(const std::string& name, const Quotient& quotient, double factor = 1) {
+    ratios_.push_back({name, {factor * quotient.value, factor * quotient.low, factor * quotient.high}});
+  }
+
+  /// A part of a limit that was reached: the greater the shorter the time.
+  void add_part(const Row& row, const char* limit, double part) {
+    const Summary& time = row.time;
+    add(fmt::format("{}.{}/{}", place(row), name(row), limit),
+        {part, part * time.median / time.high(), part * time.median / time.low()});
+  }
 
   static std::string name(const Row& row) { return is_library(row) ? row.entry.recipe : row.entry.contender; }
 
@@ -67,7 +76,7 @@ class Pairs {
       const bool is_base =
           other.entry.recipe == "bf16" || (other.entry.recipe == "channelwise" && row.entry.recipe == "blockwise");
       if (is_library(row) && (!is_base || row.entry.recipe == other.entry.recipe || row.entry.recipe == "bf16")) continue;
-      add(fmt::format("{}.{}/{}", place(other), name(row), other.entry.recipe), row.time.median / other.time.median);
+      add(fmt::format("{}.{}/{}", place(other), name(row), other.entry.recipe), quotient_of(row.time, other.time));
     }
   }
 
@@ -78,18 +87,18 @@ class Pairs {
       if (!same_recipe(row, other) || row.entry.problem.tile || other.entry.problem.tile) continue;
       const Way a = way_of(row);
       const Way b = way_of(other);
-      const double quotient = row.time.median / other.time.median;
+      const Quotient quotient = quotient_of(row.time, other.time);
       if (a.shape != b.shape) {
         const double rate = row.operations > 0 ? other.operations / row.operations : other.bytes / row.bytes;
         if (a.kernel == b.kernel && a.threads == b.threads)
-          add(fmt::format("{}.{}.{}/{}", a.op, name(row), a.shape, b.shape), quotient * rate);
+          add(fmt::format("{}.{}.{}/{}", a.op, name(row), a.shape, b.shape), quotient, rate);
       } else if (a.kernel != b.kernel && a.threads == b.threads) {
         add(fmt::format("{}.{}.{}.{}/{}", a.op, a.shape, name(row), a.kernel, b.kernel), quotient);
       } else if (a.kernel == b.kernel && a.threads != b.threads) {
         const bool more = a.threads > b.threads;
         add(fmt::format("{}.{}.{}.threads{}/threads{}", a.op, a.shape, name(row), std::min(a.threads, b.threads),
                         std::max(a.threads, b.threads)),
-            more ? 1 / quotient : quotient);
+            more ? quotient_of(other.time, row.time) : quotient);
       }
     }
   }
@@ -98,12 +107,13 @@ class Pairs {
   void automatic_over_best() {
     for (const Row& row : rows_) {
       if (row.entry.problem.tile) continue;
-      double best = 0;
+      const Row* best = nullptr;
       for (const Row& other : rows_) {
-        if (other.entry.problem.tile && same_recipe(row, other) && way_of(row) == way_of(other))
-          best = best == 0 ? other.time.median : std::min(best, other.time.median);
+        if (!other.entry.problem.tile || !same_recipe(row, other) || way_of(row) != way_of(other)) continue;
+        if (best == nullptr || other.time.median < best->time.median) best = &other;
       }
-      if (best > 0) add(fmt::format("{}.{}.tile_auto/tile_best", place(row), name(row)), row.time.median / best);
+      if (best != nullptr)
+        add(fmt::format("{}.{}.tile_auto/tile_best", place(row), name(row)), quotient_of(row.time, best->time));
     }
   }
 

@@ -17,13 +17,14 @@ Row row(const std::string& recipe, double median, const std::string& contender =
   r.kernel = contender == kRagdot ? "amx" : "brg";
   r.threads = 2;
   r.operations = 100;
-  r.time = {median, median, median, median, median, 7};
+  r.time = summarise(std::vector<Timings>{{median}, {median}, {median}});
   return r;
 }
 
 std::map<std::string, double> ratios(const std::vector<Row>& rows) {
-  const Ratios all = ratios_of(rows);
-  return {all.begin(), all.end()};
+  std::map<std::string, double> values;
+  for (const Ratio& r : ratios_of(rows)) values[r.name] = r.quotient.value;
+  return values;
 }
 
 using Map = std::map<std::string, double>;
@@ -68,6 +69,22 @@ TEST(Ratios, TilingsAgainstTheAutomaticOne) {
   Row bad = row("blockwise", 8);
   bad.entry.problem.tile = Tiling{512, 64, 64};
   EXPECT_EQ(ratios({row("blockwise", 5), bad, good}), (Map{{"gmm.w0.blockwise.tile_auto/tile_best", 1.25}}));
+}
+
+TEST(Ratios, HowFarTheyLieApartOverTheStarts) {
+  Row base = row("bf16", 1);
+  base.time = summarise(std::vector<Timings>{{1}, {2}, {4}});
+  Row mine = row("blockwise", 1);
+  mine.time = summarise(std::vector<Timings>{{2}, {3}, {8}});
+  const Quotient q = ratios_of({base, mine}).front().quotient;
+  EXPECT_DOUBLE_EQ(q.value, 1.5);
+  EXPECT_DOUBLE_EQ(q.low, 1.5);
+  EXPECT_DOUBLE_EQ(q.high, 2);
+  mine.weight_copies = 3;
+  mine.of_read_bandwidth = 0.6;
+  const Ratio part = ratios_of({mine}).front();
+  EXPECT_DOUBLE_EQ(part.quotient.low, 0.6 * 3 / 8);
+  EXPECT_DOUBLE_EQ(part.quotient.high, 0.6 * 3 / 2);
 }
 
 TEST(Ratios, Bandwidths) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 namespace ragdot::bench {
 namespace {
@@ -15,20 +14,56 @@ double quantile(const std::vector<double>& sorted, double part) {
   return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
-}  // namespace
-
-double Summary::spread() const { return median > 0 ? (q3 - q1) / median : 0; }
-
-double Summary::median_error() const { return runs > 0 ? 1.57 * spread() / std::sqrt(static_cast<double>(runs)) : 0; }
-
-Summary summarise(std::span<const double> seconds) {
-  if (seconds.empty()) return {};
-  std::vector<double> sorted(seconds.begin(), seconds.end());
-  std::sort(sorted.begin(), sorted.end());
-  return {quantile(sorted, 0.5),  sorted.front(),         sorted.back(),
-          quantile(sorted, 0.25), quantile(sorted, 0.75), static_cast<std::int64_t>(sorted.size())};
+std::vector<double> sorted(std::span<const double> values) {
+  std::vector<double> all(values.begin(), values.end());
+  std::sort(all.begin(), all.end());
+  return all;
 }
 
-double median_of(std::span<const double> values) { return summarise(values).median; }
+}  // namespace
+
+double Summary::low() const { return starts.empty() ? 0 : *std::min_element(starts.begin(), starts.end()); }
+
+double Summary::high() const { return starts.empty() ? 0 : *std::max_element(starts.begin(), starts.end()); }
+
+Summary summarise(std::span<const Timings> starts) {
+  Summary s;
+  Timings all;
+  for (const Timings& start : starts) {
+    if (start.empty()) continue;
+    s.starts.push_back(median_of(start));
+    all.insert(all.end(), start.begin(), start.end());
+  }
+  if (all.empty()) return s;
+  std::sort(all.begin(), all.end());
+  s.median = median_of(s.starts);
+  s.min = all.front();
+  s.max = all.back();
+  s.q1 = quantile(all, 0.25);
+  s.q3 = quantile(all, 0.75);
+  s.runs = static_cast<std::int64_t>(all.size());
+  return s;
+}
+
+double median_error(std::span<const double> seconds) {
+  if (seconds.empty()) return 0;
+  const std::vector<double> ordered = sorted(seconds);
+  const double middle = quantile(ordered, 0.5);
+  const double range = quantile(ordered, 0.75) - quantile(ordered, 0.25);
+  return middle > 0 ? 1.57 * range / middle / std::sqrt(static_cast<double>(ordered.size())) : 0;
+}
+
+double median_of(std::span<const double> values) { return values.empty() ? 0 : quantile(sorted(values), 0.5); }
+
+Quotient quotient_of(const Summary& numerator, const Summary& denominator) {
+  const double value = numerator.median / denominator.median;
+  Quotient q{value, value, value};
+  for (std::size_t i = 0; i < std::min(numerator.starts.size(), denominator.starts.size()); ++i) {
+    const double one = numerator.starts[i] / denominator.starts[i];
+    q.low = std::min(q.low, one);
+    q.high = std::max(q.high, one);
+  }
+  return q;
+}
 
 }  // namespace ragdot::bench

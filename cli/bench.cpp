@@ -7,7 +7,7 @@
 #include <memory>
 #include <thread>
 
-#include "bench/comparison.hpp"
+#include "bench/passes.hpp"
 #include "bench/presets.hpp"
 #include "cli/bench_chart.hpp"
 #include "cli/bench_compare.hpp"
@@ -30,6 +30,7 @@ struct BenchWords {
   bool tilings = false;
   bool chart = false;
   double seconds = 0;
+  std::int64_t starts = 0;
   std::vector<std::string> compare;
   double threshold = 5;
   JsonOption json;
@@ -57,14 +58,14 @@ std::string command_line_of(const BenchWords& words) {
   if (words.tilings) line += " --tilings";
   if (words.onednn == "off") line += " --onednn off";
   if (words.seconds > 0) line += fmt::format(" --seconds {}", words.seconds);
+  if (words.starts > 0) line += fmt::format(" --starts {}", words.starts);
   return line;
 }
 
-std::string bar(std::size_t done, std::size_t all) {
-  constexpr std::size_t kWidth = 20;
-  const std::size_t full = kWidth * done / all;
+std::string bar(double part) {
+  constexpr int kWidth = 20;
   std::string text;
-  for (std::size_t i = 0; i < kWidth; ++i) text += i < full ? "█" : "░";
+  for (int i = 0; i < kWidth; ++i) text += i < part * kWidth ? "█" : "░";
   return text;
 }
 
@@ -115,6 +116,8 @@ int bench_command(const BenchWords& words) {
   bench::Meter meter;
   BenchReport report;
   report.command_line = command_line_of(words);
+  report.preset = words.preset;
+  report.kernels = words.choices.kernels;
   report.threads = words.choices.threads.empty()
                        ? default_executor().concurrency()
                        : *std::max_element(words.choices.threads.begin(), words.choices.threads.end());
@@ -123,21 +126,20 @@ int bench_command(const BenchWords& words) {
   sample_machine(meter, report, progress);
   if (!quiet) print_machine(report);
   const auto& comparisons = agenda.value().comparisons;
-  for (std::size_t i = 0; i < comparisons.size(); ++i) {
-    bench::Settings settings;
-    settings.budget.seconds = words.seconds > 0 ? words.seconds : agenda.value().seconds;
-    settings.progress = [&](const std::string& what) {
-      progress.show(
-          fmt::format("{} {}/{} {}: {}", bar(i, comparisons.size()), i + 1, comparisons.size(), comparisons[i].title, what));
-    };
-    const std::vector<Row> rows = bench::run_comparison(comparisons[i], settings, meter, report.limits);
+  bench::Settings settings;
+  settings.starts = agenda.value().starts;
+  if (words.starts > 0) settings.starts = words.starts;
+  const double seconds = words.seconds > 0 ? words.seconds : agenda.value().seconds;
+  settings.budget.seconds = seconds / static_cast<double>(settings.starts);
+  const auto show = [&](double part, const std::string& what) { progress.show(fmt::format("{} {}", bar(part), what)); };
+  const auto finished = [&](std::size_t index, const std::vector<Row>& rows) {
     progress.clear();
     const bench::Ratios ratios = bench::ratios_of(rows);
     if (!quiet) print_comparison(rows, ratios, with_chart);
-    report.rows.insert(report.rows.end(), rows.begin(), rows.end());
-    report.ratios.insert(report.ratios.end(), ratios.begin(), ratios.end());
-  }
-  return words.json.write(json_of(report)) ? exit_code_of(report.rows) : kUsage;
+    report.comparisons.push_back({comparisons[index].title, rows, ratios});
+  };
+  bench::run_passes(comparisons, settings, bench::usual_memory_bytes(), meter, report.limits, show, finished);
+  return words.json.write(json_of(report)) ? exit_code_of(report.rows()) : kUsage;
 }
 
 }  // namespace
@@ -160,6 +162,9 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"on", "off"}))
       ->type_name("on|off");
   verb->add_option("--seconds", words->seconds, "time for the rounds of each comparison")->check(CLI::PositiveNumber);
+  verb->add_option("--starts", words->starts, "times that each comparison is started, over the whole run (5; preset moe 3)")
+      ->check(CLI::Range(2, 1000))
+      ->type_name("N");
   verb->add_flag("--tilings", words->tilings, "sweep tilings, best first");
   verb->add_flag("--chart", words->chart, "bars, also where stdout is no terminal");
   verb->add_option("--compare", words->compare, "what became slower or faster between two result files")

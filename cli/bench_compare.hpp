@@ -9,25 +9,28 @@
 
 namespace ragdot::cli {
 
+/// A time or a ratio in both files.
 struct Change {
-  std::string name;  // "gmm w0 blockwise ragdot", and the problem
-  double old_median = 0;
-  double new_median = 0;
-  double percent = 0;          // of the old time; above 0: slower
-  bool beyond_spread = false;  // the middle halves of the two lists of timings do not overlap
+  std::string name;  // "gmm w0 blockwise ragdot", and the problem; or the ratio's name
+  double before = 0;
+  double after = 0;
+  double percent = 0;          // of what it was; above 0: the time or the ratio grew
+  bool beyond_spread = false;  // what the starts of one file say does not meet what those of the other say
+  bool regression = false;     // of times: slower by more than the threshold, and not because the machine is (docs/bench.md)
 };
 
 struct Changes {
-  std::vector<Change> rows;  // the slowest change first
+  std::vector<Change> times;   // the slowest change first
+  std::vector<Change> ratios;  // the greatest change first
   std::vector<std::string> only_old;
   std::vector<std::string> only_new;
   std::string warning;  // what makes the files hard to compare; empty for nothing
 };
 
-/// Refuses what is no result of ragdot bench.
-[[nodiscard]] Result<Changes> changes_between(const Json& before, const Json& after);
+/// `threshold` in percent. Refuses what is no result of ragdot bench.
+[[nodiscard]] Result<Changes> changes_between(const Json& before, const Json& after, double threshold);
 
-/// Prints what lies beyond the spread; the exit code is 1 where something became slower by more than `threshold` percent.
+/// Prints what lies beyond the spread; the exit code is 1 where there is a regression.
 [[nodiscard]] int compare_files(const std::string& before, const std::string& after, double threshold);
 
 }  // namespace ragdot::cli

@@ -24,10 +24,10 @@ Json positive(double x) { return x > 0 ? Json(x) : Json(); }
 /// The problem string that replays the row, with what the contender was told.
 std::string replay(const Row& row) { return to_string(row.entry.problem); }
 
-Json json_of(const Row& row) {
+Json json_of(const Row& row, const std::string& comparison) {
   Json json = {
       {"problem", replay(row)},           {"op", row.op},         {"shape", row.entry.shape}, {"recipe", row.entry.recipe},
-      {"contender", row.entry.contender}, {"kernel", row.kernel}, {"threads", row.threads}};
+      {"contender", row.entry.contender}, {"kernel", row.kernel}, {"threads", row.threads},   {"comparison", comparison}};
   if (row.outcome != Outcome::timed) {
     json["outcome"] = row.outcome == Outcome::wrong ? "wrong" : "impossible";
     json["refusal"] = row.refusal;
@@ -37,6 +37,9 @@ Json json_of(const Row& row) {
                {"min_s", row.time.min},
                {"max_s", row.time.max},
                {"runs", row.time.runs},
+               {"low_s", row.time.low()},
+               {"high_s", row.time.high()},
+               {"starts_s", row.time.starts},
                {"tflops", row.tflops()},
                {"gbs", row.gbs()},
                {"of_peak", positive(row.of_peak)},
@@ -74,7 +77,12 @@ std::string percent(double part) { return part > 0 ? fmt::format("{:.1f}%", 100 
 
 std::string rate(double x) { return x > 0 ? fmt::format("{:.3g}", x) : "-"; }
 
-constexpr const char* kLine = "{:<22} {:<15} {:<12} {:<24} {:>3} {:>10} {:>7} {:>5} {:>8} {:>7} {:>8} {:>8}";
+constexpr const char* kLine = "{:<22} {:<15} {:<12} {:<24} {:>3} {:>10} {:>13} {:>5} {:>8} {:>7} {:>8} {:>8}";
+
+/// "-1.2 +3.4 %": the least and the greatest median of a start, from the median.
+std::string spread(const bench::Summary& time) {
+  return fmt::format("{:+.1f} {:+.1f} %", 100 * (time.low() / time.median - 1), 100 * (time.high() / time.median - 1));
+}
 
 void print_row(const Row& row) {
   const std::string place = fmt::format("{} {}", row.op, row.entry.shape);
@@ -85,7 +93,7 @@ void print_row(const Row& row) {
     return;
   }
   fmt::print(kLine, place, row.entry.recipe, contender, row.kernel, row.threads, fmt::format("{:.3f}", row.time.median * 1e3),
-             percent(row.time.spread()), row.time.runs, rate(row.tflops()), rate(row.gbs()), percent(row.of_peak),
+             spread(row.time), row.time.runs, rate(row.tflops()), rate(row.gbs()), percent(row.of_peak),
              percent(row.of_read_bandwidth > 0 ? row.of_read_bandwidth : row.of_copy_bandwidth));
   if (row.entry.problem.tile) {
     const Tiling& t = *row.entry.problem.tile;
@@ -98,18 +106,33 @@ void print_row(const Row& row) {
 
 }  // namespace
 
+std::vector<Row> BenchReport::rows() const {
+  std::vector<Row> all;
+  for (const ComparisonReport& c : comparisons) all.insert(all.end(), c.rows.begin(), c.rows.end());
+  return all;
+}
+
 Json json_of(const BenchReport& report) {
   Json rows = Json::array();
   Json refused = Json::array();
-  for (const Row& row : report.rows) (row.outcome == Outcome::timed ? rows : refused).push_back(json_of(row));
   Json ratios = Json::object();
-  for (const auto& [key, value] : report.ratios) ratios[key] = value;
+  Json spreads = Json::object();
+  for (const ComparisonReport& c : report.comparisons) {
+    for (const Row& row : c.rows) (row.outcome == Outcome::timed ? rows : refused).push_back(json_of(row, c.title));
+    for (const auto& [name, quotient] : c.ratios) {
+      ratios[name] = quotient.value;
+      spreads[name] = {quotient.low, quotient.high};
+    }
+  }
   Json json = {{"command", "bench"},
                {"version", version()},
                {"command_line", report.command_line},
+               {"preset", report.preset},
+               {"kernels", report.kernels},
                {"machine", machine_of(report)},
                {"rows", rows},
                {"ratios", ratios},
+               {"ratio_spreads", spreads},
                {"refused", refused}};
   const char* commit = std::getenv("RAGDOT_COMMIT");
   if (commit != nullptr && *commit != '\0') json["commit"] = commit;
@@ -145,8 +168,8 @@ void print_rows(std::vector<Row> rows) {
 void print_ratios(const bench::Ratios& ratios) {
   constexpr std::size_t kWidth = 120;
   std::string line;
-  for (const auto& [key, value] : ratios) {
-    const std::string text = fmt::format("  {} {:.3f}", key, value);
+  for (const auto& [name, q] : ratios) {
+    const std::string text = fmt::format("  {} {:.3f} ({:.3f}-{:.3f})", name, q.value, q.low, q.high);
     if (line.size() + text.size() > kWidth) {
       fmt::print("{}\n", line);
       line.clear();

@@ -11,15 +11,25 @@
 
 namespace ragdot::cli {
 
+/// The rows of one comparison.
+struct ComparisonReport {
+  std::string title;
+  std::vector<bench::Row> rows;
+  bench::Ratios ratios;
+};
+
 /// Everything that one run of the bench found out.
 struct BenchReport {
   std::string command_line;
-  int threads = 1;  // of the machine's limits below
+  std::string preset;                // "" for a problem
+  std::vector<std::string> kernels;  // those asked for; empty: the automatic one
+  int threads = 1;                   // of the machine's limits below
   std::int64_t buffer_bytes = 0;
   double load_average = 0;  // of the last minute before
   bench::LimitSamples limits;
-  std::vector<bench::Row> rows;
-  bench::Ratios ratios;
+  std::vector<ComparisonReport> comparisons;
+
+  [[nodiscard]] std::vector<bench::Row> rows() const;
 };
 
 [[nodiscard]] Json json_of(const BenchReport& report);

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
+#include "bench/passes.hpp"
 #include "bench/planted.hpp"
 #include "cli/bench_chart.hpp"
 #include "cli/bench_compare.hpp"
@@ -11,7 +14,12 @@
 namespace ragdot::cli {
 namespace {
 
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using BenchVerb = Files;
 using BenchCompare = Files;
 
@@ -33,12 +41,19 @@ TEST_F(BenchVerb, JsonHasTheAgreedKeys) {
   for (const char* key : {"amx_bf16", "avx512_bf16", "fma_f32"})
     EXPECT_TRUE(json["machine"]["peak_tflops"].contains(key)) << key;
   ASSERT_GE(json["rows"].size(), 2U);
-  for (const char* key : {"problem", "op", "shape", "recipe", "contender", "kernel", "threads", "median_s", "min_s", "max_s",
-                          "runs", "tflops", "gbs", "of_peak", "of_read_bandwidth", "q1_s", "q3_s"}) {
+  for (const char* key : {"problem",           "op",    "shape", "recipe", "contender", "kernel",   "threads",
+                          "median_s",          "min_s", "max_s", "runs",   "tflops",    "gbs",      "of_peak",
+                          "of_read_bandwidth", "q1_s",  "q3_s",  "low_s",  "high_s",    "starts_s", "comparison"}) {
     EXPECT_TRUE(json["rows"][0].contains(key)) << key;
   }
   EXPECT_EQ(json["rows"][0]["problem"], "gmm g=2 m=40 k=64 n=32 lhs=e4m3:1x32 rhs=e4m3:32x32");
-  EXPECT_GT(json["ratios"]["gmm.problem.custom/bf16"].get<double>(), 0);
+  EXPECT_EQ(json["rows"][0]["starts_s"].size(), 5U);
+  const double ratio = json["ratios"]["gmm.problem.custom/bf16"];
+  EXPECT_GT(ratio, 0);
+  EXPECT_LE(json["ratio_spreads"]["gmm.problem.custom/bf16"][0], ratio);
+  EXPECT_GE(json["ratio_spreads"]["gmm.problem.custom/bf16"][1], ratio);
+  EXPECT_EQ(json["preset"], "");
+  EXPECT_EQ(json["kernels"].size(), 0U);
 }
 
 TEST_F(BenchVerb, ExitCodes) {
@@ -60,99 +75,156 @@ TEST_F(BenchVerb, ExitCodes) {
   EXPECT_EQ(exit_code_of({row, rival}), kCheckFailed);
 }
 
-/// A result with one row for each list of timings.
-Json result(const std::vector<std::vector<double>>& timings) {
+/// The seconds of a contender in each of its starts, by recipe; "onednn_bf16" is that contender.
+using Starts = std::map<std::string, std::vector<double>>;
+
+/// A result with one comparison for each.
+Json result(const std::vector<Starts>& comparisons) {
   BenchReport report;
-  for (std::size_t i = 0; i < timings.size(); ++i) {
-    bench::Row row;
-    row.op = "gmm";
-    row.entry.shape = fmt::format("shape{}", i);
-    row.entry.recipe = "blockwise";
-    row.threads = 2;
-    row.time = bench::summarise(timings[i]);
-    report.rows.push_back(row);
+  for (std::size_t i = 0; i < comparisons.size(); ++i) {
+    std::vector<bench::Row> rows;
+    for (const auto& [recipe, starts] : comparisons[i]) {
+      bench::Row& row = rows.emplace_back();
+      row.op = "gmm";
+      row.entry.shape = fmt::format("shape{}", i);
+      row.entry.recipe = recipe == bench::kOneDnn ? "bf16" : recipe;
+      if (recipe == bench::kOneDnn) row.entry.contender = recipe;
+      row.threads = 2;
+      std::vector<bench::Timings> timings;
+      for (const double seconds : starts) timings.push_back({seconds, seconds, seconds});
+      row.time = bench::summarise(timings);
+    }
+    report.comparisons.push_back({fmt::format("gmm shape{}", i), rows, bench::ratios_of(rows)});
   }
   return json_of(report);
 }
 
-const std::vector<double> kSteady = {1.00, 1.01, 1.00, 1.02, 1.01, 0.99, 1.00};
-const std::vector<double> kWild = {1.00, 1.30, 0.80, 1.02, 1.25, 0.75, 1.00};
+const std::vector<double> kSteady = {1.00, 1.01, 0.99, 1.02, 1.00};
+const std::vector<double> kWild = {1.00, 1.30, 0.80, 1.02, 0.75};
 
 std::vector<double> times(std::vector<double> seconds, double factor) {
   for (double& s : seconds) s *= factor;
   return seconds;
 }
 
+Changes changes(const std::vector<Starts>& before, const std::vector<Starts>& after) {
+  auto found = changes_between(result(before), result(after), 5);
+  EXPECT_TRUE(found.ok()) << found.status().message();
+  return found.ok() ? found.value() : Changes{};
+}
+
+/// What is a regression, in the words "shape recipe contender".
+std::vector<std::string> regressions(const std::vector<Starts>& before, const std::vector<Starts>& after) {
+  std::vector<std::string> names;
+  for (const Change& c : changes(before, after).times) {
+    if (c.regression) names.push_back(c.name.substr(4, c.name.find(':') - 4));
+  }
+  return names;
+}
+
 TEST_F(BenchCompare, FindsAPlantedSlowdownOfTenPercent) {
-  store("old.json", result({kSteady, kSteady}).dump());
-  store("new.json", result({kSteady, times(kSteady, 1.1)}).dump());
+  store("old.json", result({{{"blockwise", kSteady}}, {{"blockwise", kSteady}}}).dump());
+  store("new.json", result({{{"blockwise", kSteady}}, {{"blockwise", times(kSteady, 1.1)}}}).dump());
   EXPECT_EQ(command({"bench", "--compare", path("old.json"), path("new.json")}), kCheckFailed);
   EXPECT_EQ(command({"bench", "--compare", path("old.json"), path("new.json"), "--threshold", "15"}), kOk);
   EXPECT_EQ(command({"bench", "--compare", path("new.json"), path("old.json")}), kOk) << "faster is no regression";
-  const auto changes = changes_between(result({kSteady, kSteady}), result({kSteady, times(kSteady, 1.1)}));
-  ASSERT_TRUE(changes.ok());
-  EXPECT_THAT(changes.value().rows.front().name, HasSubstr("gmm shape1 blockwise ragdot"));
-  EXPECT_NEAR(changes.value().rows.front().percent, 10, 1e-6);
-  EXPECT_TRUE(changes.value().rows.front().beyond_spread);
-  EXPECT_FALSE(changes.value().rows.back().beyond_spread);
+  const Changes found = changes({{{"blockwise", kSteady}}, {{"blockwise", kSteady}}},
+                                {{{"blockwise", kSteady}}, {{"blockwise", times(kSteady, 1.1)}}});
+  EXPECT_THAT(found.times.front().name, HasSubstr("gmm shape1 blockwise ragdot"));
+  EXPECT_NEAR(found.times.front().percent, 10, 1e-6);
+  EXPECT_TRUE(found.times.front().beyond_spread);
+  EXPECT_FALSE(found.times.back().beyond_spread);
 }
 
 TEST_F(BenchCompare, WhatLiesWithinTheSpreadIsNoChange) {
-  store("old.json", result({kWild}).dump());
-  store("new.json", result({times(kWild, 1.1)}).dump());
-  EXPECT_EQ(command({"bench", "--compare", path("old.json"), path("new.json")}), kOk);
+  EXPECT_THAT(regressions({{{"blockwise", kWild}}}, {{{"blockwise", times(kWild, 1.1)}}}), IsEmpty());
+}
+
+TEST_F(BenchCompare, ASlowerMachineIsNoRegressionAndHidesNone) {
+  const Starts before = {{"bf16", kWild}, {"blockwise", times(kWild, 0.9)}, {"channelwise", kWild}, {"onednn_bf16", kWild}};
+  Starts after;
+  for (const auto& [recipe, seconds] : before) after[recipe] = times(seconds, 2);
+  EXPECT_THAT(regressions({before}, {after}), IsEmpty()) << "all contenders alike";
+  EXPECT_THAT(changes({before}, {after}).ratios, Each(Field(&Change::beyond_spread, false)));
+  after["blockwise"] = times(after["blockwise"], 1.1);
+  EXPECT_THAT(regressions({before}, {after}), ElementsAre("shape0 blockwise ragdot")) << "its time alone would hide it";
+  EXPECT_THAT(changes({before}, {after}).ratios, Contains(Field(&Change::beyond_spread, true)).Times(3));
+}
+
+TEST_F(BenchCompare, AFasterNeighbourIsNoRegression) {
+  const Starts before = {{"bf16", kSteady}, {"blockwise", kSteady}, {"onednn_bf16", kSteady}};
+  Starts after = before;
+  after["bf16"] = times(kSteady, 0.8);
+  EXPECT_THAT(regressions({before}, {after}), IsEmpty());
+  after = before;
+  after["onednn_bf16"] = times(kSteady, 1.5);
+  EXPECT_THAT(regressions({before}, {after}), IsEmpty()) << "other contenders are not the library";
+}
+
+TEST_F(BenchCompare, TheWholeLibraryIsHeldAgainstForeignCode) {
+  const Starts before = {{"bf16", kSteady}, {"blockwise", kSteady}, {"onednn_bf16", kSteady}};
+  const Starts after = {{"bf16", times(kSteady, 1.1)}, {"blockwise", times(kSteady, 1.1)}, {"onednn_bf16", kSteady}};
+  EXPECT_THAT(regressions({before}, {after}), ElementsAre("shape0 bf16 ragdot", "shape0 blockwise ragdot"));
 }
 
 TEST_F(BenchCompare, NamesRowsThatStandAloneAndOtherCpus) {
-  Json other = result({kSteady});
+  Json other = result({{{"bf16", kSteady}}});
   other["machine"]["cpu"] = "another";
-  const auto changes = changes_between(result({kSteady, kSteady}), other);
-  ASSERT_TRUE(changes.ok());
-  ASSERT_EQ(changes.value().only_old.size(), 1U);
-  EXPECT_THAT(changes.value().only_old.front(), HasSubstr("shape1"));
-  EXPECT_THAT(changes.value().warning, HasSubstr("different CPUs"));
+  const auto found = changes_between(result({{{"bf16", kSteady}}, {{"bf16", kSteady}}}), other, 5);
+  ASSERT_TRUE(found.ok());
+  ASSERT_EQ(found.value().only_old.size(), 1U);
+  EXPECT_THAT(found.value().only_old.front(), HasSubstr("shape1"));
+  EXPECT_THAT(found.value().warning, HasSubstr("different CPUs"));
 }
 
 TEST_F(BenchCompare, RefusesWhatIsNoResult) {
-  store("ok.json", result({kSteady}).dump());
+  store("ok.json", result({{{"bf16", kSteady}}}).dump());
+  Json broken = result({{{"bf16", kSteady}}});
+  broken["ratio_spreads"]["gmm.shape0.bf16/read_bandwidth"] = "wide";
+  store("ratio.json", broken.dump());
   store("empty.json", result({}).dump());
   store("broken.json", "{");
   store("other.json", "{\"command\":\"verify\"}");
   store("row.json", "{\"command\":\"bench\",\"rows\":[{\"op\":\"gmm\"}]}");
   for (const char* name : {"absent.json", "broken.json", "other.json", "row.json", "empty.json"})
     EXPECT_EQ(command({"bench", "--compare", path("ok.json"), path(name)}), kUsage) << name;
+  EXPECT_EQ(command({"bench", "--compare", path("ratio.json"), path("ratio.json")}), kUsage);
   EXPECT_EQ(command({"bench", "--compare", path("ok.json")}), kUsage);
 }
 
-/// The library against itself with a tenth of each call's time lost, timed for real. Neighbours on a shared machine can hide it
-/// for a while, so it has three attempts.
+/// Two runs of the library beside its bf16, the second with a tenth of each blockwise call's time lost, timed for real.
+/// Neighbours on a shared machine can hide it for a while, so it has three attempts.
 TEST_F(BenchCompare, FindsARealSlowdownOfTenPercent) {
-  const auto problem = testing::parse_problem("gmm g=2 m=128 k=256 n=256 lhs=e4m3:1x128 rhs=e4m3:128x128 threads=1").value();
-  const bench::Entry plain{problem, "small", "blockwise", bench::kRagdot, bench::Stage::product};
-  bench::Entry slowed = plain;
-  slowed.shape = "slowed";
-  bench::Settings settings;
-  settings.budget = {.seconds = 1, .least_rounds = 31};
-  settings.make = [](const bench::Entry& e, const std::shared_ptr<const testing::Case>& c,
-                     const bench::Weights& w) -> bench::MadeContender {
+  const auto of = [](const std::string& operands) {
+    return testing::parse_problem("gmm g=2 m=128 k=256 n=256 threads=1 " + operands).value();
+  };
+  const bench::Comparison both{
+      "test", {{of("lhs=e4m3:1x128 rhs=e4m3:128x128"), "small", "blockwise"}, {of("lhs=bf16 rhs=bf16"), "small", "bf16"}}};
+  bench::Settings plain;
+  plain.budget = {.seconds = 0.2, .least_rounds = 31};
+  bench::Settings slowed = plain;
+  slowed.make = [](const bench::Entry& e, const std::shared_ptr<const testing::Case>& c,
+                   const bench::Weights& w) -> bench::MadeContender {
     auto made = bench::make_contender(e, c, w);
-    if (e.shape == "small" || !made.ok()) return made;
+    if (e.recipe == "bf16" || !made.ok()) return made;
     return std::unique_ptr<bench::Contender>(std::make_unique<bench::TenthSlower>(std::move(made.value())));
   };
   bench::Meter meter;
-  bench::LimitSamples limits;
   std::string seen;
+  const auto timed = [&](const bench::Settings& settings) {
+    BenchReport report;
+    bench::run_passes(
+        std::vector{both}, settings, 0, meter, report.limits, [](double, const std::string&) {},
+        [&](std::size_t, const std::vector<bench::Row>& rows) {
+          report.comparisons = {{"test", rows, bench::ratios_of(rows)}};
+        });
+    return json_of(report);
+  };
   for (int attempt = 0; attempt < 3; ++attempt) {
-    auto rows = bench::run_comparison({"test", {plain, slowed}, bench::Comparison::Caches::warm}, settings, meter, limits);
-    rows[1].entry.shape = "small";
-    BenchReport before;
-    before.rows = {rows[0]};
-    BenchReport after;
-    after.rows = {rows[1]};
-    const auto changes = changes_between(json_of(before), json_of(after));
-    ASSERT_TRUE(changes.ok()) << changes.status().message();
-    const Change& change = changes.value().rows.front();
-    if (change.beyond_spread && change.percent > 5 && change.percent < 20) return;
+    const auto found = changes_between(timed(plain), timed(slowed), 5);
+    ASSERT_TRUE(found.ok()) << found.status().message();
+    const Change& change = found.value().times.front();
+    if (change.regression && change.percent < 30 && change.name.find("blockwise") != std::string::npos) return;
     seen += fmt::format(" {:.1f} %", change.percent);
   }
   FAIL() << "seen:" << seen;
@@ -165,11 +237,11 @@ TEST(BenchChart, BarsAreRelativeToTheFastest) {
   plain.kernel = "amx";
   plain.threads = 2;
   plain.operations = 1;
-  plain.time = bench::summarise(std::vector<double>{4});
+  plain.time = bench::summarise(std::vector<bench::Timings>{{4}});
   plain.of_peak = 0.25;
   bench::Row fast = plain;
   fast.entry.recipe = "blockwise";
-  fast.time = bench::summarise(std::vector<double>{2});
+  fast.time = bench::summarise(std::vector<bench::Timings>{{2}});
   fast.of_peak = 0.5;
   const std::string chart = chart_of({plain, fast});
   EXPECT_THAT(

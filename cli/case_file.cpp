@@ -167,10 +167,10 @@ std::vector<std::int64_t> CaseFile::out_shape() const {
   return {problem_.m, problem_.op == Op::dlhs ? problem_.k : problem_.n};
 }
 
-std::vector<std::byte> CaseFile::initial_out() const {
+testing::Bytes CaseFile::initial_out() const {
   std::int64_t bytes = element_bytes(problem_.out);
   for (const std::int64_t dim : out_shape()) bytes *= dim;
-  std::vector<std::byte> out(static_cast<std::size_t>(bytes));
+  testing::Bytes out(static_cast<std::size_t>(bytes));
   if (out_ != nullptr && bytes > 0) std::memcpy(out.data(), file_.data(*out_), out.size());
   return out;
 }

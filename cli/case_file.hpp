@@ -7,6 +7,7 @@
 
 #include "cli/safetensors.hpp"
 #include "ragdot/ragdot.hpp"
+#include "testing/bytes.hpp"
 #include "testing/problem.hpp"
 
 namespace ragdot::cli {
@@ -23,7 +24,7 @@ class CaseFile {
   /// [M, N] or [L, K, N].
   [[nodiscard]] std::vector<std::int64_t> out_shape() const;
   /// What out holds before the call: the case's own `out`, or zeros.
-  [[nodiscard]] std::vector<std::byte> initial_out() const;
+  [[nodiscard]] testing::Bytes initial_out() const;
   [[nodiscard]] GmmArgs gmm_args(std::byte* out) const;
   [[nodiscard]] TgmmArgs tgmm_args(std::byte* out) const;
 

@@ -319,7 +319,7 @@ TEST_F(RunVerb, ComputesWhatTheCaseVerbWrites) {
     ASSERT_EQ(command({"run", in, "-o", out}), kOk) << text;
     const auto answer = SafetensorsFile::open(out);
     ASSERT_TRUE(answer.ok()) << answer.status().message();
-    std::vector<std::byte> expected;
+    testing::Bytes expected;
     ASSERT_TRUE(run(testing::Case(testing::parse_problem(text).value()), {}, expected).ok());
     const TensorInfo& t = answer.value().tensors().front();
     ASSERT_EQ(static_cast<std::size_t>(t.bytes), expected.size());

@@ -26,7 +26,7 @@ struct RunWords {
 
 /// What a run gave.
 struct Answer {
-  std::vector<std::byte> out;
+  testing::Bytes out;
   std::string kernel;
   Tiling tile;
   std::vector<double> seconds;
@@ -54,8 +54,8 @@ Status compute(const Args& args, const Options& options, const CaseFile& c, int 
   if (!plan.ok()) return plan.status();
   answer.kernel = plan.value().kernel();
   answer.tile = plan.value().effective_tiling();
-  std::vector<std::byte> workspace(plan.value().workspace_bytes());
-  const std::vector<std::byte> initial = c.initial_out();
+  testing::Bytes workspace(plan.value().workspace_bytes());
+  const testing::Bytes initial = c.initial_out();
   for (int i = 0; i < repeat; ++i) {
     std::copy(initial.begin(), initial.end(), answer.out.begin());
     const auto start = std::chrono::steady_clock::now();

@@ -100,7 +100,7 @@ void shape(StoredOperand& o, const OperandSpec& spec, const GroupTable& groups) 
 }
 
 /// Memory for what a view describes.
-void allocate(ConstView& view, std::vector<std::byte>& buffer) {
+void allocate(ConstView& view, Bytes& buffer) {
   buffer.resize(static_cast<std::size_t>(view.batch * view.rows * view.cols * element_bytes(view.format)));
   view.data = buffer.data();
 }
@@ -253,7 +253,7 @@ Status Case::plain_product(std::vector<float>& out) const {
   return tgmm(args);
 }
 
-Status run(const Case& c, const Options& options, std::vector<std::byte>& out) {
+Status run(const Case& c, const Options& options, Bytes& out) {
   out = c.initial_out;
   return c.is_gmm() ? gmm(c.gmm_args(out.data()), options) : tgmm(c.tgmm_args(out.data()), options);
 }

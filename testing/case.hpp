@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ragdot/ragdot.hpp"
+#include "testing/bytes.hpp"
 #include "testing/problem.hpp"
 
 namespace ragdot::testing {
@@ -17,8 +18,8 @@ struct StoredOperand {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::vector<std::uint16_t> original;  // bf16, before quantisation; empty for families made of codes
-  std::vector<std::byte> values;
-  std::vector<std::byte> scales;
+  Bytes values;
+  Bytes scales;
   Operand operand;  // as stored
   ConstView plain;  // the original, as stored; absent without one
 };
@@ -38,7 +39,7 @@ struct Case {
   StoredOperand lhs;
   StoredOperand rhs;
   std::vector<float> bias;
-  std::vector<std::byte> initial_out;  // what out holds before the call
+  Bytes initial_out;  // what out holds before the call
 
   [[nodiscard]] bool is_gmm() const { return problem.op != Op::tgmm; }
   [[nodiscard]] std::int64_t local() const { return problem.local.value_or(problem.g - problem.first); }
@@ -55,6 +56,6 @@ struct Case {
 };
 
 /// Runs the case into `out`, which becomes a copy of initial_out first.
-[[nodiscard]] Status run(const Case& c, const Options& options, std::vector<std::byte>& out);
+[[nodiscard]] Status run(const Case& c, const Options& options, Bytes& out);
 
 }  // namespace ragdot::testing

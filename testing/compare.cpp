@@ -67,11 +67,11 @@ void note_bad(Comparison& found, const std::string& sentence) {
 }
 
 /// A row that belongs to no local group.
-void check_outside(const Case& c, const OutRow& row, const std::vector<std::byte>& out, Comparison& found) {
+void check_outside(const Case& c, const OutRow& row, const Bytes& out, Comparison& found) {
   const auto bytes = static_cast<std::size_t>(c.out_cols() * element_bytes(c.problem.out));
   const std::size_t at = static_cast<std::size_t>(row.row) * bytes;
   const bool zero = c.problem.rows_outside == RowsOutside::zero && c.problem.out_mode == OutMode::overwrite;
-  const std::vector<std::byte> zeros(bytes);
+  const Bytes zeros(bytes);
   found.checked += c.out_cols();
   if (std::memcmp(out.data() + at, zero ? zeros.data() : c.initial_out.data() + at, bytes) == 0) return;
   note_bad(found, fmt::format("{}: a row of no local group is not {}", place(c, 0, row.row, 0), zero ? "zero" : "left alone"));
@@ -103,7 +103,7 @@ void check_output(const Case& c, const Output& o, const reference::Exact& exact,
            fmt::format("{}: exact {:.9g}, got {:.9g}, bound {:.3g}", place(c, o.batch, o.row, o.col), e.value, o.got, e.bound));
 }
 
-Comparison check_row(const Case& c, const reference::Oracle& oracle, const OutRow& row, const std::vector<std::byte>& out) {
+Comparison check_row(const Case& c, const reference::Oracle& oracle, const OutRow& row, const Bytes& out) {
   Comparison found;
   const std::int64_t cols = c.out_cols();
   std::vector<reference::Exact> exact(static_cast<std::size_t>(cols));
@@ -168,7 +168,7 @@ std::vector<OutRow> rows_to_check(const Case& c) {
   return chosen;
 }
 
-Comparison compare_with_oracle(const Case& c, const std::vector<std::byte>& out, const std::vector<OutRow>& rows) {
+Comparison compare_with_oracle(const Case& c, const Bytes& out, const std::vector<OutRow>& rows) {
   const auto oracle = reference_of<reference::Oracle>(c);
   return merged(static_cast<std::int64_t>(rows.size()),
                 [&](std::int64_t i) { return check_row(c, oracle, rows[static_cast<std::size_t>(i)], out); });
@@ -178,7 +178,7 @@ bool has_order(const Case& c) {
   return c.problem.act == Activation::none && !c.problem.bias && c.problem.out_mode == OutMode::overwrite;
 }
 
-Comparison compare_with_order(const Case& c, const std::vector<std::byte>& out, std::int64_t samples) {
+Comparison compare_with_order(const Case& c, const Bytes& out, std::int64_t samples) {
   const auto ordered = reference_of<reference::Ordered>(c);
   const std::int64_t outputs = c.out_batch() * c.out_rows() * c.out_cols();
   return merged(outputs == 0 ? 0 : samples, [&](std::int64_t i) {
@@ -202,7 +202,7 @@ Comparison compare_with_order(const Case& c, const std::vector<std::byte>& out, 
   });
 }
 
-Comparison compare_bits(const Case& c, const std::vector<std::byte>& expected, const std::vector<std::byte>& got) {
+Comparison compare_bits(const Case& c, const Bytes& expected, const Bytes& got) {
   Comparison found;
   const std::int64_t bytes = element_bytes(c.problem.out);
   found.checked = static_cast<std::int64_t>(expected.size()) / bytes;
@@ -216,8 +216,7 @@ Comparison compare_bits(const Case& c, const std::vector<std::byte>& expected, c
   return found;
 }
 
-double cosine(const Case& c, const std::vector<std::byte>& out, const std::vector<float>& other,
-              const std::vector<OutRow>& rows) {
+double cosine(const Case& c, const Bytes& out, const std::vector<float>& other, const std::vector<OutRow>& rows) {
   double ab = 0;
   double aa = 0;
   double bb = 0;

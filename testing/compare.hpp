@@ -29,17 +29,16 @@ struct OutRow {
 
 /// Every output of `rows` lies within the error bound of the exact result, with bias, activation, accumulation and rounding;
 /// rows outside the local groups hold zeros or what they held.
-[[nodiscard]] Comparison compare_with_oracle(const Case& c, const std::vector<std::byte>& out, const std::vector<OutRow>& rows);
+[[nodiscard]] Comparison compare_with_oracle(const Case& c, const Bytes& out, const std::vector<OutRow>& rows);
 
 /// `samples` random outputs have the bits of the reduction order. Only for calls without bias, activation and accumulation.
-[[nodiscard]] Comparison compare_with_order(const Case& c, const std::vector<std::byte>& out, std::int64_t samples);
+[[nodiscard]] Comparison compare_with_order(const Case& c, const Bytes& out, std::int64_t samples);
 [[nodiscard]] bool has_order(const Case& c);
 
 /// Outputs that differ.
-[[nodiscard]] Comparison compare_bits(const Case& c, const std::vector<std::byte>& expected, const std::vector<std::byte>& got);
+[[nodiscard]] Comparison compare_bits(const Case& c, const Bytes& expected, const Bytes& got);
 
 /// Cosine of the outputs of `rows` with an f32 result of the same shape.
-[[nodiscard]] double cosine(const Case& c, const std::vector<std::byte>& out, const std::vector<float>& other,
-                            const std::vector<OutRow>& rows);
+[[nodiscard]] double cosine(const Case& c, const Bytes& out, const std::vector<float>& other, const std::vector<OutRow>& rows);
 
 }  // namespace ragdot::testing

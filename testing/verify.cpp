@@ -57,7 +57,7 @@ void fail(VerifyReport& report, const std::string& sentence) {
   if (report.failure.empty()) report.failure = sentence;
 }
 
-void check_values(const Case& c, const std::vector<std::byte>& out, const std::vector<OutRow>& rows, VerifyReport& report) {
+void check_values(const Case& c, const Bytes& out, const std::vector<OutRow>& rows, VerifyReport& report) {
   const Comparison oracle = compare_with_oracle(c, out, rows);
   report.outputs_checked = oracle.checked;
   report.worst_over_bound = oracle.worst;
@@ -81,7 +81,7 @@ VerifyReport verify(const Problem& problem, const VerifyOptions& options) {
   if (c.status.ok()) report.kernels = kernels_of(c);
   report.kernel = report.kernels.empty() ? "" : report.kernels.front();
   report.outputs = c.out_batch() * c.out_rows() * c.out_cols();
-  std::vector<std::byte> first;
+  Bytes first;
   Status status = c.status;
   if (status.ok()) status = options.compute(c, base_options(problem, report.kernel), first);
   if (!status.ok()) {
@@ -101,7 +101,7 @@ VerifyReport verify(const Problem& problem, const VerifyOptions& options) {
   const std::vector<Tiling>& tilings = options.tilings.empty() ? usual : options.tilings;
   report.tilings = static_cast<std::int64_t>(tilings.size());
   for (const Way& way : ways(problem, tilings, report.kernels)) {
-    std::vector<std::byte> out;
+    Bytes out;
     if (Status s = options.compute(c, way.options, out); !s.ok()) {
       fail(report, fmt::format("{}: {}", way.name, s.message()));
       continue;

@@ -14,7 +14,7 @@ namespace ragdot::testing {
 struct VerifyOptions {
   std::vector<Tiling> tilings;  // besides the automatic one; empty: a usual and an odd one
   /// Computes the case; the library unless a test puts something else here.
-  std::function<Status(const Case&, const Options&, std::vector<std::byte>&)> compute = run;
+  std::function<Status(const Case&, const Options&, Bytes&)> compute = run;
 };
 
 struct VerifyReport {

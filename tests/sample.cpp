@@ -214,9 +214,24 @@ View out_view(const Sample& s, std::byte* bytes) {
   return matrices(static_cast<void*>(bytes), s.out_format, s.out_batch(), s.out_rows(), s.out_cols());
 }
 
-std::vector<std::byte> compute_once(const Sample& s, const Operand& lhs, const Operand& rhs, const Options& options) {
-  std::vector<std::byte> bytes(
+std::vector<std::byte> initial_out(const Sample& s) {
+  return std::vector<std::byte>(
       static_cast<std::size_t>(s.out_batch() * s.out_rows() * s.out_cols() * element_bytes(s.out_format)), s.out_fill);
+}
+
+std::vector<std::byte> compute_packed(const Sample& s, const Operand& lhs, const Operand& rhs, const Options& options) {
+  std::vector<std::byte> bytes = initial_out(s);
+  GmmArgs args = s.gmm_args(lhs, {}, out_view(s, bytes.data()));
+  const auto packed = pack_rhs(rhs, options);
+  EXPECT_TRUE(packed.ok()) << packed.status().message();
+  args.packed_rhs = packed.value();
+  const Status status = gmm(args, options);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return bytes;
+}
+
+std::vector<std::byte> compute_once(const Sample& s, const Operand& lhs, const Operand& rhs, const Options& options) {
+  std::vector<std::byte> bytes = initial_out(s);
   const View out = out_view(s, bytes.data());
   const Status status = s.is_gmm ? gmm(s.gmm_args(lhs, rhs, out), options) : tgmm(s.tgmm_args(lhs, rhs, out), options);
   EXPECT_TRUE(status.ok()) << status.message();
@@ -238,6 +253,7 @@ std::vector<std::byte> compute(const Sample& s, const Operand& lhs, const Operan
     Options forced = options;
     forced.kernel = kernel;
     expect_same(s, bytes, compute_once(s, lhs, rhs, forced), "kernel " + kernel);
+    if (s.is_gmm) expect_same(s, bytes, compute_packed(s, lhs, rhs, forced), "packed weights, kernel " + kernel);
   }
   return bytes;
 }

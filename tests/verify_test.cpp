@@ -47,9 +47,9 @@ TEST_P(Verify, Holds) {
 constexpr const char* kBlockwise = "gmm g=4 m=150 k=200 n=70 lhs=e4m3:1x128 rhs=e4m3:128x128 dist=sizes:40,0,70,30 out=f32";
 
 /// Runs verify on answers that `spoil` has changed; `only` limits it to calls with that many threads.
-VerifyReport verify_spoiled(void (*spoil)(const Case&, std::vector<std::byte>&), int only = -1) {
+VerifyReport verify_spoiled(void (*spoil)(const Case&, Bytes&), int only = -1) {
   VerifyOptions options;
-  options.compute = [&](const Case& c, const Options& o, std::vector<std::byte>& out) {
+  options.compute = [&](const Case& c, const Options& o, Bytes& out) {
     Status status = run(c, o, out);
     if (only < 0 || o.threads == only) spoil(c, out);
     return status;
@@ -57,7 +57,7 @@ VerifyReport verify_spoiled(void (*spoil)(const Case&, std::vector<std::byte>&),
   return verify(problem_of(kBlockwise), options);
 }
 
-void change_one_output(const Case& c, std::vector<std::byte>& out) {
+void change_one_output(const Case& c, Bytes& out) {
   float v = 0;
   std::byte* at = out.data() + (45 * c.out_cols() + 7) * 4;  // group 2
   std::memcpy(&v, at, 4);
@@ -65,11 +65,9 @@ void change_one_output(const Case& c, std::vector<std::byte>& out) {
   std::memcpy(at, &v, 4);
 }
 
-void flip_last_bit(const Case&, std::vector<std::byte>& out) { out[0] ^= std::byte{1}; }
-void write_outside(const Case& c, std::vector<std::byte>& out) {
-  out[static_cast<std::size_t>(145 * c.out_cols() * 4)] = std::byte{1};
-}
-void leak_nan(const Case&, std::vector<std::byte>& out) { std::memset(out.data() + 400, 0xff, 4); }
+void flip_last_bit(const Case&, Bytes& out) { out[0] ^= std::byte{1}; }
+void write_outside(const Case& c, Bytes& out) { out[static_cast<std::size_t>(145 * c.out_cols() * 4)] = std::byte{1}; }
+void leak_nan(const Case&, Bytes& out) { std::memset(out.data() + 400, 0xff, 4); }
 
 TEST(VerifyFinds, AnErrorBeyondTheBoundWithItsPlace) {
   const VerifyReport report = verify_spoiled(change_one_output);

@@ -19,7 +19,7 @@ class Contender {
   virtual Status run() = 0;
   /// After a turn: nothing of it may go on in the background.
   virtual void leave() {}
-  [[nodiscard]] virtual const std::vector<std::byte>& out() const = 0;
+  [[nodiscard]] virtual const testing::Bytes& out() const = 0;
   /// Kernel, or what the library calls the code that runs.
   [[nodiscard]] virtual std::string kernel() const = 0;
   /// The tile that is used, "" where that has no meaning.

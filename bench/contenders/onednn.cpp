@@ -82,7 +82,7 @@ class OneDnn final : public Contender {
   }
 
   void leave() override { end_openmp_threads(); }
-  [[nodiscard]] const std::vector<std::byte>& out() const override { return out_; }
+  [[nodiscard]] const testing::Bytes& out() const override { return out_; }
   [[nodiscard]] std::string kernel() const override { return implementation_; }
   [[nodiscard]] std::string peak() const override {
     if (implementation_.find("amx") != std::string::npos) return "amx_bf16";
@@ -168,7 +168,7 @@ class OneDnn final : public Contender {
 
   std::shared_ptr<const Case> case_;
   int threads_;
-  std::vector<std::byte> out_;
+  testing::Bytes out_;
   dnnl::engine engine_;
   dnnl::stream stream_;
   std::vector<Expert> experts_;

@@ -47,7 +47,7 @@ class Quantiser final : public Contender {
     return dequantize({case_->lhs.operand, {}, out}, options_);
   }
 
-  [[nodiscard]] const std::vector<std::byte>& out() const override { return out_; }
+  [[nodiscard]] const testing::Bytes& out() const override { return out_; }
   [[nodiscard]] std::string kernel() const override { return "quantiser"; }
   [[nodiscard]] std::string peak() const override { return ""; }
 
@@ -55,7 +55,7 @@ class Quantiser final : public Contender {
   Stage stage_;
   std::shared_ptr<const Case> case_;
   Options options_;
-  std::vector<std::byte> out_;
+  testing::Bytes out_;
 };
 
 }  // namespace

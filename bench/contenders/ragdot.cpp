@@ -34,7 +34,7 @@ class Ragdot final : public Contender {
     return ragdot::run(plan_, gmm_args(), workspace_);
   }
 
-  [[nodiscard]] const std::vector<std::byte>& out() const override { return out_; }
+  [[nodiscard]] const testing::Bytes& out() const override { return out_; }
   [[nodiscard]] std::string kernel() const override { return plan_.kernel(); }
   [[nodiscard]] std::string tile() const override {
     const Tiling t = plan_.effective_tiling();
@@ -53,11 +53,11 @@ class Ragdot final : public Contender {
   }
 
   std::shared_ptr<const testing::Case> case_;
-  std::vector<std::byte> out_;
+  testing::Bytes out_;
   std::vector<PackedRhs> packed_;
   std::size_t next_ = 0;
   Plan plan_;
-  std::vector<std::byte> workspace_;
+  testing::Bytes workspace_;
 };
 
 }  // namespace

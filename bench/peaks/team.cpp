@@ -1,5 +1,7 @@
-// Threads of its own: the tile registers and vector states of the library's threads stay untouched.
+// Threads of its own, each on its own CPU: the tile registers and vector states of the library's threads stay untouched.
 #include "bench/peaks/team.hpp"
+
+#include <sched.h>
 
 #include <algorithm>
 #include <barrier>
@@ -9,6 +11,27 @@
 #include "bench/measure.hpp"
 
 namespace ragdot::bench {
+
+namespace {
+
+/// Pins the calling thread to the i-th of the CPUs that it may use; of too few nothing is pinned. Short-lived threads are
+/// started on the CPU of their parent and would share it for a while, one after the other, when another program is on the next.
+void take_cpu(int i) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || i >= CPU_COUNT(&allowed)) return;
+  int left = i;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(static_cast<unsigned>(cpu), &allowed) || left-- > 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<unsigned>(cpu), &one);
+    (void)sched_setaffinity(0, sizeof one, &one);
+    return;
+  }
+}
+
+}  // namespace
 
 double seconds_at_once(int threads, const std::function<void(int)>& work) {
   struct Times {
@@ -22,6 +45,7 @@ double seconds_at_once(int threads, const std::function<void(int)>& work) {
   for (int i = 0; i < threads; ++i) {
     team.emplace_back([&, i] {
       Times& t = times[static_cast<std::size_t>(i)];
+      take_cpu(i);
       together.arrive_and_wait();
       t.start = steady_seconds();
       work(i);

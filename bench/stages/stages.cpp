@@ -137,8 +137,8 @@ void run_stage(benchmark::State& state, const Kernel& kernel, const char* proble
 /// 1 MiB of bf16 to e4m3 on one thread.
 void run_quantise(benchmark::State& state, const char* block) {
   const testing::Case c(testing::parse_problem(fmt::format("gmm g=1 m=512 k=1024 n=1 lhs=e4m3:{}", block)).value());
-  std::vector<std::byte> values(c.lhs.values.size());
-  std::vector<std::byte> scales(c.lhs.scales.size());
+  testing::Bytes values(c.lhs.values.size());
+  testing::Bytes scales(c.lhs.scales.size());
   const Operand& like = c.lhs.operand;
   const ConstView& s = like.scales.view;
   QuantizeArgs args{c.lhs.plain, {}, {}};

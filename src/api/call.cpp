@@ -46,14 +46,27 @@ std::byte* aligned(std::byte* p) {
   return p + (kWorkspaceAlignment - address % kWorkspaceAlignment) % kWorkspaceAlignment;
 }
 
-/// Checks what depends on pointers and group numbers, then computes. `args` is unpacked and its shapes are checked.
+void run_backend(const Plan::Choice& choice, const GmmArgs& args, const PackedRhs& packed, std::span<const RowRange> groups,
+                 std::byte* workspace) {
+  choice.backend->run(choice, args, packed.contents(), groups, workspace);
+}
+void run_backend(const Plan::Choice& choice, const TgmmArgs& args, const PackedRhs&, std::span<const RowRange> groups,
+                 std::byte* workspace) {
+  choice.backend->run(choice, args, groups, workspace);
+}
+
+const PackedRhs& packed_of(const GmmArgs& args) { return args.packed_rhs; }
+PackedRhs packed_of(const TgmmArgs&) { return {}; }
+
+/// Checks what depends on pointers and group numbers, then computes. `args` is unpacked, from `packed` if that is present, and
+/// its shapes are checked.
 template <class Args>
-Status compute(const Plan::Choice& choice, const Args& args, std::byte* workspace) {
+Status compute(const Plan::Choice& choice, const Args& args, const PackedRhs& packed, std::byte* workspace) {
   std::byte* base = aligned(workspace);
   const std::span<RowRange> groups(reinterpret_cast<RowRange*>(base), static_cast<std::size_t>(args.groups.count));
   if (Status s = api::read_groups(op_name(args), args.groups, args.lhs.values.rows, groups); !s.ok()) return s;
   if (Status s = api::check_buffers(args, groups, choice.strictness); !s.ok()) return s;
-  choice.backend->run(choice, args, groups, base + choice.table_bytes());
+  run_backend(choice, args, packed, groups, base + choice.table_bytes());
   return {};
 }
 
@@ -64,7 +77,9 @@ Result<Plan> plan_for(const Args& args, const Options& options) {
   if (Status s = api::check_shapes(plain.value(), options); !s.ok()) return s;
   const Result<std::string> kernel = needed_kernel(args, options);
   if (!kernel.ok()) return kernel.status();
-  return plan::choose(plan::problem_of(plain.value()), options, kernel.value());
+  plan::Problem problem = plan::problem_of(plain.value());
+  problem.packed = packed_of(args).present();
+  return plan::choose(problem, options, kernel.value());
 }
 
 template <class F>
@@ -84,7 +99,7 @@ Status one_shot(const Args& args, const Options& options) {
     if (!plan.ok()) return plan.status();
     const std::unique_ptr<std::byte[]> workspace(new std::byte[plan.value().workspace_bytes()]);
     const Result<Args> plain = unpacked(args);
-    return compute(*plan.value().choice(), plain.value(), workspace.get());
+    return compute(*plan.value().choice(), plain.value(), packed_of(args), workspace.get());
   });
 }
 
@@ -104,7 +119,7 @@ Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspa
     if (const std::string why = plan::mismatch(choice.problem, plan::problem_of(plain.value())); !why.empty()) {
       return {Code::invalid_argument, fmt::format("{}: {}", op, why)};
     }
-    return compute(choice, plain.value(), workspace.data());
+    return compute(choice, plain.value(), packed_of(args), workspace.data());
   });
 }
 

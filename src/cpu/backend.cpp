@@ -4,6 +4,7 @@
 
 #include "cpu/drive.hpp"
 #include "cpu/kernel.hpp"
+#include "cpu/packed_weights.hpp"
 #include "cpu/tile_size.hpp"
 #include "cpu/workspace.hpp"
 #include "format/fault.hpp"
@@ -128,11 +129,12 @@ class CpuBackend final : public plan::Backend {
     choice.workspace_bytes = layout_of(choice.problem, kernel, choice.effective, choice.threads).total;
   }
 
-  void run(const Plan::Choice& choice, const GmmArgs& args, std::span<const RowRange> groups,
+  void run(const Plan::Choice& choice, const GmmArgs& args, const PackedRhs::Contents* packed, std::span<const RowRange> groups,
            std::byte* workspace) const override {
     Call call;
     call.lhs = args.lhs;
-    call.rhs = plan::rhs_of(args);
+    call.rhs = args.rhs;
+    call.rhs_layout = packed == nullptr ? Layout::view : Layout::packed;
     call.out = args.out;
     call.bias = args.bias;
     call.activation = args.activation;
@@ -156,33 +158,10 @@ class CpuBackend final : public plan::Backend {
     start(call, choice, groups, args.lhs.values.rows, false);
   }
 
-  [[nodiscard]] std::shared_ptr<const PackedRhs::Contents> pack(std::size_t index, const Operand& rhs) const override;
-};
-
-/// A dense copy of a view with the same logical shape, rows outermost.
-ConstView copy_dense(const ConstView& from, std::vector<std::byte>& buffer) {
-  const std::int64_t bytes = element_bytes(from.format);
-  buffer.resize(static_cast<std::size_t>(from.batch * from.rows * from.cols * bytes));
-  std::byte* out = buffer.data();
-  for (std::int64_t b = 0; b < from.batch; ++b) {
-    for (std::int64_t r = 0; r < from.rows; ++r) {
-      const std::byte* row = static_cast<const std::byte*>(from.data) + (b * from.batch_stride + r * from.row_stride) * bytes;
-      for (std::int64_t c = 0; c < from.cols; ++c, out += bytes) {
-        std::memcpy(out, row + c * from.col_stride * bytes, static_cast<std::size_t>(bytes));
-      }
-    }
+  [[nodiscard]] std::shared_ptr<const PackedRhs::Contents> pack(std::size_t index, const Operand& rhs) const override {
+    return packed_weights(rhs, cpu::kernels()[index]->name);
   }
-  return matrices(static_cast<const void*>(buffer.data()), from.format, from.batch, from.rows, from.cols);
-}
-
-std::shared_ptr<const PackedRhs::Contents> CpuBackend::pack(std::size_t index, const Operand& rhs) const {
-  auto contents = std::make_shared<PackedRhs::Contents>();
-  contents->kernel = cpu::kernels()[index]->name;
-  contents->operand = rhs;
-  contents->operand.values = copy_dense(rhs.values, contents->values);
-  if (rhs.scales.present()) contents->operand.scales.view = copy_dense(rhs.scales.view, contents->scales);
-  return contents;
-}
+};
 
 }  // namespace
 }  // namespace ragdot::cpu

@@ -9,6 +9,7 @@
 #include "cpu/isa/float_env.hpp"
 #include "cpu/item.hpp"
 #include "cpu/scale_row.hpp"
+#include "cpu/tile_size.hpp"
 #include "format/fault.hpp"
 
 namespace ragdot::cpu {
@@ -64,7 +65,12 @@ struct Block {
 class ItemRun {
  public:
   ItemRun(const Call& call, const Item& item, const Scratch& scratch)
-      : call_(call), kernel_(*call.kernel), item_(item), scratch_(scratch), arithmetic_(arithmetic_of(item.lhs, item.rhs)) {}
+      : call_(call),
+        kernel_(*call.kernel),
+        item_(item),
+        scratch_(scratch),
+        arithmetic_(arithmetic_of(item.lhs, item.rhs)),
+        stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
 
   void run() {
     const schedule::AxisGrid none;
@@ -90,17 +96,28 @@ class ItemRun {
     Block block;
     for (block.col = 0; block.col < item_.cols; block.col += call_.layout.strip_cols) {
       block.cols = std::min(call_.layout.strip_cols, item_.cols - block.col);
-      kernel_.pack_rhs({&item_.rhs, arithmetic_, item_.col + block.col, block.cols, pieces_, scratch_.rhs_panel});
+      if (!without_panel()) kernel_.pack_rhs(weights(block));
       if (scaled())
         gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, call_.layout.strip_cols, scratch_.col_scales);
       for (block.row = 0; block.row < item_.rows; block.row += kernel_.inner_rows) {
         block.rows = std::min(kernel_.inner_rows, item_.rows - block.row);
         block.strip_rows = only ? padded(block.rows, kernel_.block_rows) : call_.tile.tm;
         block.sums = only ? 0 : block.col * call_.tile.tm + block.row * kernel_.block_cols;
-        multiply(block, set);
-        if (last) finish(block);
+        const std::optional<StoreJob> store = last && plain() ? std::optional(store_job(block)) : std::nullopt;
+        const bool stored = kernel_.stores && store && item_.depth > 0;
+        multiply(block, set, stored ? &*store : nullptr);
+        if (!last || stored) continue;
+        store ? kernel_.store(*store) : finish(block);
       }
     }
+  }
+
+  [[nodiscard]] bool without_panel() const {
+    return kernel_.multiply_packed != nullptr && item_.rhs.blocked() && item_.rows <= kFewRows;
+  }
+  [[nodiscard]] PackJob weights(const Block& block) const {
+    return {&item_.rhs, arithmetic_, item_.col + block.col,
+            block.cols, pieces_,     without_panel() ? nullptr : scratch_.rhs_panel};
   }
 
   [[nodiscard]] bool scaled() const { return item_.lhs.scaled() || item_.rhs.scaled(); }
@@ -120,8 +137,9 @@ class ItemRun {
     }
   }
 
-  void multiply(const Block& block, bool set) {
+  void multiply(const Block& block, bool set, const StoreJob* store) {
     MultiplyJob job;
+    job.store = store;
     job.arithmetic = arithmetic_;
     job.row = block.row;
     job.rows = block.rows;
@@ -139,20 +157,37 @@ class ItemRun {
     job.acc = scratch_.acc + block.sums;
     job.part = scratch_.part + block.sums * kernel_.part_bytes;
     job.strip_rows = block.strip_rows;
-    if (item_.depth > 0) return kernel_.multiply(job);
+    if (item_.depth > 0) return without_panel() ? kernel_.multiply_packed(job, weights(block)) : kernel_.multiply(job);
     std::fill(job.acc, job.acc + block.strip_rows * padded(block.cols, kernel_.block_cols), 0.0F);
+  }
+
+  [[nodiscard]] std::byte* out_of(const Block& block) const {
+    const View& out = call_.out;
+    return item_.out + (block.row * out.row_stride + block.col * out.col_stride) * element_bytes(out.format);
+  }
+
+  /// Whether the kernel's way to out is enough.
+  [[nodiscard]] bool plain() const {
+    return kernel_.store != nullptr && !call_.bias.present() && call_.activation == Activation::none &&
+           call_.out_mode == OutMode::overwrite && call_.out.col_stride == 1 && call_.out.format != Format::f16;
+  }
+
+  [[nodiscard]] StoreJob store_job(const Block& block) const {
+    const View& out = call_.out;
+    return {scratch_.acc + block.sums,
+            block.strip_rows,
+            block.rows,
+            block.cols,
+            out.format,
+            out_of(block),
+            out.row_stride * element_bytes(out.format),
+            stores_};
   }
 
   void finish(const Block& block) {
     const View& out = call_.out;
     const std::int64_t bytes = element_bytes(out.format);
-    std::byte* to = item_.out + (block.row * out.row_stride + block.col * out.col_stride) * bytes;
-    const bool plain = !call_.bias.present() && call_.activation == Activation::none && call_.out_mode == OutMode::overwrite &&
-                       out.col_stride == 1 && out.format != Format::f16;
-    if (plain && kernel_.store != nullptr) {
-      return kernel_.store(
-          {scratch_.acc + block.sums, block.strip_rows, block.rows, block.cols, out.format, to, out.row_stride * bytes});
-    }
+    std::byte* to = out_of(block);
     const EpilogueSpec spec{out.format, call_.out_mode, call_.activation};
     const std::byte* bias = nullptr;
     if (call_.bias.present()) {
@@ -175,6 +210,7 @@ class ItemRun {
   const Item& item_;
   const Scratch& scratch_;
   const Arithmetic arithmetic_;
+  const Stores stores_;
   std::span<const Piece> pieces_;
 };
 

@@ -30,7 +30,7 @@ Item item_of(const Call& call, std::int64_t number) {
   item.depth = is_gmm ? call.depth : span.rows.size();
   if (is_gmm) {
     item.lhs = rows_outer(call.lhs, span);
-    item.rhs = weights(call.rhs, span.matrix);
+    item.rhs = weights(call.rhs, span.matrix, call.rhs_layout);
   } else {
     item.lhs = rows_reduced(call.lhs, span, span.scale_row);
     item.rhs = rows_reduced(call.rhs, span, span.scale_row_rhs);

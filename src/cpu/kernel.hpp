@@ -6,6 +6,7 @@
 #include <span>
 
 #include "cpu/side.hpp"
+#include "cpu/stores.hpp"
 #include "schedule/segments.hpp"
 
 namespace ragdot::cpu {
@@ -19,6 +20,18 @@ struct PackJob {
   std::int64_t count = 0;
   std::span<const schedule::Piece> pieces;
   std::byte* panel = nullptr;
+};
+
+/// Rounds finished sums to out: a zero becomes +0, NaN the canonical one, nearest even. Out rows are contiguous.
+struct StoreJob {
+  const float* acc = nullptr;  // strips of sums: [strips][strip_rows][strip_cols]
+  std::int64_t strip_rows = 0;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  Format format = Format::f32;  // f32 or bf16
+  std::byte* out = nullptr;
+  std::int64_t out_row_bytes = 0;
+  Stores stores = Stores::cached;  // streamed: a wish
 };
 
 /// Multiplies two panels that were packed from the same pieces, for a tile of rows x cols: p += chunks of a piece, and where a
@@ -40,17 +53,8 @@ struct MultiplyJob {
   float* acc = nullptr;       // strips of strip_cols columns: [strips][strip_rows][strip_cols], whole register blocks
   std::byte* part = nullptr;  // part_bytes for each element of acc: the unfinished segment between two calls
   std::int64_t strip_rows = 0;
-};
-
-/// Rounds finished sums to out: a zero becomes +0, NaN the canonical one, nearest even. Out rows are contiguous.
-struct StoreJob {
-  const float* acc = nullptr;  // as in MultiplyJob
-  std::int64_t strip_rows = 0;
-  std::int64_t rows = 0;
-  std::int64_t cols = 0;
-  Format format = Format::f32;  // f32 or bf16
-  std::byte* out = nullptr;
-  std::int64_t out_row_bytes = 0;
+  /// The sums are final and go to out as well, for kernels that store: acc then holds nothing of worth.
+  const StoreJob* store = nullptr;
 };
 
 /// What a product asks of a kernel.
@@ -91,7 +95,11 @@ struct Kernel {
   void (*pack_lhs)(const PackJob& job);
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
+  /// The same for few rows, without an rhs panel: packed weights are decoded where they are used. `weights` has the job's
+  /// columns and pieces and no panel. Null: panels are always packed.
+  void (*multiply_packed)(const MultiplyJob& job, const PackJob& weights);
   void (*store)(const StoreJob& job);  // null: the driver's own
+  bool stores;                         // multiply takes a StoreJob
   void (*enter)();                     // called on each thread before and after its work; null: nothing to do
   void (*leave)();
 };

@@ -75,9 +75,17 @@ Side rows_reduced(const Operand& operand, const schedule::Span& span, std::int64
   return exchanged(side);
 }
 
-Side weights(const Operand& operand, std::int64_t matrix) {
+Side weights(const Operand& operand, std::int64_t matrix, Layout layout) {
   if (fault::on(Id::weights_of_previous_group) && matrix > 0) --matrix;
   Side side = exchanged(rows_as_outer(operand, matrix, 0));
+  if (layout == Layout::packed) {
+    const ConstView& v = operand.values;
+    side.block_stride = kPackedCols * v.rows;
+    side.outer_stride = 1;
+    side.depth_stride = kPackedCols;
+    side.values = static_cast<const std::byte*>(v.data) +
+                  matrix * schedule::ceil_div(v.cols, kPackedCols) * side.block_stride * element_bytes(v.format);
+  }
   if (fault::on(Id::scale_of_wrong_group) && matrix > 0 && operand.scales.present()) {
     side.scales -= operand.scales.view.batch_stride * element_bytes(side.scale_format);
   }

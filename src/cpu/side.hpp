@@ -20,11 +20,17 @@ enum class Arithmetic : std::int32_t {
   i8,
 };
 
+/// How gmm's weights lie: as the caller's view says, or in blocks of kPackedCols columns (packed_weights.hpp), where the view's
+/// strides say nothing.
+enum class Layout : std::int32_t { view, packed };
+inline constexpr std::int64_t kPackedCols = 32;
+
 struct Side {
   const std::byte* values = nullptr;
   Format format = Format::none;
   std::int64_t outer_stride = 0;  // elements
   std::int64_t depth_stride = 0;
+  std::int64_t block_stride = 0;  // of packed weights: from kPackedCols outer elements to the next, else 0
   const std::byte* scales = nullptr;
   Format scale_format = Format::none;
   std::int64_t scale_outer_stride = 0;
@@ -32,12 +38,14 @@ struct Side {
   schedule::AxisGrid outer_grid;
   schedule::AxisGrid depth_grid;
 
+  [[nodiscard]] bool blocked() const { return block_stride != 0; }
   /// A power of two that belongs to the value.
   [[nodiscard]] bool folds() const { return scale_format == Format::e8m0 && format != Format::i8; }
   /// Scales that are applied to partial sums.
   [[nodiscard]] bool scaled() const { return scale_format != Format::none && !folds(); }
   [[nodiscard]] const std::byte* value(std::int64_t outer, std::int64_t depth) const {
-    return values + (outer * outer_stride + depth * depth_stride) * element_bytes(format);
+    const std::int64_t at = blocked() ? outer / kPackedCols * block_stride + outer % kPackedCols : outer * outer_stride;
+    return values + (at + depth * depth_stride) * element_bytes(format);
   }
   [[nodiscard]] const std::byte* scale(std::int64_t outer, std::int64_t depth) const {
     return scales + (outer_grid.index(outer) * scale_outer_stride + depth_grid.index(depth) * scale_depth_stride) *
@@ -55,6 +63,6 @@ struct Side {
 [[nodiscard]] Side rows_outer(const Operand& operand, const schedule::Span& span);
 [[nodiscard]] Side rows_reduced(const Operand& operand, const schedule::Span& span, std::int64_t scale_row);
 /// gmm's weights of one local group: rows reduced, columns outer.
-[[nodiscard]] Side weights(const Operand& operand, std::int64_t matrix);
+[[nodiscard]] Side weights(const Operand& operand, std::int64_t matrix, Layout layout);
 
 }  // namespace ragdot::cpu

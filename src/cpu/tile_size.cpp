@@ -1,5 +1,5 @@
-// The cache model: panels of lhs rows fill half of the L2 cache, the rhs strip that runs over them a quarter; the rest is for
-// out, sums and what streams through. Within a multiplication the kernel's own blocks fit the L1 cache.
+// The cache model: panels of lhs rows fill half of the L2 cache, the rhs strip that runs over them at most as much (a quarter
+// where rows are few). Within a multiplication the kernel's own blocks fit the L1 cache.
 #include "cpu/tile_size.hpp"
 
 #include <unistd.h>
@@ -15,8 +15,9 @@ namespace {
 constexpr std::int64_t kMostOuter = 1024;
 constexpr std::int64_t kMostDepth = 4096;
 constexpr std::int64_t kItemsPerThread = 4;
-constexpr std::int64_t kFewRows = 64;  // tiles of no more rows take wide strips and are at most this deep:
-constexpr std::int64_t kFewRowsDepth = 512;
+constexpr std::int64_t kFewRowsDepth = 512;  // of tiles of few rows, which take wide strips
+// Columns packed at a time: weights and out are read and written in runs of so many, which memory needs.
+constexpr std::int64_t kMostStrip = 256;
 
 std::int64_t fit(std::int64_t asked, std::int64_t extent, std::int64_t unit, std::int64_t most) {
   return padded(std::clamp<std::int64_t>(std::min(asked, extent), 1, most), unit);
@@ -35,6 +36,7 @@ struct Extents {
   std::int64_t cols = 0;
   std::int64_t unit = 0;  // of depth
   std::int64_t rows_per_group = 0;
+  bool without_panel = false;  // of rhs, where rows are few
 };
 
 Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
@@ -43,7 +45,7 @@ Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
 }
 
 Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic) {
-  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, kFewRowsDepth, kMostOuter}, e, kernel);
+  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, e.without_panel ? kMostDepth : kFewRowsDepth, kMostOuter}, e, kernel);
   constexpr std::int64_t kFewestInner = 4;  // inner blocks of rows that share a strip
   const std::int64_t block_bytes = kernel.panel_bytes(arithmetic, kernel.block_rows, e.unit);
   const auto depth_for = [&](std::int64_t bytes, std::int64_t outers) {
@@ -71,7 +73,7 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
   const bool is_gmm = p.op == plan::Op::gmm;
   const Arithmetic arithmetic = arithmetic_of(p);
   Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
-                  is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k};
+                  is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k, p.packed && kernel.multiply_packed != nullptr};
   if (asked) return cut(*asked, extents, kernel);
 
   if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));
@@ -96,10 +98,11 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
 }
 
 std::int64_t strip_cols(const Kernel& kernel, const Tiling& tile) {
-  if (tile.tm > kFewRows) return kernel.inner_cols;
+  const bool few_rows = tile.tm <= kFewRows;
   const std::int64_t inner_bytes = kernel.panel_bytes(Arithmetic::wide, kernel.inner_cols, tile.tk);
-  const std::int64_t strips = std::max<std::int64_t>(l2_bytes() / 4 / inner_bytes, 1);
-  return std::min(strips * kernel.inner_cols, padded(tile.tn, kernel.inner_cols));
+  const std::int64_t most = few_rows ? tile.tn : kMostStrip;
+  const std::int64_t strip = std::min(most, l2_bytes() / (few_rows ? 4 : 2) / inner_bytes * kernel.inner_cols);
+  return std::min(padded(std::max<std::int64_t>(strip, 1), kernel.inner_cols), padded(tile.tn, kernel.inner_cols));
 }
 
 }  // namespace ragdot::cpu

@@ -8,6 +8,9 @@
 
 namespace ragdot::cpu {
 
+/// Tiles of no more rows are bound by reading weights.
+inline constexpr std::int64_t kFewRows = 64;
+
 /// The tile that the driver uses: whole register blocks, whole chunks, no larger than the problem or the bounds of the
 /// workspace.
 [[nodiscard]] Tiling effective_tile(const plan::Problem& problem, const Kernel& kernel, const std::optional<Tiling>& asked,

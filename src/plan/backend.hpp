@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/pages.hpp"
 #include "plan/problem.hpp"
 #include "ragdot/kernels.hpp"
 #include "ragdot/plan.hpp"
@@ -43,9 +44,9 @@ struct Plan::Choice {
 
 /// What PackedRhs holds: a copy of the operand in one kernel's layout.
 struct PackedRhs::Contents {
-  std::vector<std::byte> values;
+  std::vector<std::byte, plan::LargePageAllocator<std::byte>> values;
   std::vector<std::byte> scales;
-  Operand operand;     // views into the two buffers
+  Operand operand;     // into the two buffers; its values have the layout that the backend gave them, not strides
   std::string kernel;  // whose layout it is
 };
 
@@ -67,8 +68,9 @@ class Backend {
   /// Fills effective tiling and workspace size of a choice whose other fields are set.
   virtual void size(Plan::Choice& choice) const = 0;
   /// Computes a checked call. `groups` holds all G of them; `workspace` is aligned to 64 bytes.
-  virtual void run(const Plan::Choice& choice, const GmmArgs& args, std::span<const RowRange> groups,
-                   std::byte* workspace) const = 0;
+  /// With `packed`, args.rhs is its operand.
+  virtual void run(const Plan::Choice& choice, const GmmArgs& args, const PackedRhs::Contents* packed,
+                   std::span<const RowRange> groups, std::byte* workspace) const = 0;
   virtual void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups,
                    std::byte* workspace) const = 0;
   /// Copies checked weights into the layout of kernel `index`. May throw std::bad_alloc.

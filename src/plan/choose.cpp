@@ -80,6 +80,7 @@ std::string mismatch(const Problem& planned, const Problem& call) {
   }
   Problem same = call;
   same.m = planned.m;
+  same.packed = planned.packed;
   if (same == planned) return "";
   return fmt::format("the call is {} and the plan was made for {}; make a plan for each problem", describe(call),
                      describe(planned));

@@ -37,6 +37,7 @@ struct Problem {
   RowsOutside rows_outside = RowsOutside::zero;
   Activation activation = Activation::none;
   bool bias = false;
+  bool packed = false;  // the weights that the plan was made with were; a call of it may give others
 
   bool operator==(const Problem&) const = default;
 

@@ -1,6 +1,8 @@
 // Reads operands by the text of the formats: ldexp and plain indexing, nothing shared with the kernels.
 #include "reference/decoded.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -68,6 +70,27 @@ double folded(double value, double scale) {
   return flushed(product);
 }
 
+/// Reads elements of a view; of formats with 256 codes, each code is decoded once.
+class Elements {
+ public:
+  explicit Elements(const ConstView& view) : view_(view), is_table_(element_bytes(view.format) == 1) {
+    for (std::size_t code = 0; is_table_ && code < table_.size(); ++code) {
+      const auto byte = static_cast<std::uint8_t>(code);
+      ConstView one = view;
+      one.data = &byte;
+      table_[code] = element(one, 0);
+    }
+  }
+  [[nodiscard]] double at(std::int64_t index) const {
+    return is_table_ ? table_[read<std::uint8_t>(view_.data, index)] : element(view_, index);
+  }
+
+ private:
+  ConstView view_;
+  bool is_table_;
+  std::array<double, 256> table_{};
+};
+
 DecodedOperand decode(const Operand& operand, const std::vector<std::int64_t>* begins, const std::vector<std::int64_t>* ends) {
   DecodedOperand d;
   const ConstView& v = operand.values;
@@ -96,23 +119,28 @@ DecodedOperand decode(const Operand& operand, const std::vector<std::int64_t>* b
     }
   }
   d.values.resize(static_cast<std::size_t>(v.batch * v.rows * v.cols));
-  const auto store = [&](std::int64_t r, std::int64_t g, std::int64_t within) {
-    const std::int64_t sr = folds ? d.scale_row(r, g, within) : 0;
-    for (std::int64_t b = 0; b < v.batch; ++b) {
-      for (std::int64_t c = 0; c < v.cols; ++c) {
-        double value = element(v, offset(v, b, r, c));
-        if (folds) value = folded(value, element(s.view, offset(s.view, b, sr, d.scale_col(c))));
-        d.values[static_cast<std::size_t>((b * v.rows + r) * v.cols + c)] = static_cast<float>(value);
+  const Elements elements(v);
+  // Several rows at a time: where an operand is stored column by column, its lines are then used whole.
+  constexpr std::int64_t kRows = 16;
+  const auto store = [&](std::int64_t first, std::int64_t last, std::int64_t g) {
+    for (std::int64_t begin = first; begin < last; begin += kRows) {
+      for (std::int64_t i = 0; i < v.batch * v.cols; ++i) {
+        const std::int64_t b = i / v.cols;
+        const std::int64_t c = i % v.cols;
+        for (std::int64_t r = begin; r < std::min(begin + kRows, last); ++r) {
+          double value = elements.at(offset(v, b, r, c));
+          if (folds) value = folded(value, element(s.view, offset(s.view, b, d.scale_row(r, g, r - first), d.scale_col(c))));
+          d.values[static_cast<std::size_t>((b * v.rows + r) * v.cols + c)] = static_cast<float>(value);
+        }
       }
     }
   };
   if (begins == nullptr) {
-    for (std::int64_t r = 0; r < v.rows; ++r) store(r, -1, 0);
+    store(0, v.rows, -1);
     return d;
   }
-  for (std::size_t g = 0; g < begins->size(); ++g) {  // rows of no group are never read
-    for (std::int64_t r = (*begins)[g]; r < (*ends)[g]; ++r) store(r, static_cast<std::int64_t>(g), r - (*begins)[g]);
-  }
+  for (std::size_t g = 0; g < begins->size(); ++g)  // rows of no group are never read
+    store((*begins)[g], (*ends)[g], static_cast<std::int64_t>(g));
   return d;
 }
 

@@ -1,15 +1,14 @@
 """python -m results --command TEXT --out FOLDER BENCH.json...: writes FOLDER/<machine>/<preset>.json, .md and pictures.
 
-The preset is the file's name. TEXT is the command that a reader runs to make the pages anew."""
+Runs on kernels that were chosen become a section of their preset's page. TEXT is the command that a reader runs to make the pages anew."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from results.page import page
 from results.pictures import draw
-from results.rows import folder_name
+from results.write import write
 
 
 def main() -> int:
@@ -18,14 +17,12 @@ def main() -> int:
     parser.add_argument("--out", required=True, type=Path, help="such as docs/results")
     parser.add_argument("--command", required=True, help="such as './dev bench --peers seed'")
     given = parser.parse_args()
-    for file in given.files:
-        bench = json.loads(file.read_text())
-        folder = given.out / folder_name(bench["machine"])
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / file.name).write_text(json.dumps(bench, indent=1) + "\n")
-        pictures = draw(bench, file.stem, folder)
-        (folder / f"{file.stem}.md").write_text(page(bench, file.stem, given.command, pictures))
-        print(f"wrote {folder}/{file.stem}.md, {file.name}{''.join(', ' + name for name in pictures)}")
+    try:
+        for line in write([json.loads(file.read_text()) for file in given.files], given.out, given.command, draw):
+            print(line)
+    except KeyError as missing:
+        print(f"results: a file has no {missing}; measure it again with this version of ragdot bench", file=sys.stderr)
+        return 2
     return 0
 
 

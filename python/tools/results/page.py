@@ -1,8 +1,8 @@
 """The Markdown page of one preset: machine, command, rows, ratios, refusals."""
 
-from results.rows import of_bound, place
+from results.rows import of_bound, place, preset_name, spread
 
-HEAD = "| op, shape | contender | recipe | kernel | threads | median ms | min - max ms | runs | TFLOP/s | GB/s | of peak | of reading | of its bound |"
+HEAD = "| op, shape | contender | recipe | kernel | threads | median ms | spread ms | runs | TFLOP/s | GB/s | of peak | of reading | of its bound |"
 
 
 def number(x: float | None, digits: int = 3) -> str:
@@ -15,8 +15,8 @@ def percent(x: float | None) -> str:
 
 
 def row_line(r: dict) -> str:
-    span = f"{number(r['min_s'] * 1e3)} - {number(r['max_s'] * 1e3)}"
-    cells = [place(r), r["contender"], r["recipe"], r["kernel"], str(r["threads"]), number(r["median_s"] * 1e3, 4), span, str(r["runs"]),
+    low, high = (number(seconds * 1e3) for seconds in spread(r))
+    cells = [place(r), r["contender"], r["recipe"], r["kernel"], str(r["threads"]), number(r["median_s"] * 1e3, 4), f"{low} - {high}", str(r["runs"]),
              number(r.get("tflops") or None), number(r["gbs"]), percent(r.get("of_peak")), percent(r.get("of_read_bandwidth")),
              percent(of_bound(r))]  # fmt: skip
     return f"| {' | '.join(cells)} |"
@@ -42,18 +42,35 @@ def refusal_line(r: dict) -> str:
     return f"- {place(r)}, {r['contender']} {r['recipe']}: {r['outcome']}: {r['refusal']}"
 
 
-def page(bench: dict, preset: str, command: str, pictures: list[str]) -> str:
-    """The whole page; `command` is what a reader runs to make it anew."""
+def ratio_line(bench: dict, key: str) -> str:
+    low, high = bench["ratio_spreads"][key]
+    return f"| `{key}` | {number(bench['ratios'][key])} | {number(low)} - {number(high)} |"
+
+
+def ratio_table(bench: dict) -> list[str]:
+    return ["| ratio | | spread |", "|---|---:|---:|", *(ratio_line(bench, key) for key in bench["ratios"])]
+
+
+def on_kernels(bench: dict) -> list[str]:
+    """The section of a run on kernels that were chosen."""
+    return ["", f"## On kernel {', '.join(bench['kernels'])}", "", f"Another run: `{bench['command_line']}`.", "", *table(bench["rows"]), "", *ratio_table(bench)]
+
+
+def page(bench: dict, others: list[dict], command: str, pictures: list[str]) -> str:
+    """The whole page; `others` are runs on chosen kernels; `command` is what a reader runs to make it anew."""
     own = [r for r in bench["rows"] if r.get("run") is None]
     peers = [r for r in bench["rows"] if r.get("run") == "peers"]
-    lines = [f"# {preset} on {bench['machine']['cpu']}", "", *machine_lines(bench), "",
+    lines = [f"# {preset_name(bench)} on {bench['machine']['cpu']}", "", *machine_lines(bench), "",
              f"ragdot {bench['version']} at commit {bench.get('commit', 'unknown')}; made by `{command}`. [How to read it](../README.md).", ""]  # fmt: skip
     lines += [f"![{name}]({name})" for name in pictures]
     lines += ["", "## ragdot bench", "", *table(own)]
     if peers:
         lines += ["", "## With peers", "", "Another run, on other problems: every out is bf16 (`../../peers.md`).", "", *table(peers)]
     lines += ["", "## Ratios", "", "Time over time within one run, or part of a bandwidth; below 1 the first of two times is the shorter.", "",
-              "| ratio | |", "|---|---:|", *(f"| `{key}` | {number(value)} |" for key, value in bench["ratios"].items())]  # fmt: skip
-    if bench.get("refused"):
-        lines += ["", "## Not timed", "", *(refusal_line(r) for r in bench["refused"])]
+              *ratio_table(bench)]  # fmt: skip
+    for other in others:
+        lines += on_kernels(other)
+    refused = [r for b in (bench, *others) for r in b.get("refused", [])]
+    if refused:
+        lines += ["", "## Not timed", "", *map(refusal_line, refused)]
     return "\n".join(lines) + "\n"

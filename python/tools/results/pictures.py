@@ -8,7 +8,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: E402
 
-from results.rows import over_bf16, parts_of_bounds  # noqa: E402
+from results.rows import Point, over_bf16, parts_of_bounds  # noqa: E402
 
 # Colours of Okabe and Ito, which the colour-blind can tell apart; the library's recipes are filled circles, rivals other marks.
 STYLES = {
@@ -19,26 +19,28 @@ STYLES = {
 }  # fmt: skip
 OTHER_STYLE = ("#666666", "v")
 ROW_INCHES = 0.32
-Points = list[tuple[str, str, float]]
 
 
-def dots(points: Points, title: str, axis: str, line_at: float, path: Path, logarithmic: bool) -> None:
-    """Places from top to bottom in the order of the points; a vertical line where a value is 1, or the limit."""
-    places = list(dict.fromkeys(where for where, _, _ in points))
-    known = [name for name in STYLES if any(what == name for _, what, _ in points)]
-    names = known + sorted({what for _, what, _ in points} - set(known))
+def dots(points: list[Point], title: str, axis: str, line_at: float, path: Path, logarithmic: bool) -> None:
+    """Places from top to bottom in the order of the points; bars are spreads; a vertical line where a value is 1, or the limit."""
+    places = list(dict.fromkeys(p.place for p in points))
+    known = [name for name in STYLES if any(p.series == name for p in points)]
+    names = known + sorted({p.series for p in points} - set(known))
     figure, axes = plt.subplots(figsize=(8.5, 1.9 + ROW_INCHES * len(places)), layout="constrained")
     axes.axvline(line_at, color="#444444", linewidth=1, zorder=1)
     for name in names:
         colour, mark = STYLES.get(name, OTHER_STYLE)
-        mine = [(value, places.index(where)) for where, what, value in points if what == name]
-        axes.scatter(*zip(*mine), s=44, color=colour, marker=mark, label=name, edgecolors="white", linewidths=0.6, zorder=3)
+        mine = [p for p in points if p.series == name]
+        shift = 0.5 * ((names.index(name) + 0.5) / len(names) - 0.5)  # so that bars do not hide each other
+        heights = [places.index(p.place) + shift for p in mine]
+        axes.hlines(heights, [p.low for p in mine], [p.high for p in mine], color=colour, linewidth=1.2, alpha=0.7, zorder=2)
+        axes.scatter([p.value for p in mine], heights, s=44, color=colour, marker=mark, label=name, edgecolors="white", linewidths=0.6, zorder=3)
     if logarithmic:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_xlim(0, max(1.05, *(1.05 * value for _, _, value in points)))
+        axes.set_xlim(0, max(1.05, *(1.05 * p.high for p in points)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.0f} %"))
     axes.set_yticks(range(len(places)), places)
     axes.set_ylim(len(places) - 0.5, -0.5)

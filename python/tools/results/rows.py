@@ -1,6 +1,32 @@
 """What the page and the pictures say of a row of a bench file."""
 
 import re
+from typing import NamedTuple
+
+
+class Point(NamedTuple):
+    """A dot of a picture: where, of which series, and its spread."""
+
+    place: str
+    series: str
+    value: float
+    low: float
+    high: float
+
+
+def spread(row: dict) -> tuple[float, float]:
+    """Seconds: the least and the greatest median of a start."""
+    return row["low_s"], row["high_s"]
+
+
+def preset_name(bench: dict) -> str:
+    """"seed": what the file holds; "problem" for a single one."""
+    return bench.get("preset") or "problem"
+
+
+def file_name(bench: dict) -> str:
+    """"seed", or "seed_portable" where the kernel was chosen."""
+    return "_".join([preset_name(bench), *bench.get("kernels", [])])
 
 
 def folder_name(machine: dict) -> str:
@@ -31,23 +57,33 @@ def usual(bench: dict) -> list[dict]:
     return [r for r in bench["rows"] if r["threads"] == bench["machine"]["threads"] and "tile=" not in r["problem"]]
 
 
-def over_bf16(bench: dict) -> list[tuple[str, str, float]]:
-    """(place, series, time over the library's bf16 time in the same run) of every row but bf16's; own recipes from the command's run
-    where it has them."""
+def quotient(a: dict, b: dict) -> tuple[float, float, float]:
+    """Time over time of two rows of one comparison, and the least and greatest of it start by start; where their starts do not belong
+    together, from the spreads of both."""
+    value = a["median_s"] / b["median_s"]
+    if len(a["starts_s"]) != len(b["starts_s"]):
+        return value, a["low_s"] / b["high_s"], a["high_s"] / b["low_s"]
+    each = [x / y for x, y in zip(a["starts_s"], b["starts_s"])]
+    return value, min(value, *each), max(value, *each)
+
+
+def over_bf16(bench: dict) -> list[Point]:
+    """Time over the library's bf16 time in the same run, of every row but bf16's; own recipes from the command's run where it has them."""
     rows = usual(bench)
-    base = {(place(r), r.get("run")): r["median_s"] for r in rows if series(r) == "ragdot bf16"}
-    points: dict[tuple[str, str], float] = {}
+    base = {(place(r), r.get("run")): r for r in rows if series(r) == "ragdot bf16"}
+    points: dict[tuple[str, str], Point] = {}
     for r in sorted(rows, key=lambda r: r.get("run") is not None):
         key = place(r), r.get("run")
         if key in base and series(r) != "ragdot bf16":
-            points.setdefault((place(r), series(r)), r["median_s"] / base[key])
-    return [(where, what, value) for (where, what), value in points.items()]
+            points.setdefault((place(r), series(r)), Point(place(r), series(r), *quotient(r, base[key])))
+    return list(points.values())
 
 
-def parts_of_bounds(bench: dict) -> list[tuple[str, str, float]]:
-    """(place, series, part of the bound) of every row that has one; own recipes from the command's run where it has them."""
-    points: dict[tuple[str, str], float] = {}
+def parts_of_bounds(bench: dict) -> list[Point]:
+    """The part of the bound of every row that has one; own recipes from the command's run where it has them."""
+    points: dict[tuple[str, str], Point] = {}
     for r in sorted(usual(bench), key=lambda r: r.get("run") is not None):
         if (part := of_bound(r)) is not None:
-            points.setdefault((place(r), series(r)), part)
-    return [(where, what, part) for (where, what), part in points.items()]
+            low, high = spread(r)
+            points.setdefault((place(r), series(r)), Point(place(r), series(r), part, part * r["median_s"] / high, part * r["median_s"] / low))
+    return list(points.values())

@@ -18,6 +18,7 @@ from peers.contenders import CONTENDERS, Contender
 from peers.problems import OPERANDS, Problem, Shape, shapes_of
 from peers.rounds import Worker, WorkerFailed, interleave
 from real_layer.quantizer import as_bf16, quantize
+from results.rows import quotient
 
 GMM = "gmm g=3 m=300 k=160 n=136 lhs=bf16 rhs=bf16"
 SIZES = np.array([130, 0, 170])
@@ -149,6 +150,14 @@ def test_the_library_is_a_contender_on_every_op(settings, op, operands):
     assert row["of_peak"] == pytest.approx(row["tflops"] / 2.0)
 
 
+@pytest.mark.parametrize("op", ["gmm", "dlhs", "tgmm"])
+def test_blocks_need_not_be_square(settings, monkeypatch, op):
+    blocks = "lhs=e4m3:64x32 rhs=e4m3:64x32" if op == "tgmm" else "lhs=e4m3:1x64 rhs=e4m3:64x32"
+    monkeypatch.setitem(OPERANDS, "oblong", (blocks, blocks))
+    outcome = Comparison(Shape(op, "s", Problem.parse(GMM.replace("gmm", op))), settings).run((Contender("ragdot", "oblong", PRODUCT, "oblong"),))
+    assert not outcome.refused and len(outcome.rows) == 1
+
+
 @pytest.mark.parametrize("op", ["gmm", "tgmm"])
 def test_checks_see_one_wrong_number(settings, op):
     path = settings.folder / "case"
@@ -198,7 +207,17 @@ def test_shapes_are_the_plain_products_of_a_file_once_each():
 
 
 def timed(contender: str, recipe: str, median: float) -> dict:
-    return {"op": "gmm", "shape": "w0", "contender": contender, "recipe": recipe, "median_s": median, "run": "peers"}
+    return {"op": "gmm", "shape": "w0", "contender": contender, "recipe": recipe, "median_s": median, "run": "peers",
+            "starts_s": [median, median * 1.1], "low_s": median, "high_s": median * 1.1}  # fmt: skip
+
+
+def test_the_spread_is_that_of_parts_of_the_rounds():
+    assert bench_file.medians_of_parts([1, 2, 9, 4, 5, 6, 7, 8, 3, 10, 11]) == [1.5, 6.5, 5.5, 7.5, 10]
+    assert bench_file.medians_of_parts([2, 1, 3]) == [2, 1, 3]
+    rows = timed("a", "bf16", 2.0) | {"starts_s": [2.0, 3.0]}, timed("b", "bf16", 1.0) | {"starts_s": [1.0, 1.2]}
+    assert quotient(*rows) == pytest.approx((2, 2, 2.5))
+    slow = timed("a", "bf16", 2.0) | {"starts_s": [2.0, 2.1, 2.2]}
+    assert quotient(slow, rows[1]) == pytest.approx((2, 2 / 1.1, 2.2)), "its rounds are not those of the other"
 
 
 def test_rows_and_ratios_replace_those_of_an_earlier_run():
@@ -214,4 +233,5 @@ def test_rows_and_ratios_replace_those_of_an_earlier_run():
     again = bench_file.merge(merged, first[:3], [])
     assert again["rows"] == [own, *first[:3]]
     assert list(again["ratios"]) == ["gmm.w0.blockwise/bf16", "gmm.w0.torch_loop/bf16", "gmm.w0.torch_loop/blockwise"]
+    assert list(again["ratio_spreads"]) == list(again["ratios"])[1:] and again["ratio_spreads"]["gmm.w0.torch_loop/bf16"] == [1.5, 1.5]
     assert again["refused"] == [no_onednn] and json.loads(json.dumps(again)) == again

@@ -57,10 +57,8 @@ void store_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRange
 CopyWriter::CopyWriter(const QuantizedOut& out, const Routines& routines, std::int64_t most_cols)
     // A cache line more than the columns need, so that rows of a power of two do not fall on the same lines.
     : out_(out), routines_(routines), pitch_(most_cols + 64) {
-  // A transposed copy gets a line here and a line there; to fetch each before it is overwritten would cost most of the time. A
-  // copy that caches can hold is better kept there.
-  constexpr std::int64_t kCachedBytes = 4 << 20;
-  if (out.values.batch * out.values.rows > kCachedBytes / out.values.cols) stores_ = Stores::streamed;
+  // A transposed copy gets a line here and a line there; to fetch each before it is overwritten would cost most of the time.
+  stores_ = stores_for(out.values.batch * out.values.rows * out.values.cols);
   if (!contiguous_columns(out.values)) tile_.resize(static_cast<std::size_t>(kTileRows * pitch_));
 }
 

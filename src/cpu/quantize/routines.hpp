@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "cpu/stores.hpp"
 #include "ragdot/types.hpp"
 
 namespace ragdot::cpu {
@@ -52,9 +53,6 @@ struct ByteTile {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
 };
-
-/// Whether what is written stays in the caches.
-enum class Stores { cached, streamed };
 
 /// Where the bytes of a tile go: byte (r, c) to data + r * row_stride + c * col_stride.
 struct StridedBytes {

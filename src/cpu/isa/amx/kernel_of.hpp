@@ -2,7 +2,6 @@
 #pragma once
 
 #include "cpu/isa/amx/multiply.hpp"
-#include "cpu/isa/avx512/store.hpp"
 
 namespace ragdot::cpu::amx {
 namespace {
@@ -33,7 +32,9 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
           .pack_lhs = avx512::pack<avx512::Role::lhs, kNeighbours>,
           .pack_rhs = avx512::pack<avx512::Role::rhs, kNeighbours>,
           .multiply = multiply<Tiles>,
-          .store = avx512::store<kBlock>,
+          .multiply_packed = multiply_packed<Tiles>,
+          .store = avx512::store,
+          .stores = true,
           .enter = Tiles::configure,
           .leave = Tiles::release};
 }

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/target.hpp"
 #include "cpu/kernel.hpp"
 
@@ -28,6 +29,7 @@ using avx512::kTileBytes;
 ///   4, 5     lhs rows 0..15, 16..31
 ///   6, 7     rhs columns 0..15, 16..31                8 of 8
 inline constexpr std::int64_t kBlock = 32;
+static_assert(kBlock == avx512::kStripCols);
 inline constexpr std::int64_t kBlockSums = kBlock * kBlock;
 inline constexpr std::int64_t kSumsRowBytes = kBlock * sizeof(float);
 /// Steps that a block takes before the next block's turn: its granules (2 KiB a step and side) and those of its neighbours in a
@@ -40,6 +42,7 @@ inline constexpr avx512::Pairing kNeighbours = {{0, 2, 4, 6, 8, 10, 12, 14, 16, 
 
 /// Consecutive steps of one piece.
 struct Stretch {
+  schedule::Piece elements;       // of the reduction axis
   std::int64_t panel_offset = 0;  // bytes, in the panel of a block
   std::int64_t steps = 0;
   bool begins = false;      // begins its segment: sums start at zero, else where they were left
@@ -52,8 +55,13 @@ enum class Sums : std::int32_t { f32, i32 };
 enum class Start : std::int32_t { zero, carried };
 
 /// What becomes of finished tiles: they are kept where a later stretch or the caller finds them, or they go to scratch and from
-/// there, scaled, onto acc; the first segment sets acc.
-enum class Settle : std::int32_t { keep, set, add };
+/// there, scaled, onto acc; the first segment sets acc. Final sums go to out from where the others would be kept, set or added:
+/// memory takes them while the next block is multiplied.
+enum class Settle : std::int32_t { keep, set, add, out_kept, out_set, out_added };
+
+constexpr bool is_out(Settle settle) { return settle >= Settle::out_kept; }
+constexpr bool is_scaled(Settle settle) { return settle != Settle::keep && settle != Settle::out_kept; }
+constexpr bool adds(Settle settle) { return settle == Settle::add || settle == Settle::out_added; }
 
 /// What is left to do for a block whose last product has been issued: its sums are still in the tile registers.
 struct Pending {
@@ -63,6 +71,7 @@ struct Pending {
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
   int row_tiles = 2;
+  std::byte* out = nullptr;
 };
 
 template <Sums kSums>
@@ -71,19 +80,36 @@ __m512 load_sums(const float* at) {
   return _mm512_load_ps(at);
 }
 
+/// How rows of out are written.
+struct OutRows {
+  std::int64_t row_bytes = 0;
+  Format format = Format::f32;
+  bool streamed = false;
+
+  [[gnu::always_inline]] void write(const avx512::Sums& sums, std::byte* to) const {
+    if (format == Format::f32) {
+      streamed ? avx512::store_sums<Format::f32, Stores::streamed>(sums, to)
+               : avx512::store_sums<Format::f32, Stores::cached>(sums, to);
+    } else {
+      streamed ? avx512::store_sums<Format::bf16, Stores::streamed>(sums, to)
+               : avx512::store_sums<Format::bf16, Stores::cached>(sums, to);
+    }
+  }
+};
+
 /// One visit: the products of a block and a stretch, and between them what is pending of the visit before.
 template <class Tiles, Sums kSums, int kRowTiles, Start kStart, Settle kSettle>
 class Visit {
  public:
-  Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending)
-      : lhs_(lhs), rhs_(rhs), start_(start), pending_(pending) {
-    if constexpr (kSettle != Settle::keep) {
+  Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending, const OutRows& out)
+      : lhs_(lhs), rhs_(rhs), start_(start), pending_(pending), out_(out) {
+    if constexpr (is_scaled(kSettle)) {
       col0_ = _mm512_loadu_ps(pending.col_scales);
       col1_ = _mm512_loadu_ps(pending.col_scales + 16);
     }
   }
 
-  void run(std::int64_t steps) {
+  [[gnu::always_inline]] void run(std::int64_t steps) {  // out of line, scaled gmm is a seventh slower
     first_step();
     if (steps == kVisitSteps) {
       step<0, 2, 3, 3, 3>();
@@ -179,19 +205,26 @@ class Visit {
   }
 
   [[gnu::always_inline]] void row(int r) {
-    const __m512 scale = _mm512_set1_ps(pending_.row_scales[r]);
     float* acc = pending_.acc + r * kBlock;
     const float* sums = pending_.sums + r * kBlock;
-    const __m512 before0 = kSettle == Settle::set ? _mm512_setzero_ps() : _mm512_loadu_ps(acc);
-    const __m512 before1 = kSettle == Settle::set ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + 16);
-    _mm512_storeu_ps(acc, _mm512_fmadd_ps(_mm512_mul_ps(scale, col0_), load_sums<kSums>(sums), before0));
-    _mm512_storeu_ps(acc + 16, _mm512_fmadd_ps(_mm512_mul_ps(scale, col1_), load_sums<kSums>(sums + 16), before1));
+    __m512 low = load_sums<kSums>(sums);
+    __m512 high = load_sums<kSums>(sums + 16);
+    if constexpr (is_scaled(kSettle)) {
+      const __m512 scale = _mm512_set1_ps(pending_.row_scales[r]);
+      low = _mm512_fmadd_ps(_mm512_mul_ps(scale, col0_), low, adds(kSettle) ? _mm512_loadu_ps(acc) : _mm512_setzero_ps());
+      high =
+          _mm512_fmadd_ps(_mm512_mul_ps(scale, col1_), high, adds(kSettle) ? _mm512_loadu_ps(acc + 16) : _mm512_setzero_ps());
+    }
+    if constexpr (is_out(kSettle)) return out_.write(avx512::Sums(low, high), pending_.out + r * out_.row_bytes);
+    _mm512_storeu_ps(acc, low);
+    _mm512_storeu_ps(acc + 16, high);
   }
 
   const std::byte* lhs_;
   const std::byte* rhs_;
   const float* start_;
   const Pending pending_;
+  const OutRows& out_;
   __m512 col0_;
   __m512 col1_;
 };
@@ -205,6 +238,7 @@ struct Place {
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
   int row_tiles = 2;
+  std::byte* out = nullptr;  // null: the sums go to acc
 };
 
 /// One call of multiply: walks blocks and stretches.
@@ -220,13 +254,16 @@ class Multiplier {
       for (std::int64_t done = 0; done < steps; done += kVisitSteps) {
         const std::int64_t taken = std::min(kVisitSteps, steps - done);
         const bool ends = piece.last && done + taken == steps;
-        stretches_[count_++] = {step * kGranuleBytes, taken, piece.first && done == 0, ends && scaled_ ? ended : -1};
+        const std::int64_t begin = piece.begin + done * unit;
+        const schedule::Piece elements = {begin, std::min(begin + taken * unit, piece.end), true, true};
+        stretches_[count_++] = {elements, step * kGranuleBytes, taken, piece.first && done == 0, ends && scaled_ ? ended : -1};
         step += taken;
       }
       if (piece.last) ++ended;
     }
     panel_bytes_ = step * kGranuleBytes;
     pending_.sums = scratch_.data();  // nothing of worth
+    if (job.store != nullptr) out_ = {job.store->out_row_bytes, job.store->format, avx512::streams(*job.store)};
   }
 
   /// Macro blocks of 2 x 2 blocks: all stretches of one before the next.
@@ -234,10 +271,49 @@ class Multiplier {
     for (std::int64_t col = 0; col < job_.cols; col += 2 * kBlock) {
       for (std::int64_t row = 0; row < job_.rows; row += 2 * kBlock) macro(row, col);
     }
-    flush(pending_.row_tiles);
+    finish();
+  }
+
+  /// Without a panel of weights: a stretch of 32 columns is decoded into the L1 cache and multiplied with all rows.
+  void run_packed(const PackJob& weights) {
+    // Two, so that the tiles of one are loaded while the next one is decoded.
+    alignas(64) std::array<std::array<std::byte, kVisitSteps * kGranuleBytes>, 2> decoded;
+    PackJob part = weights;
+    for (std::int64_t col = 0; col < job_.cols; col += kBlock) {
+      part.outer = weights.outer + col;
+      part.count = std::min(kBlock, job_.cols - col);
+      for (std::size_t s = 0; s < count_; ++s) {
+        const Stretch& stretch = stretches_[s];
+        part.pieces = {&stretch.elements, 1};
+        part.panel = decoded[s % decoded.size()].data();
+        avx512::pack<avx512::Role::rhs, kNeighbours>(part);
+        for (std::int64_t row = 0; row < job_.rows; row += kBlock) visit(place(row, col), stretch, part.panel);
+      }
+    }
+    finish();
   }
 
  private:
+  void finish() {
+    flush(pending_.row_tiles);
+    if (job_.store == nullptr) return;
+    const std::int64_t rows = job_.rows / kBlock * kBlock;
+    const std::int64_t cols = job_.cols / kBlock * kBlock;
+    if (rows < job_.rows) store_part(rows, 0);
+    if (cols < job_.cols) store_part(0, cols);
+    if (out_.streamed) _mm_sfence();
+  }
+
+  /// Stores what lies behind the last whole blocks, from acc: rows from `row` on or columns from `col` on.
+  void store_part(std::int64_t row, std::int64_t col) {
+    StoreJob part = *job_.store;
+    part.acc += col * job_.strip_rows + row * kBlock;
+    part.out += row * part.out_row_bytes + col * element_bytes(part.format);
+    part.rows -= row;
+    part.cols -= col;
+    avx512::store(part);
+  }
+
   [[nodiscard]] Place place(std::int64_t row, std::int64_t col) const {
     const std::int64_t at = col * job_.strip_rows + row * kBlock;  // in acc and part
     Place p;
@@ -248,6 +324,8 @@ class Multiplier {
     p.row_scales = job_.row_scales == nullptr ? kOnes.data() : job_.row_scales + row;
     p.col_scales = job_.row_scales == nullptr ? kOnes.data() : job_.col_scales + col;
     p.row_tiles = job_.rows - row > kBlock / 2 ? 2 : 1;
+    if (job_.store != nullptr && job_.rows - row >= kBlock && job_.cols - col >= kBlock)
+      p.out = job_.store->out + row * out_.row_bytes + col * element_bytes(out_.format);
     return p;
   }
 
@@ -261,27 +339,29 @@ class Multiplier {
     if (two_rows && two_cols) places[count++] = place(row + kBlock, col + kBlock);
     if (two_cols) places[count++] = place(row, col + kBlock);
     for (std::size_t s = 0; s < count_; ++s) {
-      for (std::size_t i = 0; i < count; ++i) visit(places[i], stretches_[s]);
+      for (std::size_t i = 0; i < count; ++i) visit(places[i], stretches_[s], places[i].rhs + stretches_[s].panel_offset);
     }
   }
 
-  [[gnu::always_inline]] void visit(const Place& place, const Stretch& stretch) {
+  [[gnu::always_inline]] void visit(const Place& place, const Stretch& stretch, const std::byte* rhs) {
     if (place.row_tiles != pending_.row_tiles) flush(place.row_tiles);
     with_pending([&](auto rows, auto settle) {
       constexpr int kRowTiles = decltype(rows)::value;
       constexpr Settle kSettle = decltype(settle)::value;
       const std::byte* lhs = place.lhs + stretch.panel_offset;
-      const std::byte* rhs = place.rhs + stretch.panel_offset;
       if (stretch.begins) {
-        Visit<Tiles, kSums, kRowTiles, Start::zero, kSettle>(lhs, rhs, nullptr, pending_).run(stretch.steps);
+        Visit<Tiles, kSums, kRowTiles, Start::zero, kSettle>(lhs, rhs, nullptr, pending_, out_).run(stretch.steps);
       } else {
-        Visit<Tiles, kSums, kRowTiles, Start::carried, kSettle>(lhs, rhs, place.carried, pending_).run(stretch.steps);
+        Visit<Tiles, kSums, kRowTiles, Start::carried, kSettle>(lhs, rhs, place.carried, pending_, out_).run(stretch.steps);
       }
     });
-    pending_.settle = Settle::keep;
-    pending_.sums = place.carried;
+    const bool out = place.out != nullptr && &stretch == &stretches_[count_ - 1];
+    pending_.out = place.out;
+    pending_.settle = out ? Settle::out_kept : Settle::keep;
+    pending_.sums = out ? scratch_.data() : place.carried;
     if (stretch.ended < 0) return;
-    pending_.settle = job_.first && stretch.ended == 0 ? Settle::set : Settle::add;
+    const bool sets = job_.first && stretch.ended == 0;
+    pending_.settle = out ? (sets ? Settle::out_set : Settle::out_added) : (sets ? Settle::set : Settle::add);
     pending_.sums = scratch_.data();
     pending_.acc = place.acc;
     pending_.row_scales = place.row_scales + stretch.ended * job_.row_scales_stride;
@@ -296,6 +376,9 @@ class Multiplier {
         case Settle::keep: return work(rows, std::integral_constant<Settle, Settle::keep>());
         case Settle::set: return work(rows, std::integral_constant<Settle, Settle::set>());
         case Settle::add: return work(rows, std::integral_constant<Settle, Settle::add>());
+        case Settle::out_kept: return work(rows, std::integral_constant<Settle, Settle::out_kept>());
+        case Settle::out_set: return work(rows, std::integral_constant<Settle, Settle::out_set>());
+        case Settle::out_added: return work(rows, std::integral_constant<Settle, Settle::out_added>());
       }
     };
     pending_.row_tiles == 2 ? with_settle(std::integral_constant<int, 2>()) : with_settle(std::integral_constant<int, 1>());
@@ -304,10 +387,11 @@ class Multiplier {
   /// Settles what is pending at once; what comes next has `row_tiles`.
   void flush(int row_tiles) {
     with_pending([&](auto rows, auto settle) {
-      Visit<Tiles, kSums, decltype(rows)::value, Start::zero, decltype(settle)::value>(nullptr, nullptr, nullptr, pending_)
+      Visit<Tiles, kSums, decltype(rows)::value, Start::zero, decltype(settle)::value>(nullptr, nullptr, nullptr, pending_,
+                                                                                       out_)
           .settle_all();
     });
-    pending_ = {scratch_.data(), Settle::keep, nullptr, nullptr, nullptr, row_tiles};
+    pending_ = {scratch_.data(), Settle::keep, nullptr, nullptr, nullptr, row_tiles, nullptr};
   }
 
   static constexpr std::array<float, kBlock> kOnes = [] {
@@ -323,6 +407,7 @@ class Multiplier {
   std::size_t count_ = 0;
   std::array<Stretch, kMostStretches> stretches_;
   Pending pending_;
+  OutRows out_;
   alignas(64) std::array<float, kBlockSums> scratch_;  // one: a second would push panels out of the L1 cache
 };
 
@@ -332,6 +417,15 @@ void multiply(const MultiplyJob& job) {
     Multiplier<Tiles, Sums::i32>(job).run();
   } else {
     Multiplier<Tiles, Sums::f32>(job).run();
+  }
+}
+
+template <class Tiles>
+void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
+  if (job.arithmetic == Arithmetic::i8) {
+    Multiplier<Tiles, Sums::i32>(job).run_packed(weights);
+  } else {
+    Multiplier<Tiles, Sums::f32>(job).run_packed(weights);
   }
 }
 

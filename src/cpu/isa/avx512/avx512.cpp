@@ -51,7 +51,7 @@ constinit const Kernel kKernel = chains::kernel_of({
     .pack_lhs = pack<chains::Role::lhs>,
     .pack_rhs = pack<chains::Role::rhs>,
     .multiply = multiply,
-    .store = store<chains::kStripCols>,
+    .store = store,
 });
 
 }  // namespace ragdot::cpu::avx512

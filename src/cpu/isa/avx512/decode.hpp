@@ -50,17 +50,28 @@ constexpr ByteOrder byte_order(Code code) {
   return order;
 }
 
-/// 64 codes at a time, as two vectors of 32 bf16 values.
+/// Adds `steps` (whole exponents, shifted into place) to the values of `lanes` that are neither zero nor Inf nor NaN.
+inline __m512i moved(__m512i values, __m512i steps, __mmask32 lanes) {
+  const __m512i below = _mm512_sub_epi16(_mm512_and_si512(values, _mm512_set1_epi16(0x7fff)), _mm512_set1_epi16(1));
+  const __mmask32 finite = _mm512_mask_cmplt_epu16_mask(lanes, below, _mm512_set1_epi16(0x7f7f));
+  return _mm512_mask_add_epi16(values, finite, values, steps);
+}
+
+/// 64 codes at a time, as two vectors of 32 bf16 values, times a power of two: `steps` as in moved().
 template <Format kFormat>
 class Decoder {
  public:
-  Decoder(const ByteOrder& first, const ByteOrder& second)
+  Decoder(const ByteOrder& first, const ByteOrder& second, int steps = 0)
       : low0_(_mm512_load_si512(kCodeBytes<kFormat>.low.data())),
         low1_(_mm512_load_si512(kCodeBytes<kFormat>.low.data() + 64)),
         high0_(_mm512_load_si512(kCodeBytes<kFormat>.high.data())),
         high1_(_mm512_load_si512(kCodeBytes<kFormat>.high.data() + 64)),
         first_(_mm512_loadu_si512(first.data())),
-        second_(_mm512_loadu_si512(second.data())) {}
+        second_(_mm512_loadu_si512(second.data())) {
+    if (steps == 0) return;
+    move(low0_, high0_, steps);
+    move(low1_, high1_, steps);
+  }
 
   void operator()(__m512i codes, __m512i& first, __m512i& second) const {
     constexpr int kOrAnd = 0xf8;  // a | (b & c)
@@ -72,6 +83,15 @@ class Decoder {
   }
 
  private:
+  static void move(__m512i& low, __m512i& high, int steps) {
+    const __m512i by = _mm512_set1_epi16(static_cast<std::int16_t>(steps));
+    const __m512i words0 = moved(_mm512_unpacklo_epi8(low, high), by, ~__mmask32{0});
+    const __m512i words1 = moved(_mm512_unpackhi_epi8(low, high), by, ~__mmask32{0});
+    const __m512i low_byte = _mm512_set1_epi16(0xff);
+    low = _mm512_packus_epi16(_mm512_and_si512(words0, low_byte), _mm512_and_si512(words1, low_byte));
+    high = _mm512_packus_epi16(_mm512_srli_epi16(words0, 8), _mm512_srli_epi16(words1, 8));
+  }
+
   __m512i low0_;
   __m512i low1_;
   __m512i high0_;

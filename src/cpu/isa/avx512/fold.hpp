@@ -1,4 +1,5 @@
-// Folds e8m0 scales into bf16 values that lie in a panel: a power of two only moves the exponent.
+// Folds e8m0 scales into bf16 values: a power of two only moves the exponent. One scale for a whole granule is decoded with its
+// values, others are folded in the panel.
 #pragma once
 
 #include "cpu/isa/intrinsics.hpp"
@@ -9,11 +10,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cpu/isa/avx512/decode.hpp"
 #include "cpu/isa/target.hpp"
 #include "cpu/side.hpp"
 #include "format/fault.hpp"
 
-RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512VBMI)
 
 namespace ragdot::cpu::avx512 {
 namespace {
@@ -47,13 +49,6 @@ inline std::uint16_t folded(std::uint16_t bits, std::uint8_t code) {
   return static_cast<std::uint16_t>((bits & 0x807f) | exponent << 7);
 }
 
-/// Adds `steps` (whole exponents, shifted into place) to the values of `lanes` that are neither zero nor Inf nor NaN.
-inline __m512i moved(__m512i values, __m512i steps, __mmask32 lanes) {
-  const __m512i below = _mm512_sub_epi16(_mm512_and_si512(values, _mm512_set1_epi16(0x7fff)), _mm512_set1_epi16(1));
-  const __mmask32 finite = _mm512_mask_cmplt_epu16_mask(lanes, below, _mm512_set1_epi16(0x7f7f));
-  return _mm512_mask_add_epi16(values, finite, values, steps);
-}
-
 /// Codes of the granule's outer elements for depth `depth`.
 inline void gather_codes(const Side& side, std::int64_t outer, std::int64_t outers, std::int64_t depth, std::uint8_t* codes) {
   const std::byte* at = side.scale(outer, depth);
@@ -69,6 +64,7 @@ inline void gather_codes(const Side& side, std::int64_t outer, std::int64_t oute
 
 /// Lanes whose position of depth lies in [begin, end), for a row that holds all pairs.
 inline __mmask32 lanes_of(const Pairing& pairing, std::int64_t begin, std::int64_t end) {
+  if (begin == 0 && end >= 32) return ~__mmask32{0};
   __mmask32 lanes = 0;
   for (std::size_t i = 0; i < 16; ++i) {
     if (pairing.low[i] >= begin && pairing.low[i] < end) lanes |= 1U << (2 * i);
@@ -121,23 +117,60 @@ void fold_far(std::byte* granule, const Pairing& pairing, const std::uint8_t* co
   }
 }
 
-/// Folds the scales of a granule whose first element is (outer, depth).
+/// The scales of an operand, from granule to granule. A granule is named by its first outer element and depth and its extents.
 template <Role kRole>
-void fold_granule(const Side& side, const Pairing& pairing, std::int64_t outer, std::int64_t outers, std::int64_t depth,
-                  std::int64_t depths, std::byte* granule) {
-  // Every finite nonzero FP8 value has a bf16 exponent field between 111 and 142.
-  constexpr std::uint8_t kLeast = 127 - 110;
-  constexpr std::uint8_t kMost = 127 + 112;
-  alignas(64) std::array<std::uint8_t, kGranuleOuters> codes{};
-  codes.fill(127);
-  for (std::int64_t at = 0; at < depths;) {
-    const std::int64_t end = std::min(side.depth_grid.next_cut(depth + at) - depth, depths);
-    gather_codes(side, outer, outers, depth + at, codes.data());
-    const auto [least, most] = std::minmax_element(codes.begin(), codes.end());
-    (*least >= kLeast && *most <= kMost ? fold_near<kRole> : fold_far<kRole>)(granule, pairing, codes.data(), at, end);
-    at = end;
+class Folder {
+ public:
+  Folder(const Side& side, const Pairing& pairing) : side_(side), pairing_(pairing) {}
+
+  /// True when all values of a granule have one scale that moves exponents within bf16's range: then `steps` says how far, and
+  /// nothing is left to fold once the values have been decoded with it.
+  bool one_scale(std::int64_t outer, std::int64_t outers, std::int64_t depth, std::int64_t depths, int& steps) {
+    read(outer, outers, depth);
+    if (!alike_ || !near_ || depth + depths > end_) return false;
+    steps = (codes_[0] - 127) * 128;
+    return true;
   }
-}
+
+  /// Folds into decoded values.
+  void fold(std::int64_t outer, std::int64_t outers, std::int64_t depth, std::int64_t depths, std::byte* granule) {
+    for (std::int64_t at = depth; at < depth + depths; at = end_) {
+      read(outer, outers, at);
+      const std::int64_t end = std::min(end_, depth + depths);
+      (near_ ? fold_near<kRole> : fold_far<kRole>)(granule, pairing_, codes_.data(), at - depth, end - depth);
+    }
+  }
+
+ private:
+  /// Reads the codes of `outers` outer elements at `depth`, unless they were the last ones read.
+  void read(std::int64_t outer, std::int64_t outers, std::int64_t depth) {
+    if (outer == outer_ && outers == outers_ && depth >= begin_ && depth < end_) return;
+    outer_ = outer;
+    outers_ = outers;
+    begin_ = depth;
+    end_ = side_.depth_grid.next_cut(depth);
+    codes_.fill(127);
+    gather_codes(side_, outer, outers, depth, codes_.data());
+    // Every finite nonzero FP8 value has a bf16 exponent field between 111 and 142.
+    constexpr std::uint8_t kLeast = 127 - 110;
+    constexpr std::uint8_t kMost = 127 + 112;
+    const __m256i codes = _mm256_load_si256(reinterpret_cast<const __m256i*>(codes_.data()));
+    const auto within = static_cast<__mmask32>((std::uint64_t{1} << outers) - 1);
+    near_ = (_mm256_cmplt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kLeast))) |
+             _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMost)))) == 0;
+    alike_ = (_mm256_cmpneq_epi8_mask(codes, _mm256_set1_epi8(static_cast<char>(codes_[0]))) & within) == 0;
+  }
+
+  const Side& side_;
+  const Pairing& pairing_;
+  std::int64_t outer_ = -1;
+  std::int64_t outers_ = 0;
+  std::int64_t begin_ = 0;  // the depths that the codes are for
+  std::int64_t end_ = 0;
+  bool near_ = false;
+  bool alike_ = false;
+  alignas(32) std::array<std::uint8_t, kGranuleOuters> codes_;
+};
 
 }  // namespace
 }  // namespace ragdot::cpu::avx512

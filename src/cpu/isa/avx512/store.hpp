@@ -1,9 +1,10 @@
-// Finished sums to contiguous rows of out, 16 at a time.
+// Finished sums to contiguous rows of out, 32 at a time.
 #pragma once
 
 #include "cpu/isa/intrinsics.hpp"
 
-#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "cpu/isa/target.hpp"
@@ -16,70 +17,113 @@ RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
 namespace ragdot::cpu::avx512 {
 namespace {
 
+/// Columns of a strip of sums.
+inline constexpr std::int64_t kStripCols = 32;
+
 /// +0 for every zero, the canonical NaN for every NaN.
-inline __m512 canonical(__m512 sums) {
-  if (fault::on(fault::Id::negative_zero_kept)) return sums;
-  const __mmask16 nonzero = _mm512_cmp_ps_mask(sums, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-  const __mmask16 nan = _mm512_cmp_ps_mask(sums, sums, _CMP_UNORD_Q);
-  return _mm512_mask_mov_ps(_mm512_maskz_mov_ps(nonzero, sums), nan,
-                            _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(format::kF32Nan))));
+inline __m512i canonical(__m512 sums) {
+  // For each class of values a token of 4 bits: QNaN, SNaN, zero, one, -inf, +inf, negative, positive.
+  constexpr int kKeepNan = 0x0;  // the first operand
+  constexpr int kValue = 0x1;
+  constexpr int kPlusZero = 0x8;
+  const int zero = fault::on(fault::Id::negative_zero_kept) ? kValue : kPlusZero;
+  const int tokens = kKeepNan | kKeepNan << 4 | zero << 8 | 0x11111 << 12;
+  const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(format::kF32Nan)));
+  return _mm512_castps_si512(_mm512_fixupimm_ps(nan, sums, _mm512_set1_epi32(tokens), 0));
 }
 
-/// Canonical values to bf16, nearest even.
-inline __m256i rounded_to_bf16(__m512 values) {
-  const __m512i bits = _mm512_castps_si512(values);
-  const __mmask16 nan = _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q);
+/// Canonical values with their bf16, nearest even, in the upper halves. Adding to the canonical NaN leaves its upper half as it
+/// is.
+inline __m512i rounded_to_bf16(__m512i bits) {
+  if (fault::on(fault::Id::truncated_output)) return bits;
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-  if (fault::on(fault::Id::truncated_output)) rounded = bits;
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, bits), 16));
+  return _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+}
+
+/// 32 finished sums.
+struct Sums {
+  __m512i low;
+  __m512i high;
+
+  explicit Sums(const float* at) : Sums(_mm512_loadu_ps(at), _mm512_loadu_ps(at + 16)) {}
+  Sums(__m512 first, __m512 second) : low(canonical(first)), high(canonical(second)) {
+    if (!fault::on(fault::Id::truncated_output)) return;
+    low = _mm512_and_si512(low, _mm512_set1_epi32(~0x1fff));
+    high = _mm512_and_si512(high, _mm512_set1_epi32(~0x1fff));
+  }
+
+  [[nodiscard]] __m512i bf16() const {
+    static constexpr auto kUpper = [] {
+      std::array<std::uint16_t, 32> words{};
+      for (std::uint16_t i = 0; i < 32; ++i) words[i] = static_cast<std::uint16_t>(2 * i + 1);
+      return words;
+    }();
+    return _mm512_permutex2var_epi16(rounded_to_bf16(low), _mm512_loadu_si512(kUpper.data()), rounded_to_bf16(high));
+  }
+};
+
+template <Stores kStores>
+[[gnu::always_inline]] inline void store_line(__m512i values, std::byte* out) {
+  if constexpr (kStores == Stores::streamed) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(out), values);
+  } else {
+    _mm512_storeu_si512(out, values);
+  }
+}
+
+template <Format kFormat, Stores kStores>
+[[gnu::always_inline]] inline void store_sums(const Sums& sums, std::byte* out) {
+  if constexpr (kFormat == Format::bf16) {
+    store_line<kStores>(sums.bf16(), out);
+  } else {
+    store_line<kStores>(sums.low, out);
+    store_line<kStores>(sums.high, out + 64);
+  }
+}
+
+template <Format kFormat, Stores kStores>
+void store_rows(const float* sums, const StoreJob& job, std::byte* out) {
+  for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes)
+    store_sums<kFormat, kStores>(Sums(sums), out);
 }
 
 template <Format kFormat>
-[[gnu::always_inline]] inline void store_values(__m512 sums, __mmask16 lanes, std::byte* out) {
-  __m512 values = canonical(sums);
-  if (fault::on(fault::Id::truncated_output)) {
-    values = _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(values), _mm512_set1_epi32(~0x1fff)));
-  }
-  if constexpr (kFormat == Format::bf16) {
-    if (lanes == 0xffff) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), rounded_to_bf16(values));
+void store_part_rows(const float* sums, const StoreJob& job, std::int64_t cols, std::byte* out) {
+  const auto lanes = static_cast<__mmask32>((std::uint64_t{1} << cols) - 1);
+  for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes) {
+    const Sums s(sums);
+    if constexpr (kFormat == Format::bf16) {
+      _mm512_mask_storeu_epi16(out, lanes, s.bf16());
     } else {
-      _mm256_mask_storeu_epi16(out, lanes, rounded_to_bf16(values));
+      _mm512_mask_storeu_epi32(out, static_cast<__mmask16>(lanes), s.low);
+      _mm512_mask_storeu_epi32(out + 64, static_cast<__mmask16>(lanes >> 16), s.high);
     }
-  } else if (lanes == 0xffff) {
-    _mm512_storeu_ps(out, values);
-  } else {
-    _mm512_mask_storeu_ps(out, lanes, values);
   }
 }
 
-template <Format kFormat, int kStripCols>
+/// Only whole lines are streamed.
+inline bool streams(const StoreJob& job) {
+  const auto place = reinterpret_cast<std::uintptr_t>(job.out) | static_cast<std::uintptr_t>(job.out_row_bytes);
+  return job.stores == Stores::streamed && place % 64 == 0;
+}
+
+template <Format kFormat>
 void store_strips(const StoreJob& job) {
-  constexpr std::int64_t kBytes = element_bytes(kFormat);
+  const bool streamed = streams(job);
   for (std::int64_t c = 0; c < job.cols; c += kStripCols) {
     const float* sums = job.acc + c * job.strip_rows;
-    std::byte* out = job.out + c * kBytes;
-    const std::int64_t cols = std::min<std::int64_t>(kStripCols, job.cols - c);
-    if (cols == kStripCols) {
-      for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes) {
-        for (int v = 0; v < kStripCols; v += 16) store_values<kFormat>(_mm512_loadu_ps(sums + v), 0xffff, out + v * kBytes);
-      }
-      continue;
-    }
-    for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes) {
-      for (std::int64_t v = 0; v < cols; v += 16) {
-        const auto lanes = static_cast<__mmask16>((1U << std::min<std::int64_t>(16, cols - v)) - 1);
-        store_values<kFormat>(_mm512_loadu_ps(sums + v), lanes, out + v * kBytes);
-      }
+    std::byte* out = job.out + c * element_bytes(kFormat);
+    if (job.cols - c < kStripCols) {
+      store_part_rows<kFormat>(sums, job, job.cols - c, out);
+    } else {
+      streamed ? store_rows<kFormat, Stores::streamed>(sums, job, out) : store_rows<kFormat, Stores::cached>(sums, job, out);
     }
   }
+  if (streamed) _mm_sfence();
 }
 
-/// StoreJob for strips of kStripCols columns, a multiple of 16.
-template <int kStripCols>
-void store(const StoreJob& job) {
-  job.format == Format::bf16 ? store_strips<Format::bf16, kStripCols>(job) : store_strips<Format::f32, kStripCols>(job);
+inline void store(const StoreJob& job) {
+  job.format == Format::bf16 ? store_strips<Format::bf16>(job) : store_strips<Format::f32>(job);
 }
 
 }  // namespace

@@ -122,7 +122,9 @@ constinit const Kernel kKernel = {
     .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
     .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
     .multiply = chains::multiply<Bf16Chain>,
-    .store = avx512::store<chains::kStripCols>,
+    .multiply_packed = nullptr,
+    .store = avx512::store,
+    .stores = false,
     .enter = nullptr,
     .leave = nullptr,
 };

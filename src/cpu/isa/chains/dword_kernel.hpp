@@ -37,7 +37,9 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .pack_lhs = parts.pack_lhs,
           .pack_rhs = parts.pack_rhs,
           .multiply = parts.multiply,
+          .multiply_packed = nullptr,
           .store = parts.store,
+          .stores = false,
           .enter = nullptr,
           .leave = nullptr};
 }

@@ -153,7 +153,9 @@ constinit const Kernel kKernel = {
     .pack_lhs = pack<kBlockRows>,
     .pack_rhs = pack<kBlockCols>,
     .multiply = multiply,
+    .multiply_packed = nullptr,
     .store = nullptr,
+    .stores = false,
     .enter = nullptr,
     .leave = nullptr,
 };

@@ -1,0 +1,83 @@
+// Copies in runs: of columns where the source has them side by side, else of rows, a tile at a time.
+#include "cpu/packed_weights.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/side.hpp"
+
+namespace ragdot::cpu {
+namespace {
+
+const std::byte* at(const ConstView& v, std::int64_t b, std::int64_t r, std::int64_t c) {
+  return static_cast<const std::byte*>(v.data) +
+         (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
+}
+
+/// Rows [row, row + rows) of columns [col, col + cols) to `to`, kPackedCols elements from row to row.
+template <std::size_t kBytes>
+void copy_tile(const ConstView& v, std::int64_t b, std::int64_t row, std::int64_t rows, std::int64_t col, std::int64_t cols,
+               std::byte* to) {
+  const std::byte* from = at(v, b, row, col);
+  const std::int64_t down = v.row_stride * static_cast<std::int64_t>(kBytes);
+  const std::int64_t across = v.col_stride * static_cast<std::int64_t>(kBytes);
+  constexpr std::size_t kRow = kPackedCols * kBytes;
+  if (v.col_stride == 1) {
+    for (std::int64_t r = 0; r < rows; ++r, to += kRow)
+      std::memcpy(to, from + r * down, static_cast<std::size_t>(cols) * kBytes);
+    return;
+  }
+  for (std::int64_t c = 0; c < cols; ++c) {
+    for (std::int64_t r = 0; r < rows; ++r)
+      std::memcpy(to + static_cast<std::size_t>(r) * kRow + static_cast<std::size_t>(c) * kBytes, from + c * across + r * down,
+                  kBytes);
+  }
+}
+
+/// The logical view of the copy: its shape, not its strides.
+ConstView copy_blocks(const ConstView& v, std::vector<std::byte, plan::LargePageAllocator<std::byte>>& buffer) {
+  const std::int64_t bytes = element_bytes(v.format);
+  const std::int64_t blocks = schedule::ceil_div(v.cols, kPackedCols);
+  buffer.resize(static_cast<std::size_t>(v.batch * blocks * kPackedCols * v.rows * bytes));
+  constexpr std::int64_t kTileRows = 64;
+  std::byte* to = buffer.data();
+  for (std::int64_t b = 0; b < v.batch; ++b) {
+    for (std::int64_t c = 0; c < v.cols; c += kPackedCols) {
+      for (std::int64_t r = 0; r < v.rows; r += kTileRows) {
+        const std::int64_t rows = std::min(kTileRows, v.rows - r);
+        const std::int64_t cols = std::min(kPackedCols, v.cols - c);
+        if (bytes == 1) copy_tile<1>(v, b, r, rows, c, cols, to);
+        if (bytes == 2) copy_tile<2>(v, b, r, rows, c, cols, to);
+        if (bytes == 4) copy_tile<4>(v, b, r, rows, c, cols, to);
+        to += rows * kPackedCols * bytes;
+      }
+    }
+  }
+  return matrices(static_cast<const void*>(buffer.data()), v.format, v.batch, v.rows, v.cols);
+}
+
+/// A dense copy of a view with the same shape, rows outermost.
+ConstView copy_dense(const ConstView& v, std::vector<std::byte>& buffer) {
+  const auto bytes = static_cast<std::size_t>(element_bytes(v.format));
+  buffer.resize(static_cast<std::size_t>(v.batch * v.rows * v.cols) * bytes);
+  std::byte* to = buffer.data();
+  for (std::int64_t b = 0; b < v.batch; ++b) {
+    for (std::int64_t r = 0; r < v.rows; ++r) {
+      for (std::int64_t c = 0; c < v.cols; ++c, to += bytes) std::memcpy(to, at(v, b, r, c), bytes);
+    }
+  }
+  return matrices(static_cast<const void*>(buffer.data()), v.format, v.batch, v.rows, v.cols);
+}
+
+}  // namespace
+
+std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const char* kernel) {
+  auto contents = std::make_shared<PackedRhs::Contents>();
+  contents->kernel = kernel;
+  contents->operand = rhs;
+  contents->operand.values = copy_blocks(rhs.values, contents->values);
+  if (rhs.scales.present()) contents->operand.scales.view = copy_dense(rhs.scales.view, contents->scales);
+  return contents;
+}
+
+}  // namespace ragdot::cpu

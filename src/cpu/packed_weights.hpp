@@ -1,0 +1,11 @@
+// Packed weights: blocks of 32 columns, each [rows][32] without gaps, so that they stream in from memory in one run.
+#pragma once
+
+#include "plan/backend.hpp"
+
+namespace ragdot::cpu {
+
+/// Copies rhs [L, K, N], any strides, for `kernel`. Columns are filled up to whole blocks with zeros.
+[[nodiscard]] std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const char* kernel);
+
+}  // namespace ragdot::cpu
