@@ -88,6 +88,20 @@ TEST_F(Plans, DescribesAskedAndEffectiveTile) {
   EXPECT_GE(plan.value().effective_tiling().tk, 130);
 }
 
+TEST_F(Plans, DescribeEveryChoiceThatTellsProblemsApart) {
+  const std::vector<float> bias(2 * 20);
+  GmmArgs call = args();
+  call.bias = matrix(bias.data(), Format::f32, 2, 20);
+  call.activation = Activation::gelu_erf;
+  call.rows_outside = RowsOutside::leave;
+  call.out_mode = OutMode::accumulate;
+  const auto plan = make_plan(call);
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  EXPECT_NE(plan.value().describe().find("out=f32 bias=1 act=gelu_erf rows_outside=leave accumulate=1: kernel"),
+            std::string::npos)
+      << plan.value().describe();
+}
+
 TEST_F(Plans, RefuseASmallWorkspaceAndSayHowMuchIsNeeded) {
   const auto plan = make_plan(args());
   ASSERT_TRUE(plan.ok());
@@ -114,7 +128,10 @@ TEST_F(Plans, TakeFewerRowsButNoOtherProblem) {
   std::fill(out_.begin(), out_.end(), -1.0F);
   GmmArgs relu = args();
   relu.activation = Activation::relu;
-  EXPECT_EQ(run(plan.value(), relu, workspace).code(), Code::invalid_argument);
+  const Status other = run(plan.value(), relu, workspace);
+  EXPECT_EQ(other.code(), Code::invalid_argument);
+  EXPECT_NE(other.message().find("out=f32 act=relu and the plan was made for gmm g=2 m=100"), std::string::npos)
+      << other.message();
   const auto small = make_plan(args());
   ASSERT_TRUE(small.ok());
   const Status status = run(small.value(), larger, workspace);

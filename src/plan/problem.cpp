@@ -28,6 +28,28 @@ std::string describe(const OperandShape& shape) {
                      name(shape.scales), shape.origin == ScaleOrigin::per_group ? "/per_group" : "");
 }
 
+const char* name(Activation activation) {
+  switch (activation) {
+    case Activation::none: break;
+    case Activation::relu: return "relu";
+    case Activation::tanh: return "tanh";
+    case Activation::silu: return "silu";
+    case Activation::gelu_tanh: return "gelu_tanh";
+    case Activation::gelu_erf: return "gelu_erf";
+  }
+  return "none";
+}
+
+/// What is not the default, each with a space before it.
+std::string choices_text(const Problem& p) {
+  std::string text = p.local == p.groups ? "" : fmt::format(" first={} local={}", p.first_group, p.local);
+  if (p.bias) text += " bias=1";
+  if (p.activation != Activation::none) text += fmt::format(" act={}", name(p.activation));
+  if (p.rows_outside == RowsOutside::leave) text += " rows_outside=leave";
+  if (p.out_mode == OutMode::accumulate) text += " accumulate=1";
+  return text;
+}
+
 }  // namespace
 
 const Operand& rhs_of(const GmmArgs& args) {
@@ -72,8 +94,7 @@ Problem problem_of(const TgmmArgs& args) {
 
 std::string describe(const Problem& p) {
   return fmt::format("{} g={} m={} k={} n={} lhs={} rhs={} out={}{}", p.op == Op::gmm ? "gmm" : "tgmm", p.groups, p.m, p.k, p.n,
-                     describe(p.lhs), describe(p.rhs), name(p.out),
-                     p.local == p.groups ? "" : fmt::format(" first={} local={}", p.first_group, p.local));
+                     describe(p.lhs), describe(p.rhs), name(p.out), choices_text(p));
 }
 
 }  // namespace ragdot::plan

@@ -52,7 +52,7 @@ struct Problem {
 [[nodiscard]] Problem problem_of(const GmmArgs& args);
 [[nodiscard]] Problem problem_of(const TgmmArgs& args);
 
-/// "gmm m=2048 k=2048 n=512 g=8 lhs=e4m3:1x128 ..."
+/// "gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 ..." with all that tells two problems apart.
 [[nodiscard]] std::string describe(const Problem& problem);
 
 }  // namespace ragdot::plan

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from c_library import WHOLE_AXIS
+from real_layer.quantizer import WHOLE
 
 # Operands by the words of rows: what the contenders of peers/contenders are given, for gmm and dlhs, and for tgmm.
 OPERANDS = {
@@ -38,12 +38,12 @@ class Problem:
         operands = OPERANDS[recipe][self.op == "tgmm"]
         return Problem.parse(f"{Problem(self.op, shape)} {operands} out=bf16")
 
-    def block(self, side: str) -> tuple[int, int] | None:
+    def block(self, side: str) -> tuple[int | None, int | None] | None:
         """Block of `lhs` or `rhs` in elements of its stored axes; None where it has no scales."""
         _, _, block = self.words[side].partition(":")
         if not block:
             return None
-        rows, cols = (WHOLE_AXIS if extent == "*" else int(extent) for extent in block.split("x"))
+        rows, cols = (WHOLE if extent == "*" else int(extent) for extent in block.split("x"))
         return rows, cols
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from c_library import WHOLE_AXIS
 from case_files import read_safetensors
 from peers.problems import Problem
-from real_layer.quantizer import WHOLE, Quantized
+from real_layer.quantizer import Quantized
 
 
 @dataclass
@@ -82,8 +81,7 @@ class Case:
             values, scales = values[matrix], None if scales is None else scales[matrix]
         if block is None:
             return values.astype(np.float64)
-        blocks = tuple(WHOLE if extent == WHOLE_AXIS else extent for extent in block)
-        return values.astype(np.float64) * Quantized(values, scales, blocks).scale_of_elements()
+        return values.astype(np.float64) * Quantized(values, scales, block).scale_of_elements()
 
     def products(self) -> Iterator[Product]:
         """One for each group that has rows."""

@@ -1,0 +1,92 @@
+"""The arguments of products: from Python's objects to the C structs, with the arrays that these point to."""
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ragdot import _abi
+from ragdot._arrays import DTYPES, dense_view, dtype_of, to_read, to_write, view_of
+from ragdot._choices import number_of
+from ragdot._groups import as_groups
+from ragdot._packing import PackedWeights
+from ragdot._scaled import fill_operand, transposed
+
+_ROWS = "[rows, columns]"
+_WEIGHTS = "[groups, rows, columns]"
+
+
+@dataclass
+class Call:
+    """A filled struct. `out` is None where only its shape was wanted; `held` are the arrays that the struct points to besides it."""
+
+    args: _abi.GmmArgs | _abi.TgmmArgs
+    out: Any
+    held: list[Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the caller said about the result. `wanted` is false where only its shape counts."""
+
+    dtype: Any = None
+    array: np.ndarray | None = None
+    accumulate: bool = False
+    wanted: bool = True
+
+    def place(self, op: str, shape: tuple[int, ...], otherwise: np.dtype) -> tuple[Any, _abi.View]:
+        """The array for a result of this shape, the caller's or a new one, and its view."""
+        if self.array is not None:
+            out = to_write(f"{op}: out", self.array, len(shape), f"{list(shape)}")
+            if self.dtype is not None and dtype_of(f"{op}: out_dtype", self.dtype) != out.dtype:
+                raise ValueError(f"{op}: out is {out.dtype} and out_dtype asks for {self.dtype}; leave one of them out")
+            return out, view_of(out)
+        dtype = otherwise if self.dtype is None else dtype_of(f"{op}: out_dtype", self.dtype)
+        if not self.wanted:
+            return None, dense_view(dtype, shape)
+        if self.accumulate:
+            raise ValueError(f"{op}: accumulate needs out; give the float32 array to add to")
+        out = np.empty(shape, dtype)
+        return out, view_of(out)
+
+
+def gmm_call(op: str, lhs: Any, rhs: Any, groups: Any, output: Output, bias: Any, activation: str | None, first_group: int,
+             rows_outside: str) -> Call:  # fmt: skip
+    """gmm, and as op "dlhs" the same with rhs transposed."""
+    args = _abi.GmmArgs(struct_size=ctypes.sizeof(_abi.GmmArgs), first_group=first_group)
+    held: list[Any] = list(fill_operand(op, "lhs", lhs, 2, _ROWS, args.lhs))
+    if isinstance(rhs, PackedWeights):
+        rhs.check_op(op)
+        args.packed_rhs, columns = rhs.pointer, rhs.columns
+        held.append(rhs)
+    else:
+        held += fill_operand(op, "rhs", transposed(op, "rhs", rhs) if op == "dlhs" else rhs, 3, _WEIGHTS, args.rhs)
+        columns = args.rhs.values.cols
+    held.append(as_groups(groups))
+    held[-1].fill(args.groups)
+    if bias is not None:
+        held.append(to_read(f"{op}: bias", bias, 2, "[groups, columns]"))
+        args.bias = view_of(held[-1])
+    if activation is not None:
+        args.activation = number_of(op, "activation", activation, _abi.ACTIVATIONS)
+    args.rows_outside = number_of(op, "rows_outside", rows_outside, _abi.ROWS_OUTSIDE)
+    full = output.accumulate or held[0].dtype == DTYPES["f32"]
+    out, args.out = output.place(op, (held[0].shape[0], columns), DTYPES["f32" if full else "bf16"])
+    args.out_mode = int(output.accumulate)
+    return Call(args, out, held)
+
+
+def tgmm_call(op: str, lhs: Any, rhs: Any, groups: Any, output: Output, first_group: int, num_groups: int | None) -> Call:
+    """tgmm."""
+    args = _abi.TgmmArgs(struct_size=ctypes.sizeof(_abi.TgmmArgs), first_group=first_group)
+    held: list[Any] = list(fill_operand(op, "lhs", lhs, 2, _ROWS, args.lhs))
+    held += fill_operand(op, "rhs", rhs, 2, _ROWS, args.rhs)
+    held.append(as_groups(groups))
+    held[-1].fill(args.groups)
+    if num_groups is None:
+        num_groups = held[-1].count - first_group if output.array is None else len(output.array)
+    shape = (max(num_groups, 0), args.lhs.values.cols, args.rhs.values.cols)
+    out, args.out = output.place(op, shape, DTYPES["f32"])
+    args.out_mode = int(output.accumulate)
+    return Call(args, out, held)

@@ -1,0 +1,62 @@
+"""Finds and loads libragdot, with the oneTBB of the Python environment, and turns its refusals into exceptions."""
+
+import ctypes
+import importlib.metadata
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import NoReturn
+
+from ragdot import _abi
+
+_EXCEPTIONS = {_abi.INVALID_ARGUMENT: ValueError, _abi.UNSUPPORTED: NotImplementedError, _abi.OUT_OF_MEMORY: MemoryError,
+               _abi.FAILED: RuntimeError}  # fmt: skip
+
+
+def installed(name: str) -> Path:
+    """A file of the wheel, such as lib/libragdot.so. An editable install keeps these apart from the sources."""
+    folders = [Path(folder) for folder in sys.modules["ragdot"].__path__]
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    raise ImportError(f"ragdot: {name} is not in {', '.join(map(str, folders))}; install the package: pip install .")
+
+
+def environment_tbb() -> Path | None:
+    """libtbb of the installed package tbb; None where oneTBB does not come from Python's packages."""
+    try:
+        files = importlib.metadata.files("tbb") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for path in (Path(file.locate()).resolve() for file in files if file.name == "libtbb.so.12"):
+        if path.exists():
+            return path
+    warnings.warn("ragdot: the package tbb lacks its libtbb.so.12 (pip install --target leaves it out), so the system's oneTBB is used; "
+                  "install into a virtual environment", RuntimeWarning, stacklevel=2)  # fmt: skip
+    return None
+
+
+def _load() -> ctypes.CDLL:
+    """RAGDOT_LIBRARY names another build's library, which brings its own oneTBB."""
+    if other := os.environ.get("RAGDOT_LIBRARY"):
+        return _abi.declare(ctypes.CDLL(other))
+    # Where the package lies in a folder of its own, the library's search path misses the environment's oneTBB and would take the
+    # system's.
+    if tbb := environment_tbb():
+        ctypes.CDLL(str(tbb))
+    return _abi.declare(ctypes.CDLL(str(installed("lib/libragdot.so"))))
+
+
+LIBRARY = _load()
+
+
+def refuse(status: int) -> NoReturn:
+    """Raises the sentence of this thread's last call, which gave `status`."""
+    raise _EXCEPTIONS.get(status, RuntimeError)(LIBRARY.ragdot_last_error().decode())
+
+
+def check(status: int) -> None:
+    """Raises unless the call went well."""
+    if status:
+        refuse(status)

@@ -1,0 +1,64 @@
+"""Weights packed once into the layout of a kernel, for many calls."""
+
+import ctypes
+import weakref
+from typing import Any
+
+from ragdot import _abi
+from ragdot._choices import options_of
+from ragdot._library import LIBRARY, check
+from ragdot._scaled import fill_operand, transposed
+
+
+class PackedWeights:
+    """What pack gives. Immutable, for any number of threads; holds no reference to the array it was made from."""
+
+    def __init__(self, op: str, extents: tuple[int, int, int], pointer: ctypes.c_void_p):
+        self._op, self._extents, self.pointer = op, extents, pointer.value
+        weakref.finalize(self, LIBRARY.ragdot_packed_free, pointer)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """[L, K, N] of the forward product."""
+        groups, rows, cols = self._extents
+        return (groups, cols, rows) if self._op == "dlhs" else self._extents
+
+    @property
+    def columns(self) -> int:
+        """Columns of a product with these weights."""
+        return self._extents[2]
+
+    @property
+    def nbytes(self) -> int:
+        """Resident bytes, scales included."""
+        return LIBRARY.ragdot_packed_size_bytes(self.pointer)
+
+    def describe(self) -> str:
+        """One line: formats, shape as multiplied, scale grid, kernel, bytes."""
+        return LIBRARY.ragdot_packed_describe(self.pointer).decode()
+
+    def check_op(self, op: str) -> None:
+        """Raises for weights that were packed for the other product."""
+        if op != self._op:
+            raise ValueError(f"{op}: rhs was packed for {self._op}; use pack(rhs, op={op!r})")
+
+    def __repr__(self) -> str:
+        return f"<ragdot.PackedWeights for {self._op}: {self.describe()}>"
+
+
+def pack(rhs: Any, *, op: str = "gmm", kernel: str | None = None, threads: int | None = None) -> PackedWeights:
+    """Copies weights into the layout of one kernel; gmm and dlhs take the result in place of rhs.
+
+    rhs: [L, K, N] array or ScaledArray, any strides. FP8 stays FP8.
+    op: "gmm" or "dlhs", the product that they are for.
+    kernel: None is the kernel that a call would take. A call with packed weights takes the kernel that they were packed for.
+
+    Raises ValueError for what breaks a rule, NotImplementedError for a kernel that is unknown or that this CPU cannot run.
+    """
+    if op not in ("gmm", "dlhs"):
+        raise ValueError(f"pack: op is {op!r}; it must be gmm or dlhs")
+    operand, pointer = _abi.Operand(), ctypes.c_void_p()
+    weights = transposed("pack", "rhs", rhs) if op == "dlhs" else rhs
+    held = fill_operand("pack", "rhs", weights, 3, "[groups, rows, columns]", operand)
+    check(LIBRARY.ragdot_pack_rhs(operand, options_of("pack", None, kernel, threads, False), pointer))
+    return PackedWeights(op, held[0].shape, pointer)

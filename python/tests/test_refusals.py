@@ -1,0 +1,122 @@
+"""What bad input gets: the exception of its kind with the sentence of the library or of the package, and nothing written."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from oracle import bf16
+
+import ragdot
+from ragdot import Groups, ScaledArray
+from ragdot._library import check
+
+X, W, DY, SIZES = bf16(np.ones((6, 8))), bf16(np.ones((3, 8, 4))), bf16(np.ones((6, 4))), np.array([1, 2, 3], np.int32)
+QX, QW = ragdot.quantize(X, (1, 4)), ragdot.quantize(W, (4, 2))
+F32 = np.float32
+
+PRODUCTS = [
+    # the library's sentences
+    (lambda: ragdot.gmm(X, W[:, :7], SIZES), "gmm: inner sizes differ: lhs [6, 8] has K = 8, rhs [3, 7, 4] has K = 7; give rhs as [L, K, N]"),
+    (lambda: ragdot.gmm(X, W, [1, 2, 4]), "gmm: group sizes sum to 7; there are 6 rows"),
+    (lambda: ragdot.gmm(X, W, [1, -2, 3]), "gmm: group size 1 is -2"),
+    (lambda: ragdot.gmm(X, W, Groups.from_ends([1, 4, 3])), "gmm: group end"),
+    (lambda: ragdot.gmm(X, W, SIZES, first_group=1), "gmm: rhs has 3 matrices for groups from first_group 1 on"),
+    (lambda: ragdot.gmm(X, W, SIZES, bias=np.ones((3, 5), F32)), "gmm: bias is [3, 5]"),
+    (lambda: ragdot.gmm(X, W, SIZES, out=np.ones((6, 5), F32)), "gmm: out is [6, 5]"),
+    (lambda: ragdot.gmm(X, W, SIZES, out=np.ones((6, 4), bf16(0).dtype), accumulate=True), "gmm: out is bf16 and out_mode is accumulate; accumulate needs an f32 out"),
+    (lambda: ragdot.gmm(X, W, SIZES, threads=-1), "gmm: threads is -1; it must be 1 or more, or 0 for all"),
+    (lambda: ragdot.gmm(X, W, SIZES, tiling=(0, 1, 1)), "gmm: tiling"),
+    (lambda: ragdot.gmm(ScaledArray(QX.values, QX.scales[:, :1], (1, 4)), W, SIZES), "gmm: lhs scales are [6, 1]; lhs [6, 8] with block 1x4 needs [6, 2]"),
+    (lambda: ragdot.gmm(X, ScaledArray(QW.values, QW.scales, (0, 2)), SIZES), "gmm: rhs"),
+    (lambda: ragdot.gmm(X[:, :4], X.reshape(3, 4, 4), SIZES, out=X[:, :4]), "gmm: out"),
+    (lambda: ragdot.tgmm(X, DY[:5], SIZES), "tgmm: row counts differ: lhs [6, 8] has M = 6, rhs [5, 4] has M = 5"),
+    (lambda: ragdot.tgmm(X, DY, SIZES, num_groups=4), "tgmm: out has 4 matrices"),
+    (lambda: ragdot.quantize(X, (0, 1)), "quantize: out"),
+    (lambda: ragdot.quantize(X, (1, 4), groups=[4, 4]), "quantize: group sizes sum to 8"),
+    (lambda: ragdot.quantize(X, (1, 4), groups=[2**62, 4]), "quantize: group sizes sum to"),
+    (lambda: ragdot.quantize(X, (1, 4), groups=[-(2**62), 4]), "quantize: group size 0 is -4611686018427387904"),
+    (lambda: ragdot.dequantize(ScaledArray(QX.values, QX.scales, (1, 4), "per_group")), "dequantize: input"),
+    (lambda: ragdot.to_e8m0(np.array([[1, 3]], F32)), "to_e8m0: scales [0, 0, 1] is 3"),
+]
+PACKAGE = [
+    # the package's own, before the library is asked
+    (lambda: ragdot.gmm(X[0], W, SIZES), "gmm: lhs has shape [8]; it must be [rows, columns]"),
+    (lambda: ragdot.gmm(X, W[0], SIZES), "gmm: rhs has shape [8, 4]; it must be [groups, rows, columns]"),
+    (lambda: ragdot.gmm(np.ones((6, 8)), W, SIZES), "gmm: lhs is float64; give float32, bfloat16, float16, float8_e4m3fn, float8_e5m2, int8"),
+    (lambda: ragdot.gmm(X.astype(">f4"), W, SIZES), "gmm: lhs is >f4; give"),
+    (lambda: ragdot.gmm(X, W, SIZES, activation="gelu"), "gmm: activation is 'gelu'; it must be one of none, relu, tanh, silu, gelu_tanh, gelu_erf"),
+    (lambda: ragdot.gmm(X, W, SIZES, rows_outside=None), "gmm: rows_outside is None; it must be one of zero, leave"),
+    (lambda: ragdot.gmm(X, W, SIZES, out_dtype="float17"), "gmm: out_dtype is 'float17'; give f32, "),
+    (lambda: ragdot.gmm(X, W, SIZES, out_dtype="int32"), "gmm: out_dtype is 'int32'; give f32, "),
+    (lambda: ragdot.gmm(X, W, SIZES, accumulate=True), "gmm: accumulate needs out; give the float32 array to add to"),
+    (lambda: ragdot.gmm(X, W, SIZES, out=np.ones((6, 4), F32), out_dtype="bf16"), "gmm: out is float32 and out_dtype asks for bf16; leave one of them out"),
+    (lambda: ragdot.gmm(X, W, SIZES, out=[[1.0]]), "gmm: out is a list; give a numpy array"),
+    (lambda: ragdot.gmm(X, W, SIZES, out=np.broadcast_to(F32(0), (6, 4))), "gmm: out is read-only; give a writable array"),
+    (lambda: ragdot.gmm(X, W, SIZES, out=np.ones((6, 4), F32)[::-1]), "gmm: out has strides [-16, 4] in bytes; give one with ascending strides"),
+    (lambda: ragdot.gmm(X, W, SIZES, tiling=5), "gmm: tiling is 5; give (rows, depth, columns) of a work item"),
+    (lambda: ragdot.gmm(X, W, SIZES.astype(np.int16)), "groups: sizes are int16; give int32 or int64"),
+    (lambda: ragdot.gmm(X, W, SIZES[None]), "groups: sizes has shape [1, 3]; it must have one axis"),
+    (lambda: ragdot.gmm(X, W, [1.0, 2.0]), "groups: sizes are float64; give int32 or int64"),
+    (lambda: Groups.from_offsets([]), "groups: offsets are empty; G groups need G + 1 of them"),
+    (lambda: Groups.from_starts_and_sizes([1], [1, 2]), "groups: 1 starts and 2 sizes; give one of each for every group"),
+    (lambda: ragdot.gmm(ScaledArray(QX.values, QX.scales, 4), W, SIZES), "gmm: block is 4; give (rows, columns) that share a scale, None for a whole axis"),
+    (lambda: ragdot.gmm(ScaledArray(QX.values, QX.scales, (1, 4), "local"), W, SIZES), "gmm: origin of lhs is 'local'; it must be one of global, per_group"),
+    (lambda: ragdot.quantize(X, (1, 4), groups=SIZES).transposed(), "ScaledArray: origin is per_group; only scales of origin global can be transposed"),
+    (lambda: ragdot.dlhs(DY, ragdot.pack(W), SIZES), "dlhs: rhs was packed for gmm; use pack(rhs, op='dlhs')"),
+    (lambda: ragdot.pack(W, op="tgmm"), "pack: op is 'tgmm'; it must be gmm or dlhs"),
+    (lambda: ragdot.plan("mm", X, W, SIZES), "op is 'mm'; it must be gmm, dlhs or tgmm"),
+    (lambda: ragdot.plan("tgmm", X, DY, SIZES, activation="relu"), "tgmm: bias, activation and rows_outside belong to gmm; leave them out"),
+    (lambda: ragdot.error_bound("gmm", X, W, SIZES, num_groups=3), "gmm: num_groups belongs to tgmm; here rhs says how many groups are local"),
+    (lambda: ragdot.quantize(X, (1, 4), scaling="fixed"), "quantize: scaling is 'fixed'; give its scales"),
+    (lambda: ragdot.quantize(X, (1, 4), scales=QX.scales), "quantize: scaling is 'absmax'; only fixed takes scales"),
+    (lambda: ragdot.quantize(X, (1, 4), scaling="max"), "quantize: scaling is 'max'; it must be one of absmax, pow2, mx, fixed"),
+    (lambda: ragdot.quantize(X, (1, 4), "e3m4"), "quantize: format is 'e3m4'; give f32, "),
+    (lambda: ragdot.quantize(X, (1, 4), np.int32), "quantize: format is <class 'numpy.int32'>; give f32, "),
+    (lambda: ragdot.quantize(X, (1, 4), order="A"), "quantize: order is 'A'; it must be C or F"),
+    (lambda: ragdot.quantize(X[0], (1, 4)), "quantize: x has shape [8]; it must be [rows, columns] or [batch, rows, columns]"),
+    (lambda: ragdot.requantize(X, (1, 4)), "requantize: x is a ndarray; give a ScaledArray"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call, sentence", PRODUCTS + PACKAGE, ids=lambda x: x[:40] if isinstance(x, str) else "")
+def test_sentences(call, sentence):
+    with pytest.raises(ValueError) as refused:
+        call()
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("call, sentence", [
+    (lambda: ragdot.gmm(X.astype(F32), W, SIZES), "gmm: lhs f32 with rhs bf16 is not offered; pairs are"),
+    (lambda: ragdot.gmm(X, W, SIZES, kernel="sse2"), 'kernel "sse2" is unknown'),
+    (lambda: ragdot.quantize(X, (1, 4), "i8", "mx"), "quantize: recipe mx is for e4m3 and e5m2 and out is i8; use recipe pow2"),
+])  # fmt: skip
+def test_what_is_not_offered_is_not_implemented(call, sentence):
+    with pytest.raises(NotImplementedError) as refused:
+        call()
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("status, kind", [(1, ValueError), (2, NotImplementedError), (3, MemoryError), (4, RuntimeError)])
+def test_codes_are_kinds_of_exceptions(status, kind):
+    with pytest.raises(ValueError, match="threads"):
+        ragdot.gmm(X, W, SIZES, threads=-1)
+    with pytest.raises(kind, match="^gmm: threads is -1; it must be 1 or more, or 0 for all$"):
+        check(status)
+
+
+def test_a_refused_call_has_written_nothing():
+    out = np.full((6, 4), 7, F32)
+    with pytest.raises(ValueError):
+        ragdot.gmm(X, W, [1, 2, 4], out=out)
+    assert (out == 7).all()
+
+
+def test_sentences_belong_to_the_thread_that_was_refused():
+    def sentence(total):
+        with pytest.raises(ValueError) as refused:
+            ragdot.gmm(X, W, [total, 0, 0])
+        return str(refused.value)
+
+    totals = [7, 8] * 200
+    with ThreadPoolExecutor(4) as pool:
+        assert [f"sum to {total};" in said for total, said in zip(totals, pool.map(sentence, totals))] == [True] * len(totals)

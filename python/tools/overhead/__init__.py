@@ -1,0 +1,1 @@
+"""What each door costs above a call from C."""

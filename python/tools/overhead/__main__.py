@@ -1,0 +1,59 @@
+"""python -m overhead: a decode-size gmm (8 rows, 8 experts, K = N = 256) through every door, and what each takes above C."""
+
+import argparse
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from overhead.doors import DOORS, Door, operands
+
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Row:
+    """Microseconds of a call: median, least and greatest of the rounds; above: the median of the differences to `of`."""
+
+    name: str
+    median: float
+    least: float
+    greatest: float
+    of: str
+    above: float | None
+
+
+def measure(doors: Iterable[Door], calls: int) -> list[Row]:
+    """Every door in every round, after a round that is not counted. Differences are taken within rounds, where the machine's speed
+    is nearly one."""
+    doors = list(doors)
+    rounds = [{door.name: door.seconds(calls) / calls * 1e6 for door in doors} for _ in range(ROUNDS + 1)][1:]
+    rows = []
+    for door in doors:
+        times = [found[door.name] for found in rounds]
+        above = statistics.median(found[door.name] - found[door.above] for found in rounds) if door.above else None
+        rows.append(Row(door.name, statistics.median(times), min(times), max(times), door.above, above))
+    return rows
+
+
+def table(rows: Iterable[Row]) -> str:
+    """For a terminal."""
+    lines = [f"{'door':<20} {'us a call':>10} {'least':>8} {'greatest':>9}  above"]
+    for r in rows:
+        above = "" if r.above is None else f"  {r.above:.1f} above {r.of}"
+        lines.append(f"{r.name:<20} {r.median:>10.1f} {r.least:>8.1f} {r.greatest:>9.1f}{above}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="overhead", description=__doc__)
+    parser.add_argument("--calls", type=int, default=2000, help="of each door in each round (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of every call (%(default)s)")
+    given = parser.parse_args()
+    for recipe in ("bf16", "blockwise"):
+        doors = [door for found in DOORS for door in found(operands(recipe, given.threads))]
+        print(f"{recipe}, {given.threads} thread{'s' * (given.threads > 1)}, medians of {ROUNDS} rounds of {given.calls} calls")
+        print(table(measure(doors, given.calls)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
