@@ -1,0 +1,7 @@
+"""ragdot for PyTorch: grouped_mm with gradients, FP8 recipes and torch.compile (docs/torch.md)."""
+
+from ragdot._recipes import Recipe
+from ragdot.torch._grouped_mm import grouped_mm
+from ragdot.torch._scaled import ScaledTensor, quantize
+
+__all__ = ["Recipe", "ScaledTensor", "grouped_mm", "quantize"]
