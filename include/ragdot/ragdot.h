@@ -164,8 +164,8 @@ typedef struct ragdot_tiling {
 
 /* Calls task(task_context, i) once for every i in [0, tasks), on any threads in any order; returns when all have returned. The
    calling thread must be able to do all of them alone. */
-typedef void (*ragdot_run_tasks)(void* context, int32_t tasks, void (*task)(void* task_context, int32_t index),
-                                 void* task_context);
+typedef void (*ragdot_task)(void* task_context, int32_t index);
+typedef void (*ragdot_run_tasks)(void* context, int32_t tasks, ragdot_task task, void* task_context);
 
 /* None of it changes a bit of the result. A null pointer to options means the defaults. */
 typedef struct ragdot_options {
@@ -178,6 +178,16 @@ typedef struct ragdot_options {
   int32_t (*concurrency)(void* context); /* how many tasks can make progress at once; needed with run */
   void* executor_context;                /* passed to run and concurrency */
 } ragdot_options;
+
+/* An executor on the OpenMP threads of a runtime that the process has loaded, such as PyTorch's: its threads spin for a while
+   after each of their own regions, and threads of another pool get half a core in that time. The library links no OpenMP. Set
+   `run` and `concurrency` of the options to these functions, and `executor_context` to a ragdot_openmp that lives as long. */
+typedef struct ragdot_openmp {
+  void (*parallel)(void (*body)(void* data), void* data, unsigned threads, unsigned flags); /* GOMP_parallel */
+  int (*max_threads)(void);                                                                 /* omp_get_max_threads */
+} ragdot_openmp;
+void ragdot_openmp_run(void* openmp, int32_t tasks, ragdot_task task, void* task_context);
+int32_t ragdot_openmp_concurrency(void* openmp);
 
 /* ---- packed weights ----------------------------------------------------------------------------------------------------- */
 

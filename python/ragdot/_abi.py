@@ -69,6 +69,12 @@ class Options(ctypes.Structure):
     ]
 
 
+class Openmp(ctypes.Structure):
+    """ragdot_openmp."""
+
+    _fields_ = [("parallel", c_void_p), ("max_threads", c_void_p)]
+
+
 class GmmArgs(ctypes.Structure):
     """ragdot_gmm_args."""
 
@@ -154,6 +160,8 @@ _OPTIONS = POINTER(Options)
 FUNCTIONS = {
     "ragdot_last_error": (c_char_p,),
     "ragdot_version": (c_char_p,),
+    "ragdot_openmp_run": (None, c_void_p, c_int32, c_void_p, c_void_p),
+    "ragdot_openmp_concurrency": (c_int32, c_void_p),
     "ragdot_pack_rhs": (c_int, POINTER(Operand), _OPTIONS, POINTER(c_void_p)),
     "ragdot_packed_free": (None, c_void_p),
     "ragdot_packed_size_bytes": (c_size_t, c_void_p),

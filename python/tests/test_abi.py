@@ -18,6 +18,7 @@ STRUCTS = {
     "ragdot_groups": _abi.Groups,
     "ragdot_tiling": _abi.Tiling,
     "ragdot_options": _abi.Options,
+    "ragdot_openmp": _abi.Openmp,
     "ragdot_gmm_args": _abi.GmmArgs,
     "ragdot_tgmm_args": _abi.TgmmArgs,
     "ragdot_scales_out": _abi.ScalesOut,

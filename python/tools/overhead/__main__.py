@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from overhead.doors import DOORS, Door, operands
+from overhead.torch_doors import after_matmul, torch_doors
 
 ROUNDS = 7
 
@@ -49,10 +50,13 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2000, help="of each door in each round (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of every call (%(default)s)")
     given = parser.parse_args()
+    times = after_matmul(given.calls // 10)  # first: the doors set the number of torch's threads
     for recipe in ("bf16", "blockwise"):
-        doors = [door for found in DOORS for door in found(operands(recipe, given.threads))]
+        doors = [door for found in (*DOORS, torch_doors) for door in found(operands(recipe, given.threads))]
         print(f"{recipe}, {given.threads} thread{'s' * (given.threads > 1)}, medians of {ROUNDS} rounds of {given.calls} calls")
         print(table(measure(doors, given.calls)), flush=True)
+    if times is not None:
+        print(f"torch: a product right after a matmul takes {times:.2f} times one after its like")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,135 @@
+"""Calls of products. A plan and a filled C struct are kept for the next call on tensors of the same layout: then pointers alone change.
+
+Planning, and writing a struct from Python, take longer than a small product.
+"""
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ragdot import _abi
+from ragdot._library import LIBRARY, check
+from ragdot.torch._executor import OPTIONS
+from ragdot.torch._views import SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, view_of
+
+Grid = Sequence[int]
+# lhs, its scales, its grid, and the same of rhs.
+Operands = tuple[torch.Tensor, torch.Tensor | None, Grid, torch.Tensor, torch.Tensor | None, Grid]
+_GMM = (_abi.GmmArgs, LIBRARY.ragdot_plan_gmm, LIBRARY.ragdot_run_gmm)
+_TGMM = (_abi.TgmmArgs, LIBRARY.ragdot_plan_tgmm, LIBRARY.ragdot_run_tgmm)
+_MOST_LAYOUTS = 512
+_kept: dict[tuple, list["_Frame"]] = {}
+# One for each call that ran at the same time as others.
+_workspaces: list[torch.Tensor] = []
+
+
+class _Frame:
+    """A plan, a struct, and its fields that change. One call at a time has it."""
+
+    __slots__ = ("args", "address", "plan", "bytes", "lhs", "lhs_scales", "rhs", "rhs_scales", "groups", "out", "bias", "__weakref__")
+
+    def __init__(self, args: Any, plan: int):
+        self.args, self.address, self.plan = args, ctypes.addressof(args), plan
+        self.bytes = LIBRARY.ragdot_plan_workspace_bytes(plan)
+        self.groups, self.out, self.bias = args.groups, args.out, getattr(args, "bias", None)
+        self.lhs, self.lhs_scales = args.lhs.values, args.lhs.scales.view
+        self.rhs, self.rhs_scales = args.rhs.values, args.rhs.scales.view
+        weakref.finalize(self, LIBRARY.ragdot_plan_free, plan)
+
+
+def fill_operand(operand: _abi.Operand, x: torch.Tensor, scales: torch.Tensor | None, grid: Grid) -> list[torch.Tensor]:
+    """Writes the struct. Returns the tensors that it points to, some of them copies, which have to outlive its use."""
+    operand.values, x = view_of(x, VALUE_FORMATS, unit=True)
+    if scales is None:
+        return [x]
+    view, scales = view_of(scales, SCALE_FORMATS)
+    operand.scales = _abi.Scales(view, *grid)
+    return [x, scales]
+
+
+def _call(product: tuple, operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, first_group: int, out: torch.Tensor,
+          out_mode: int) -> None:  # fmt: skip
+    lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid = operands
+    struct, plan, run = product
+    key = (
+        struct, torch.get_num_threads(), first_group, out_mode, lhs.shape, lhs.stride(), lhs.dtype, rhs.shape, rhs.stride(), rhs.dtype,
+        ends.shape, ends.stride(), ends.dtype, out.shape, out.stride(), out.dtype,
+        lhs_scales is not None and (*lhs_grid, lhs_scales.shape, lhs_scales.stride(), lhs_scales.dtype),
+        rhs_scales is not None and (*rhs_grid, rhs_scales.shape, rhs_scales.stride(), rhs_scales.dtype),
+        bias is not None and (bias.shape, bias.stride(), bias.dtype),
+    )  # fmt: skip
+    frames, copies = _kept.get(key), None
+    if frames:
+        frame = frames.pop()
+        frame.lhs.data, frame.rhs.data = lhs.data_ptr(), rhs.data_ptr()
+        frame.groups.data, frame.out.data = ends.data_ptr(), out.data_ptr()
+        if lhs_scales is not None:
+            frame.lhs_scales.data = lhs_scales.data_ptr()
+        if rhs_scales is not None:
+            frame.rhs_scales.data = rhs_scales.data_ptr()
+        if bias is not None:
+            frame.bias.data = bias.data_ptr()
+    else:
+        args = struct(struct_size=ctypes.sizeof(struct), first_group=first_group, out_mode=out_mode)
+        copies = _fill(args, operands, ends, bias, out)
+        frame = _planned(args, plan)
+    if len(lhs_grid) == 3:
+        frame.lhs_scales.rows = scale_rows(lhs_scales, ends, lhs_grid[0])
+    if len(rhs_grid) == 3:
+        frame.rhs_scales.rows = scale_rows(rhs_scales, ends, rhs_grid[0])
+    workspace = _workspace(frame.bytes)
+    status = run(frame.plan, frame.address, workspace.data_ptr(), frame.bytes)
+    _workspaces.append(workspace)
+    if not copies:  # a struct that points to copies serves once
+        _keep(key, frame)
+    check(status)
+
+
+def _fill(args: Any, operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, out: torch.Tensor) -> list[torch.Tensor]:
+    """Writes the struct. Returns the copies that it points to, which have to outlive its use."""
+    lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid = operands
+    held = fill_operand(args.lhs, lhs, lhs_scales, lhs_grid) + fill_operand(args.rhs, rhs, rhs_scales, rhs_grid)
+    args.groups, dense_ends = groups_of(ends)
+    held.append(dense_ends)
+    if bias is not None:
+        args.bias, readable = view_of(bias, VALUE_FORMATS)
+        held.append(readable)
+    args.out, written = view_of(out, VALUE_FORMATS)
+    if written is not out:
+        raise ValueError(f"tgmm: out has strides {list(out.stride())} and overlaps itself; give one whose elements are apart")
+    given = [id(x) for x in (lhs, lhs_scales, rhs, rhs_scales, ends, bias)]
+    return [x for x in held if id(x) not in given]
+
+
+def _planned(args: Any, plan: Any) -> _Frame:
+    pointer = ctypes.c_void_p()
+    check(plan(args, OPTIONS, pointer))
+    return _Frame(args, pointer.value)
+
+
+def _workspace(size: int) -> torch.Tensor:
+    """At least so many bytes, and one. Memory that a call allocates for itself is new pages each time, which cost more than a small product."""
+    try:
+        workspace = _workspaces.pop()
+    except IndexError:
+        workspace = torch.empty(1, dtype=torch.uint8)
+    return workspace if len(workspace) >= size else torch.empty(size, dtype=torch.uint8)
+
+
+def _keep(key: tuple, frame: _Frame) -> None:
+    if len(_kept) >= _MOST_LAYOUTS and key not in _kept:
+        _kept.clear()
+    _kept.setdefault(key, []).append(frame)
+
+
+def call_gmm(operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, first_group: int, out: torch.Tensor) -> None:
+    """ragdot_gmm into out."""
+    _call(_GMM, operands, ends, bias, first_group, out, 0)
+
+
+def call_tgmm(operands: Operands, ends: torch.Tensor, first_group: int, out: torch.Tensor, accumulate: int) -> None:
+    """ragdot_tgmm into out, or added to it."""
+    _call(_TGMM, operands, ends, None, first_group, out, accumulate)

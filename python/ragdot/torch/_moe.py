@@ -1,0 +1,77 @@
+"""A Mixture-of-Experts layer: router, top-k, sort, SwiGLU experts, weighted combination."""
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from ragdot._recipes import Recipe
+from ragdot.torch._grouped_mm import grouped_mm
+from ragdot.torch._linear import GroupedLinear
+
+
+class _Gather(torch.autograd.Function):
+    """x[order // copies], where `order` is a permutation of `copies` of each row, and `inverse` its inverse.
+
+    The gradient gathers as well: each row's copies are added in their order. Torch's own would add them where they lie scattered.
+    """
+
+    @staticmethod
+    def forward(ctx, x, order, inverse, copies):
+        ctx.save_for_backward(inverse)
+        ctx.copies = copies
+        return x.index_select(0, order // copies)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        (inverse,) = ctx.saved_tensors
+        rows = grad.index_select(0, inverse)
+        return rows.unflatten(0, (-1, ctx.copies)).sum(1), None, None, None
+
+
+class MoE(torch.nn.Module):
+    """Each token goes to its top_k experts, down(silu(gate(x)) * up(x)), whose results are added with the router's weights.
+
+    router: torch.nn.Linear to num_experts without bias; its softmax, over the chosen experts scaled to sum to 1 with
+        normalize_weights, weights their results and receives gradients. gate_up, down: GroupedLinear, which `recipe` and
+        fuse_wgrad_accumulation are for; gate_up.weight has gate's rows first.
+
+    A token's result does not depend on the tokens beside it, nor on the number of threads: rows are sorted stably by expert, no token
+    is dropped or padded, and results are added in order of rank, in float32.
+    """
+
+    def __init__(self, model_size: int, hidden_size: int, num_experts: int, top_k: int, *, recipe: str | Recipe | None = "blockwise",
+                 normalize_weights: bool = True, fuse_wgrad_accumulation: bool = False, device: torch.device | str | None = None,
+                 dtype: torch.dtype | None = None):  # fmt: skip
+        super().__init__()
+        if not 1 <= top_k <= num_experts:
+            raise ValueError(f"MoE: top_k is {top_k} of {num_experts} experts; it must be from 1 to {num_experts}")
+        self.num_experts, self.top_k, self.normalize_weights = num_experts, top_k, normalize_weights
+        where = {"device": device, "dtype": dtype}
+        experts = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
+        self.router = torch.nn.Linear(model_size, num_experts, bias=False, **where)
+        self.gate_up = GroupedLinear(num_experts, model_size, 2 * hidden_size, **experts)
+        self.down = GroupedLinear(num_experts, hidden_size, model_size, **experts)
+
+    def forward(self, x: torch.Tensor, *, is_first_microbatch: bool | None = None) -> torch.Tensor:
+        """x [..., model_size]: the same shape. is_first_microbatch: as in GroupedLinear."""
+        tokens = x.reshape(-1, x.shape[-1])
+        weights, experts = self.route(tokens)
+        experts = experts.flatten()
+        order = experts.argsort(stable=True)
+        inverse = torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))
+        offs = (experts.unsqueeze(1) == torch.arange(self.num_experts, device=experts.device)).sum(0).cumsum(0)
+        rows = _Gather.apply(tokens, order, inverse, self.top_k)
+        gate, up = self.gate_up(rows, offs, is_first_microbatch=is_first_microbatch).chunk(2, -1)
+        rows = self.down(torch.nn.functional.silu(gate) * up, offs, is_first_microbatch=is_first_microbatch)
+        rows = _Gather.apply(rows, inverse, order, 1).unflatten(0, (-1, self.top_k))
+        return (rows.float() * weights.unsqueeze(-1)).sum(1).to(rows.dtype).reshape(x.shape)
+
+    def route(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""
+        # As one group: torch's own product gives a token other bits beside other tokens, and close calls another expert.
+        ends = torch.full((1,), tokens.shape[0], dtype=torch.int64, device=tokens.device)
+        logits = grouped_mm(tokens, self.router.weight.T.unsqueeze(0), ends, out_dtype=torch.float32)
+        weights, experts = logits.softmax(-1).topk(self.top_k)
+        if self.normalize_weights:
+            weights = weights / weights.sum(-1, keepdim=True)
+        return weights, experts

@@ -1,0 +1,163 @@
+"""The operators torch.ops.ragdot: products and quantisers on plain tensors, with the shapes that torch.compile needs.
+
+A grid is [] for a tensor without scales, else the block's [rows, columns], and a third number, 1, where blocks start anew at each
+group's first row. Group-wise scales have as many rows as any groups could need; those that these groups do not need are 1.
+None of these operators has a gradient: grouped_mm (_grouped_mm.py) puts them together.
+"""
+
+import ctypes
+
+import torch
+
+from ragdot import _abi
+from ragdot._library import LIBRARY, check
+from ragdot.torch._executor import OPTIONS
+from ragdot.torch._frames import Grid, call_gmm, call_tgmm, fill_operand
+from ragdot.torch._views import DTYPES, SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, view_of
+
+_LIBRARY = torch.library.Library("ragdot", "DEF")
+_OPERAND = "Tensor {0}, Tensor? {0}_scales, int[] {0}_grid"
+_PAIR = f"{_OPERAND.format('lhs')}, {_OPERAND.format('rhs')}, Tensor ends"
+_QUANTIZED = "int[] grid, str format, str scaling, str scale_format"
+_SCHEMAS = (
+    f"gmm({_PAIR}, Tensor? bias, int first_group, ScalarType dtype) -> Tensor",
+    f"tgmm({_PAIR}, int first_group, int count, ScalarType dtype, int[] order) -> Tensor",
+    f"tgmm_add({_PAIR}, int first_group, Tensor(a!) out) -> ()",
+    f"quantize(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",
+    f"quantize_both(Tensor x, Tensor ends, int[] row_grid, int[] column_grid, str format, str scaling, str scale_format)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    "dequantize(Tensor values, Tensor scales, int[] grid, Tensor? ends, ScalarType dtype) -> Tensor",
+)
+for _schema in _SCHEMAS:
+    _LIBRARY.define(_schema)
+
+
+def _scales_shape(x: torch.Tensor, count: int | None, grid: Grid) -> list[int]:
+    """Extents of the scales of x, for `count` groups the most that they could need."""
+    rows, cols = x.shape[-2:]
+    if count is None:
+        scale_rows = 1 if grid[0] == _abi.WHOLE_AXIS else (rows + grid[0] - 1) // grid[0]
+    elif grid[0] == _abi.WHOLE_AXIS:
+        scale_rows = count
+    else:
+        # Each group's last block may be short.
+        scale_rows = (rows + count * (grid[0] - 1)) // grid[0]
+    return [*x.shape[:-2], scale_rows, 1 if grid[1] == _abi.WHOLE_AXIS else (cols + grid[1] - 1) // grid[1]]
+
+
+def _empty_gmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, bias, first_group, dtype):
+    return lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype)
+
+
+def _gmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, bias, first_group, dtype):
+    out = _empty_gmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, bias, first_group, dtype)
+    call_gmm((lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid), ends, bias, first_group, out)
+    return out
+
+
+def _empty_tgmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, first_group, count, dtype, order):
+    return torch.empty_permuted((count, lhs.shape[1], rhs.shape[1]), order, dtype=dtype, device=lhs.device)
+
+
+def _tgmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, first_group, count, dtype, order):
+    out = _empty_tgmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, first_group, count, dtype, order)
+    call_tgmm((lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid), ends, first_group, out, 0)
+    return out
+
+
+def _tgmm_add(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, first_group, out):
+    call_tgmm((lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid), ends, first_group, out, 1)
+
+
+def _empty_copy(x, ends, grid, format, scale_format):
+    """Memory of a quantised copy. Scales that no group needs are written here."""
+    shape = _scales_shape(x, None if ends is None else ends.shape[0], grid)
+    make_scales = x.new_empty if ends is None else x.new_ones
+    return x.new_empty(x.shape, dtype=DTYPES[format]), make_scales(shape, dtype=DTYPES[scale_format])
+
+
+def _copy_struct(values, scales, ends, grid, scaling):
+    view, _ = view_of(scales, SCALE_FORMATS)
+    if ends is not None:
+        view.rows = scale_rows(scales, ends, grid[0])
+    grid_of_scales = _abi.ScalesOut(view, *grid)
+    return _abi.QuantizedOut(view_of(values, VALUE_FORMATS)[0], grid_of_scales, _abi.RECIPES[scaling])
+
+
+def _groups_pointer(ends):
+    """Null without groups; what is returned second has to outlive the call."""
+    if ends is None:
+        return None, None
+    struct, held = groups_of(ends)
+    return ctypes.pointer(struct), held
+
+
+def _input(x):
+    """The view of what is quantised, and the tensor that it points to. Quantisers read along rows, down columns many times slower."""
+    return view_of(x if x.stride(-1) == 1 else x.contiguous(), VALUE_FORMATS)
+
+
+def _empty_quantize(x, ends, grid, format, scaling, scale_format):
+    return _empty_copy(x, ends, grid, format, scale_format)
+
+
+def _quantize(x, ends, grid, format, scaling, scale_format):
+    values, scales = _empty_copy(x, ends, grid, format, scale_format)
+    view, held = _input(x)
+    pointer, held_ends = _groups_pointer(ends)
+    args = _abi.QuantizeArgs(ctypes.sizeof(_abi.QuantizeArgs), view, pointer, _copy_struct(values, scales, ends, grid, scaling))
+    check(LIBRARY.ragdot_quantize(args, OPTIONS))
+    del held, held_ends
+    return values, scales
+
+
+def _empty_quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format):
+    return *_empty_copy(x, ends, row_grid, format, scale_format), *_empty_copy(x, ends, column_grid, format, scale_format)
+
+
+def _quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format):
+    copies = _empty_quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format)
+    view, held = _input(x)
+    pointer, held_ends = _groups_pointer(ends)
+    rows = _copy_struct(*copies[:2], ends, row_grid, scaling)
+    columns = _copy_struct(*copies[2:], ends, column_grid, scaling)
+    args = _abi.QuantizeBothArgs(ctypes.sizeof(_abi.QuantizeBothArgs), view, pointer, rows, columns)
+    check(LIBRARY.ragdot_quantize_both(args, OPTIONS))
+    del held, held_ends
+    return copies
+
+
+def _empty_dequantize(values, scales, grid, ends, dtype):
+    return values.new_empty(values.shape, dtype=dtype)
+
+
+def _dequantize(values, scales, grid, ends, dtype):
+    out = _empty_dequantize(values, scales, grid, ends, dtype)
+    args = _abi.DequantizeArgs(struct_size=ctypes.sizeof(_abi.DequantizeArgs))
+    held = fill_operand(args.input, values, scales, grid)
+    if len(grid) == 3:
+        args.input.scales.view.rows = scale_rows(scales, ends, grid[0])
+    args.groups, held_ends = _groups_pointer(ends)
+    args.out, _ = view_of(out, VALUE_FORMATS)
+    check(LIBRARY.ragdot_dequantize(args, OPTIONS))
+    del held, held_ends
+    return out
+
+
+for _name, _run, _empty in (
+    ("gmm", _gmm, _empty_gmm),
+    ("tgmm", _tgmm, _empty_tgmm),
+    ("tgmm_add", _tgmm_add, lambda *_: None),
+    ("quantize", _quantize, _empty_quantize),
+    ("quantize_both", _quantize_both, _empty_quantize_both),
+    ("dequantize", _dequantize, _empty_dequantize),
+):
+    _LIBRARY.impl(_name, _run, "CPU")
+    torch.library.register_fake(f"ragdot::{_name}", _empty, lib=_LIBRARY)
+
+gmm = torch.ops.ragdot.gmm.default
+tgmm = torch.ops.ragdot.tgmm.default
+tgmm_add = torch.ops.ragdot.tgmm_add.default
+quantize = torch.ops.ragdot.quantize.default
+quantize_both = torch.ops.ragdot.quantize_both.default
+dequantize = torch.ops.ragdot.dequantize.default

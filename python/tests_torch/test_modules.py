@@ -1,0 +1,220 @@
+"""GroupedLinear and MoE: against plain torch in float64, weights quantised once, main_grad, compile, checkpointing, determinism."""
+
+import copy
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+from problems import ENDS, INNER, OUTER, RECIPES, ROWS, normal, offs
+
+import ragdot.torch as rt
+from ragdot.torch import _linear
+
+GROUPS = len(ENDS)
+MODEL, HIDDEN, EXPERTS, TOP = 64, 96, 8, 2
+
+
+def linear(recipe="blockwise", **words) -> rt.GroupedLinear:
+    torch.manual_seed(0)
+    return rt.GroupedLinear(GROUPS, INNER, OUTER, recipe=recipe, **words)
+
+
+def moe(recipe="blockwise", **words) -> rt.MoE:
+    torch.manual_seed(0)
+    return rt.MoE(MODEL, HIDDEN, EXPERTS, TOP, recipe=recipe, **words)
+
+
+def step(module, *inputs, **words) -> list[torch.Tensor]:
+    """The result, and the gradients of the first input and of all parameters."""
+    module.zero_grad()
+    x = inputs[0].detach().clone().requires_grad_()
+    y = module(x, *inputs[1:], **words)
+    y.float().square().mean().backward()
+    return [y.detach(), x.grad, *(p.grad.clone() for p in module.parameters())]
+
+
+def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b))
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often weights were quantised."""
+    calls, original = [], _linear.weight_operands
+
+    def counting(*given):
+        calls.append(given)
+        return original(*given)
+
+    monkeypatch.setattr(_linear, "weight_operands", counting)
+    return calls
+
+
+@pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
+@pytest.mark.parametrize("bias", [False, True])
+def test_linear_is_grouped_mm(recipe, bias):
+    layer, x = linear(recipe, bias=bias), normal(ROWS, INNER)
+    expected = rt.grouped_mm(x, layer.weight.mT, offs(), layer.bias, recipe=recipe)
+    assert torch.equal(layer(x, offs()), expected)
+    gradients = torch.autograd.grad(expected.square().mean(), list(layer.parameters()))
+    assert equal(step(layer, x, offs())[2:], list(gradients))
+    assert set(layer.state_dict()) == ({"weight", "bias"} if bias else {"weight"})
+
+
+@pytest.mark.parametrize("recipe", ["blockwise", "channelwise"])
+def test_weights_are_quantised_once_until_they_change(recipe, counted):
+    layer, x = linear(recipe), normal(ROWS, INNER)
+    first = step(layer, x, offs())
+    assert equal(step(layer, x, offs()), first) and len(counted) == 1
+    with torch.no_grad():
+        layer(x, offs())
+    assert len(counted) == 1
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    optimizer.step()
+    assert not torch.equal(layer(x, offs()), first[0]) and len(counted) == 2
+    layer.load_state_dict(linear(recipe).state_dict())
+    assert equal(step(layer, x, offs()), first) and len(counted) == 3
+    layer.weight = torch.nn.Parameter(layer.weight.detach() * 2)
+    assert not torch.equal(layer(x, offs()), first[0]) and len(counted) == 4
+    layer.to(torch.bfloat16)
+    layer(x, offs())
+    assert len(counted) == 5
+
+
+def test_inference_quantises_for_one_direction_alone(counted):
+    layer, x = linear("channelwise"), normal(ROWS, INNER)
+    with torch.no_grad():
+        layer(x, offs())
+    assert layer._copies.operands[1] is None
+    step(layer, x, offs())
+    assert layer._copies.operands[1] is not None and len(counted) == 2
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("recipe", ["blockwise", "channelwise"])
+def test_microbatches_share_what_the_first_quantised(recipe, compiled, counted):
+    torch._dynamo.reset()
+    layer, x = linear(recipe), normal(ROWS, INNER)
+    run = torch.compile(layer, fullgraph=True, backend="aot_eager") if compiled else layer
+    first = step(run, x, offs(), is_first_microbatch=True)
+    assert equal(first, step(layer, x, offs()))
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    assert equal(step(run, x, offs(), is_first_microbatch=False), first)
+    assert torch.equal(step(run, x, offs(), is_first_microbatch=True)[0], first[0] * 2)
+    assert torch.equal(step(run, x, offs(), is_first_microbatch=False)[0], first[0] * 2)
+
+
+def test_a_compiled_call_that_cannot_know_quantises_again():
+    torch._dynamo.reset()
+    layer, x = linear(), normal(ROWS, INNER)
+    run = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    first = step(run, x, offs())
+    assert equal(first, step(layer, x, offs()))
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    assert torch.equal(step(run, x, offs())[0], first[0] * 2)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("recipe", [None, "bf16", "blockwise"])
+def test_gradients_are_added_to_main_grad(recipe, compiled):
+    torch._dynamo.reset()
+    plain, fused, x = linear(recipe), linear(recipe, fuse_wgrad_accumulation=True), normal(ROWS, INNER)
+    fused.weight.main_grad = torch.zeros_like(fused.weight, dtype=torch.float32)
+    run = torch.compile(fused, fullgraph=True, backend="aot_eager") if compiled else fused
+    for microbatch in range(2):
+        for module in (plain, run):
+            module(x, offs(), is_first_microbatch=microbatch == 0).square().mean().backward()
+    assert fused.weight.grad is None and torch.equal(fused.weight.main_grad, plain.weight.grad)
+
+
+def test_what_layers_refuse():
+    layer, x = linear(fuse_wgrad_accumulation=True), normal(ROWS, INNER)
+    with pytest.raises(ValueError, match=r"GroupedLinear: fuse_wgrad_accumulation needs weight.main_grad, float32 \[5, 136, 140\]"):
+        layer(x, offs())
+    with torch.no_grad():
+        layer(x, offs())
+    with pytest.raises(ValueError, match="GroupedLinear: is_first_microbatch is False before any call with True"):
+        linear()(x, offs(), is_first_microbatch=False)
+    with pytest.raises(ValueError, match=r"GroupedLinear: x is \[172, 139\] and w is \[5, 140, 136\]"):
+        linear()(x[:, 1:], offs())
+    with pytest.raises(ValueError, match="MoE: top_k is 9 of 8 experts; it must be from 1 to 8"):
+        rt.MoE(MODEL, HIDDEN, EXPERTS, 9)
+
+
+def in_float64(layer: rt.MoE, x: torch.Tensor) -> torch.Tensor:
+    """Every expert on every token, weighted by zero where it was not chosen."""
+    weights = torch.nn.functional.linear(x, layer.router.weight.double()).softmax(-1)
+    kept, experts = weights.topk(TOP)
+    if layer.normalize_weights:
+        kept = kept / kept.sum(-1, keepdim=True)
+    weights = torch.zeros_like(weights).scatter(-1, experts, kept)
+    gate, up = torch.einsum("tk,enk->ten", x, layer.gate_up.weight.double()).chunk(2, -1)
+    y = torch.einsum("ten,ekn->tek", torch.nn.functional.silu(gate) * up, layer.down.weight.double())
+    return (y * weights.unsqueeze(-1)).sum(1)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("recipe, tolerance", [(None, 1e-5), ("bf16", 0.03), ("blockwise", 0.2), ("mx", 0.2)])
+def test_moe_and_its_gradients(recipe, tolerance, normalize):
+    """Relative to the whole tensor; quantisation errors are held product by product in test_products.py."""
+    layer, x = moe(recipe, normalize_weights=normalize), normal(3, 40, MODEL)
+    found = step(layer, x)
+    leaf = x.double().requires_grad_()
+    exact = in_float64(layer, leaf.reshape(-1, MODEL)).reshape(x.shape)
+    gradients = torch.autograd.grad(exact.square().mean(), [leaf, *layer.parameters()])
+    for result, right in zip(found, [exact.detach(), *gradients], strict=True):
+        assert right.norm() > 0 and (result.double() - right).norm() <= tolerance * right.norm()
+
+
+def test_moe_experts_without_tokens_get_zero_gradients():
+    layer, x = moe(), normal(50, MODEL).abs()
+    with torch.no_grad():
+        layer.router.weight[3] = -9
+    gradients = dict(zip(("y", "x", "router", "gate_up", "down"), step(layer, x)))
+    assert not gradients["gate_up"][3].any() and not gradients["down"][3].any() and gradients["down"].any()
+
+
+@pytest.mark.parametrize("recipe", [None, "blockwise"])
+def test_moe_does_not_depend_on_the_other_tokens(recipe):
+    layer, x = moe(recipe), normal(60, MODEL)
+    y = layer(x)
+    shuffled = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(layer(x[shuffled]), y[shuffled]) and torch.equal(layer(x[7:9]), y[7:9])
+    assert layer(x[:0]).shape == (0, MODEL)
+
+
+@pytest.mark.parametrize("recipe", [None, "blockwise", "channelwise"])
+def test_moe_compiled_checkpointed_and_repeated_gives_the_same_bits(recipe):
+    torch._dynamo.reset()
+    layer, x = moe(recipe), normal(3, 40, MODEL)
+    expected = step(layer, x)
+    assert equal(step(layer, x), expected)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for words in ({}, {"is_first_microbatch": True}, {"is_first_microbatch": False}):
+        assert equal(step(compiled, x, **words), expected)
+    layer.zero_grad()
+    leaf = x.clone().requires_grad_()
+    y = checkpoint(layer, leaf, use_reentrant=False)
+    y.square().mean().backward()
+    assert equal([y.detach(), leaf.grad, *(p.grad for p in layer.parameters())], expected)
+
+
+def test_moe_under_autocast():
+    layer, x = moe(), normal(40, MODEL)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, *gradients = step(layer, x)
+    assert y.dtype == torch.bfloat16 and all(grad.dtype == torch.float32 for grad in gradients)
+
+
+def test_state_is_ordinary(tmp_path):
+    layer, x = moe(), normal(40, MODEL)
+    expected = layer(x)
+    assert list(layer.state_dict()) == ["router.weight", "gate_up.weight", "down.weight"] and not list(layer.buffers())
+    torch.save(layer.state_dict(), tmp_path / "state.pt")
+    with torch.device("meta"):
+        empty = rt.MoE(MODEL, HIDDEN, EXPERTS, TOP)
+    empty.load_state_dict(torch.load(tmp_path / "state.pt"), assign=True)
+    assert torch.equal(empty(x), expected) and torch.equal(copy.deepcopy(layer)(x), expected)
+    assert "e4m3" in repr(layer)

@@ -1,0 +1,314 @@
+"""grouped_mm: every form, recipe and stride against float64 autodiff of the dequantised problem; groups, tails, bias, autocast."""
+
+import pytest
+import torch
+from problems import ENDS, INNER, OUTER, RECIPES, ROWS, assert_close, dequantised, multiplied, normal, offs, ranges, real, summed
+
+import ragdot.torch as rt
+from ragdot._recipes import recipe_of
+from ragdot.torch._products import weight_operands
+
+GROUPS = len(ENDS)
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+def operands(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x, w and the gradient of the result; x and w want gradients."""
+    x, w = normal(ROWS, INNER, dtype=dtype), normal(GROUPS, INNER, OUTER, seed=1, dtype=dtype)
+    return x.requires_grad_(), w.requires_grad_(), normal(ROWS, OUTER, seed=2, dtype=dtype)
+
+
+def exact_gradients(x, w, dy, recipe):
+    """Results of float64 autodiff, each with the product of magnitudes: y, dx, dw. Every product has operands of its own grids."""
+    back = recipe_of("test", recipe).for_gradients()
+    cases = (
+        (dequantised(x, "rows", recipe), dequantised(w, "weights", recipe), None, None),
+        (x.double(), dequantised(w, "turned_weights", recipe), dequantised(dy, "rows", back), 0),
+        (dequantised(x, "columns", recipe), w.double(), dequantised(dy, "columns", back), 1),
+    )
+    for a, b, cotangent, wanted in cases:
+        found = []
+        for of in (lambda z: z, torch.abs):
+            leaves = [of(z.detach()).clone().requires_grad_() for z in (a, b)]
+            y = multiplied(*leaves)
+            found.append(y.detach() if wanted is None else torch.autograd.grad(y, leaves[wanted], of(cotangent))[0])
+        yield found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
+def test_product_and_gradients(recipe, dtype):
+    x, w, dy = operands(dtype)
+    y = rt.grouped_mm(x, w, offs(), recipe=recipe)
+    y.backward(dy)
+    for result, (exact, magnitude) in zip((y, x.grad, w.grad), exact_gradients(x, w, dy, recipe)):
+        assert result.dtype == dtype
+        assert_close(result, exact, magnitude)
+    with torch.no_grad():
+        assert torch.equal(rt.grouped_mm(x, w, offs(), recipe=recipe), y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
+def test_two_matrices(recipe, dtype):
+    """[K, M] by [M, N]; in its gradients the roles turn: the gradient [G, K, N] is the weight."""
+    back = recipe_of("test", recipe).for_gradients()
+    x, y, dout = normal(INNER, ROWS, dtype=dtype), normal(ROWS, OUTER, seed=1, dtype=dtype), normal(GROUPS, INNER, OUTER, seed=2, dtype=dtype)
+    x.requires_grad_(), y.requires_grad_()
+    out = rt.grouped_mm(x, y, offs(), recipe=recipe)
+    out.backward(dout)
+    columns = [dequantised(z, "columns", recipe) for z in (x.T, y)]
+    assert_close(out, summed(*columns), summed(*map(torch.abs, columns)))
+    rows, along_k = dequantised(x.T, "rows", recipe), dequantised(dout, "weights", back)
+    assert_close(y.grad, multiplied(rows, along_k), multiplied(rows.abs(), along_k.abs()))
+    rows, along_n = dequantised(y, "rows", recipe), dequantised(dout, "turned_weights", back).mT
+    assert_close(x.grad, multiplied(rows, along_n).T, multiplied(rows.abs(), along_n.abs()).T)
+    assert out.dtype == x.grad.dtype == y.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
+def test_ragged_columns_are_the_turned_product(recipe):
+    """[G, M, K] by [K, N]."""
+    x, w, dy = operands()
+    y = rt.grouped_mm(x, w, offs(), recipe=recipe)
+    y.backward(dy)
+    left, right = w.detach().mT.clone().requires_grad_(), x.detach().T.clone().requires_grad_()
+    turned = rt.grouped_mm(left, right, offs(), recipe=recipe)
+    turned.backward(dy.T)
+    assert torch.equal(turned, y.T) and torch.equal(left.grad, w.grad.mT) and torch.equal(right.grad, x.grad.T)
+
+
+def test_as_torch_computes_it():
+    """bfloat16, where torch._grouped_mm takes the sizes: multiples of eight, no tail."""
+    ends = torch.tensor([64, 64, 128, 192], dtype=torch.int32)
+    x, w, y = normal(192, 64, dtype=torch.bfloat16), normal(4, 64, 32, seed=1, dtype=torch.bfloat16), normal(192, 32, seed=2, dtype=torch.bfloat16)
+    for a, b in ((x, w), (x.T, y), (w.mT, x.T)):
+        torch.testing.assert_close(rt.grouped_mm(a, b, ends), torch._grouped_mm(a, b, offs=ends), atol=0.25, rtol=0.02)
+
+
+@pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
+def test_empty_groups_and_tails_are_exact_zeros(recipe):
+    x, w, dy = operands()
+    with torch.no_grad():
+        x[ENDS[-1] :], dy[ENDS[-1] :] = torch.nan, torch.inf
+    y = rt.grouped_mm(x, w, offs(), recipe=recipe)
+    y.backward(dy)
+    assert not y[ENDS[-1] :].any() and not x.grad[ENDS[-1] :].any() and not w.grad[1].any()
+    for result in (y, x.grad, w.grad):
+        assert result.isfinite().all()
+
+
+def test_offs_are_int32_or_int64_in_any_memory():
+    x, w, _ = operands()
+    expected = rt.grouped_mm(x, w, offs())
+    assert torch.equal(rt.grouped_mm(x, w, offs(torch.int64)), expected)
+    assert torch.equal(rt.grouped_mm(x, w, offs(torch.int64).repeat_interleave(2)[::2]), expected)
+
+
+def with_strides(x: torch.Tensor, how: str) -> torch.Tensor:
+    """The same numbers in other memory."""
+    if how == "columns":
+        return x.mT.contiguous().mT
+    if how == "padded":
+        return torch.cat([x, torch.full_like(x, 7)], -1)[..., : x.shape[-1]]
+    if how == "experts_inside":
+        return x.movedim(0, -2).contiguous().movedim(-2, 0)
+    if how == "expanded":
+        return x[..., :1].expand(x.shape)
+    return x.repeat_interleave(2, -1).repeat_interleave(2, -2)[..., ::2, ::2]
+
+
+@pytest.mark.parametrize("how", ["columns", "padded", "experts_inside", "expanded", "no_unit_stride"])
+@pytest.mark.parametrize("recipe", [None, "blockwise"])
+def test_strides_change_no_bit(recipe, how):
+    tensors = [with_strides(z.detach(), how) for z in operands()]
+    results = []
+    for x, w, dy in (tensors, [z.contiguous() for z in tensors]):
+        leaves = x.detach().requires_grad_(), w.detach().requires_grad_()
+        y = rt.grouped_mm(*leaves, offs(), recipe=recipe)
+        y.backward(dy)
+        results.append((y, *(leaf.grad for leaf in leaves)))
+    for moved, dense in zip(*results):
+        assert torch.equal(moved, dense)
+
+
+@pytest.mark.parametrize("recipe", ["channelwise", "blockwise"])
+def test_weights_stored_turned_are_quantised_along_their_memory(recipe):
+    w = operands()[1].detach().mT.contiguous().mT
+    for found, expected in zip(weight_operands(w, recipe_of("test", recipe), True), weight_operands(w.contiguous(), recipe_of("test", recipe), True)):
+        if expected is not None:
+            assert found.values.stride() == w.stride() and found.grid == expected.grid
+            assert torch.equal(found.values.float(), expected.values.float()) and torch.equal(found.scales, expected.scales)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (2, 1, 0)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weight_gradient_has_the_layout_of_the_weight(axes, dtype):
+    x, w, dy = operands(dtype)
+    w = w.detach().permute(axes).contiguous().permute([axes.index(i) for i in range(3)]).requires_grad_()
+    seen = []
+    w.register_hook(lambda grad: seen.append((grad.dtype, grad.stride())))
+    rt.grouped_mm(x, w, offs(), recipe="blockwise").backward(dy)
+    assert seen == [(dtype, w.stride())]
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float16])
+def test_bias(dtype):
+    x, w, dy = operands()
+    bias = normal(GROUPS, OUTER, seed=3).to(dtype).requires_grad_()
+    y = rt.grouped_mm(x, w, offs(), bias)
+    y.backward(dy)
+    y64 = multiplied(x.double(), w.double(), bias.double())
+    assert_close(y, y64, multiplied(x.double().abs(), w.double().abs(), bias.double().abs()))
+    exact = torch.stack([dy[rows].double().sum(0) for rows in ranges(ENDS)])
+    assert bias.grad.dtype == dtype and not bias.grad[1].any()
+    torch.testing.assert_close(bias.grad.double(), exact, atol=1e-5, rtol={torch.float32: 1e-6, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}[dtype])
+
+
+@pytest.mark.parametrize("out_dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("recipe", [None, "blockwise"])
+def test_out_dtype(out_dtype, recipe):
+    x, w, dy = operands(torch.bfloat16)
+    y = rt.grouped_mm(x, w, offs(), out_dtype=out_dtype, recipe=recipe)
+    assert y.dtype == out_dtype
+    assert torch.equal(y, rt.grouped_mm(x, w, offs(), out_dtype=torch.float32, recipe=recipe).to(out_dtype))
+    y.backward(dy.to(out_dtype))
+    expected = torch.autograd.grad(rt.grouped_mm(x, w, offs(), recipe=recipe), (x, w), dy.to(out_dtype).bfloat16())
+    for grad, other in zip((x.grad, w.grad), expected):
+        assert grad.dtype == torch.bfloat16
+        torch.testing.assert_close(grad, other, atol=0, rtol=0 if out_dtype == torch.bfloat16 or recipe is None else 1)
+
+
+def test_scaled_operands_are_taken_as_they_are():
+    x, w, dy = operands(torch.bfloat16)
+    expected = rt.grouped_mm(x, w, offs(), recipe="blockwise")
+    scaled_x, scaled_w = rt.quantize(x, (1, 128)), rt.quantize(w, (128, 128))
+    assert torch.equal(rt.grouped_mm(scaled_x, scaled_w, offs()), expected)
+    assert torch.equal(rt.grouped_mm(x, scaled_w, offs(), recipe="blockwise"), expected)
+    assert torch.equal(rt.grouped_mm(rt.quantize(x, (1, 128), offs=offs()), w, offs(), recipe="blockwise"), expected)
+    columns = [rt.quantize(z, (128, 1), offs=offs()) for z in (x, dy)]
+    dw = rt.grouped_mm(x.T, dy, offs(), recipe="blockwise")
+    assert torch.equal(rt.grouped_mm(x.detach().T, columns[1], offs(), recipe="blockwise"), dw)
+
+
+def test_gradient_through_a_scaled_weight():
+    x, w, dy = operands(torch.bfloat16)
+    (expected,) = torch.autograd.grad(rt.grouped_mm(x, w, offs(), recipe="blockwise"), x, dy)
+    (found,) = torch.autograd.grad(rt.grouped_mm(x, rt.quantize(w, (128, 128)), offs(), recipe="blockwise"), x, dy)
+    assert torch.equal(found, expected)
+
+
+def test_weight_gradient_of_scaled_activations():
+    """They are quantised again, for sums along the rows."""
+    x, w, dy = operands(torch.bfloat16)
+    rows = rt.quantize(x, (1, 128))
+    rt.grouped_mm(rows, w, offs(), recipe="blockwise").backward(dy)
+    columns = [dequantised(z, "columns", "blockwise") for z in (rows.dequantize(), dy)]
+    assert_close(w.grad, summed(*columns), summed(*map(torch.abs, columns)))
+
+
+def test_dequantize():
+    x = normal(ROWS, INNER)
+    for scaled in (rt.quantize(x, (128, 1), offs=offs()), rt.quantize(x, (1, None), "e5m2"), rt.quantize(x, (1, 32), "e4m3", "mx", "e8m0")):
+        ends = offs() if scaled.origin == "per_group" else None
+        assert torch.equal(scaled.dequantize(offs=ends), real(scaled).float())
+    assert torch.equal(real(rt.quantize(x, (1, 128)).transpose(0, 1)), real(rt.quantize(x, (1, 128))).T)
+
+
+def test_autocast_casts_the_operands_alone():
+    x, w, dy = operands()
+    bias = normal(GROUPS, OUTER, seed=3).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = rt.grouped_mm(x, w, offs(), bias)
+        scaled = rt.grouped_mm(rt.quantize(x, (1, 128)), rt.quantize(w, (128, 128)), offs())
+    expected = rt.grouped_mm(x.bfloat16(), w.bfloat16(), offs(), bias)
+    assert y.dtype == torch.bfloat16 and torch.equal(y, expected)
+    assert torch.equal(scaled, rt.grouped_mm(rt.quantize(x, (1, 128)), rt.quantize(w, (128, 128)), offs()))
+    y.backward(dy.bfloat16())
+    assert x.grad.dtype == w.grad.dtype == bias.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
+def test_sharded_experts_give_equal_gradients(recipe):
+    """Every shard has all rows and some experts; each row has one owner, so sums over shards add zeros."""
+    x, w, dy = operands()
+    y = rt.grouped_mm(x, w, offs(), recipe=recipe)
+    dx, dw = torch.autograd.grad(y, (x, w), dy)
+    shards = []
+    for first, last in ((0, 2), (2, 5)):
+        local = w.detach()[first:last].clone().requires_grad_()
+        part = rt.grouped_mm(x, local, offs(), recipe=recipe, first_group=first)
+        shards.append((part.detach(), *torch.autograd.grad(part, (x, local), dy)))
+    assert torch.equal(shards[0][0] + shards[1][0], y)
+    assert torch.equal(shards[0][1] + shards[1][1], dx)
+    assert torch.equal(torch.cat([shards[0][2], shards[1][2]]), dw)
+
+
+@pytest.mark.parametrize("recipe", [None, "channelwise", "mx"])
+def test_sharded_tokens_add_up_to_the_weight_gradient(recipe):
+    """Two halves of the tokens, sorted by expert each: their exact gradients' sum, within both bounds."""
+    _, w, _ = operands()
+    total, exact, magnitude = 0, 0, 0
+    for seed, ends in ((0, ENDS), (5, [20, 50, 50, 120, 170])):
+        x, dy, of = normal(ROWS, INNER, seed=seed), normal(ROWS, OUTER, seed=seed + 2), torch.tensor(ends)
+        total = total + torch.autograd.grad(rt.grouped_mm(x, w, of, recipe=recipe), w, dy)[0]
+        chosen = recipe_of("test", recipe)
+        a, b = x.double(), dy.double()
+        if chosen.quantizes:
+            a, b = (real(rt.quantize(z, (chosen.block, 1), scaling=chosen.scaling, scale_format=chosen.scale_format, offs=of), ends) for z in (x, dy))
+        exact, magnitude = exact + summed(a, b, ends), magnitude + summed(a.abs(), b.abs(), ends)
+    assert_close(total, exact, magnitude)
+
+
+@pytest.mark.parametrize("m, k, n, g", [(0, 8, 4, 2), (5, 0, 4, 2), (5, 8, 0, 2), (5, 8, 4, 0)])
+@pytest.mark.parametrize("recipe", [None, "blockwise"])
+def test_nothing_to_multiply(recipe, m, k, n, g):
+    x, w = normal(m, k).requires_grad_(), normal(g, k, n).requires_grad_()
+    y = rt.grouped_mm(x, w, torch.full((g,), m), recipe=recipe)
+    y.sum().backward()
+    assert y.shape == (m, n) and x.grad.shape == x.shape and w.grad.shape == w.shape
+    assert not y.any() and (k == 0 or n == 0 or m == 0 or not x.grad.any() or g > 0)
+
+
+X, W = normal(6, 8), normal(3, 8, 4)
+DY = normal(6, 4)
+THREE = torch.tensor([1, 3, 6])
+REFUSED = [
+    (lambda: rt.grouped_mm(X, W[:, :7], THREE), ValueError, "grouped_mm: x is [6, 8] and w is [3, 7, 4]; give [M, K] and [G, K, N]"),
+    (lambda: rt.grouped_mm(X[0], W, THREE), ValueError, "grouped_mm: x is [8] and w is [3, 8, 4]; give"),
+    (lambda: rt.grouped_mm(X, W, torch.tensor([1, 4, 3])), ValueError, "gmm: group end"),
+    (lambda: rt.grouped_mm(X, W, torch.tensor([1, 4, 7])), ValueError, "gmm: group end"),
+    (lambda: rt.grouped_mm(X, W, torch.tensor([-1, 4, 6])), ValueError, "gmm: group end"),
+    (lambda: rt.grouped_mm(X, W.clone().requires_grad_(), torch.tensor([1, 4, 3]), recipe="blockwise"), ValueError, "quantize_both: group end"),
+    (lambda: rt.grouped_mm(X, W, THREE.float()), ValueError, "grouped_mm: offs are torch.float32 [3]; give the int32 or int64 ends"),
+    (lambda: rt.grouped_mm(X, W, THREE[None]), ValueError, "grouped_mm: offs are torch.int64 [1, 3]; give the int32 or int64 ends"),
+    (lambda: rt.grouped_mm(X, W, THREE[:2]), ValueError, "gmm: rhs has 3 matrices"),
+    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 5)), ValueError, "gmm: bias is [3, 5]"),
+    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 4).double()), ValueError, "grouped_mm: bias is torch.float64; give"),
+    (lambda: rt.grouped_mm(X.T, DY, THREE, torch.ones(3, 4)), ValueError, "grouped_mm: bias and first_group belong to x [M, K]"),
+    (lambda: rt.grouped_mm(X.double(), W, THREE), ValueError, "a tensor of shape [6, 8] is torch.float64; give torch.float32, "),
+    (lambda: rt.grouped_mm(X, W, THREE, recipe="fp8"), ValueError, "grouped_mm: recipe is 'fp8'; give a Recipe or one of bf16, "),
+    (lambda: rt.grouped_mm(X, W.bfloat16(), THREE), NotImplementedError, "gmm: "),
+    (lambda: rt.grouped_mm(X, W, THREE, out_dtype=torch.float64), ValueError, "torch.float64"),
+    (lambda: rt.grouped_mm(X, rt.ScaledTensor(W.to(torch.float8_e4m3fn), torch.ones(3, 1, 2), (128, 128)), THREE, recipe="bf16"), ValueError, "gmm: rhs scales are [3, 1, 2]"),
+    (lambda: rt.quantize(X, (1, 128), "e3m4"), ValueError, "quantize: format is 'e3m4'; it must be one of e4m3, e5m2, i8"),
+    (lambda: rt.quantize(X[0], (1, 128)), ValueError, "quantize: x has shape [8]"),
+    (lambda: rt.quantize(X, (1, 128), offs=THREE).transpose(0, 1), ValueError, "ScaledTensor: origin is per_group"),
+    (lambda: rt.quantize(X, (1, 128), offs=THREE).dequantize(), ValueError, "ScaledTensor: origin is per_group; give offs"),
+    (lambda: rt.quantize(W, (1, 128)).transpose(0, 1), ValueError, "ScaledTensor: transpose(0, 1) of 3 axes"),
+    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1)).transpose(0, 1), DY.clone().requires_grad_(), THREE), ValueError, "grouped_mm: two matrices with a ScaledTensor have no gradients"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call, kind, sentence", REFUSED, ids=[sentence for _, _, sentence in REFUSED])
+def test_refusals(call, kind, sentence):
+    with pytest.raises(kind) as refusal:
+        call()
+    assert sentence in str(refusal.value)
+
+
+def test_gradients_of_gradients_are_refused():
+    x, w, dy = operands()
+    (dx,) = torch.autograd.grad(rt.grouped_mm(x, w, offs()), x, dy.requires_grad_(), create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        dx.sum().backward()
