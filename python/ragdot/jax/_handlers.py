@@ -1,0 +1,68 @@
+"""The handlers of libragdot_jax.so: loaded, registered with XLA, and called from traced code."""
+
+import ctypes
+import os
+from collections.abc import Hashable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ragdot._library import installed
+
+_NAMES = ("gmm", "tgmm", "quantize", "quantize_both")
+
+
+def _register() -> None:
+    """A handler loads where XLA's interface is as new as the headers that it was built with, or newer."""
+    if other := os.environ.get("RAGDOT_LIBRARY"):
+        path = Path(other).with_name("libragdot_jax.so")
+    else:
+        path = installed("lib/libragdot_jax.so")
+    if not path.exists():
+        raise ImportError(f"ragdot.jax: {path} does not exist; build with the headers of jaxlib, as the wheel is")
+    library = ctypes.CDLL(str(path))
+    for name in _NAMES:
+        jax.ffi.register_ffi_target(f"ragdot_{name}", jax.ffi.pycapsule(getattr(library, f"ragdot_jax_{name}")), platform="cpu")
+
+
+_register()
+
+
+def varying_axes(x: Any) -> frozenset[Hashable]:
+    """Axes of the mesh along which x differs from device to device, as shard_map with check_vma knows them."""
+    aval = jax.typeof(x)
+    kind = getattr(aval, "manual_axis_type", None)  # its name from jax 0.10 on
+    return frozenset(getattr(aval, "vma", ()) if kind is None else kind.varying)
+
+
+def _vary(x: Any, axes: frozenset[Hashable]) -> Any:
+    missing = tuple(sorted(axes - varying_axes(x), key=str))
+    return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+
+def reduce_like(x: Any, axes: frozenset[Hashable]) -> Any:
+    """The sum over the axes along which x varies besides `axes`: the gradient of a value that does not vary along them."""
+    extra = tuple(sorted(varying_axes(x) - axes, key=str))
+    return jax.lax.psum(x, extra) if extra else x
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _call(name: str, results: tuple[jax.ShapeDtypeStruct, ...], attributes: tuple[tuple[str, Any], ...], *operands: Any) -> tuple[Any, ...]:
+    # shard_map wants operands that vary along the same axes, and takes the results for values that do not vary.
+    axes = frozenset[Hashable]().union(*map(varying_axes, operands))
+    numbers = {key: np.array(value, np.int64) if isinstance(value, tuple) else np.int64(value) for key, value in attributes}
+    call = jax.ffi.ffi_call(f"ragdot_{name}", results, vmap_method="sequential")
+    return tuple(_vary(x, axes) for x in call(*(_vary(x, axes) for x in operands), **numbers))
+
+
+@_call.defjvp
+def _call_jvp(name: str, results: Any, attributes: Any, primals: Any, tangents: Any) -> Any:
+    raise NotImplementedError(f"ragdot.jax.{name} has no gradient; use ragdot.jax.ragged_dot, which quantises inside")
+
+
+def call(name: str, results: tuple[jax.ShapeDtypeStruct, ...], *operands: Any, **attributes: int | tuple[int, ...]) -> tuple[Any, ...]:
+    """Calls a handler, on each device by itself in shard_map, for each element of a batch in turn under vmap."""
+    return _call(name, results, tuple(attributes.items()), *operands)
