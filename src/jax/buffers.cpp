@@ -45,63 +45,65 @@ View view_of(ffi::Result<ffi::AnyBuffer>& buffer) { return writable_view_of(*buf
 
 Result<Grid> grid_of(Ints attribute) {
   if (attribute.size() != 3 || attribute[2] < 0 || attribute[2] > 2) {
-    return Status(Code::invalid_argument, "a scale grid is (rows, columns, origin 0 to 2); use ragdot.jax of this library's version");
+    return Status(Code::invalid_argument,
+                  "a scale grid is (rows, columns, origin 0 to 2); use ragdot.jax of this library's version");
   }
   return Grid{attribute[0], attribute[1], attribute[2]};
 }
 
-Status CallGroups::read_all(const char* op, const ffi::AnyBuffer& sizes, const ffi::BufferR1<ffi::S32>& offset) {
+Status CallGroups::read_sizes(const char* op, const ffi::AnyBuffer& sizes, std::int64_t rows) {
   const bool wide = sizes.element_type() == ffi::DataType::S64;
-  if ((!wide && sizes.element_type() != ffi::DataType::S32) || sizes.dimensions().size() != 1 || offset.element_count() != 1) {
-    return {Code::invalid_argument, fmt::format("{}: give group_sizes as int32 or int64 [G] and group_offset as int32 [1]", op)};
+  if ((!wide && sizes.element_type() != ffi::DataType::S32) || sizes.dimensions().size() != 1) {
+    return {Code::invalid_argument, fmt::format("{}: group_sizes is no int32 or int64 vector; convert it", op)};
   }
   if (wide) {
     sizes_.assign(sizes.typed_data<std::int64_t>(), sizes.typed_data<std::int64_t>() + sizes.element_count());
   } else {
     sizes_.assign(sizes.typed_data<std::int32_t>(), sizes.typed_data<std::int32_t>() + sizes.element_count());
   }
-  first_group_ = *offset.typed_data();
-  groups_ = Groups::from_sizes(sizes_);
-  return {};
-}
-
-Status CallGroups::read_local(const char* op, const ffi::AnyBuffer& sizes, const ffi::BufferR1<ffi::S32>& offset,
-                              std::int64_t local, std::int64_t rows) {
-  if (Status s = read_all(op, sizes, offset); !s.ok()) return s;
-  const std::int64_t count = groups_.count;
-  if (first_group_ < 0 || first_group_ > count - local) {
-    return {Code::invalid_argument, fmt::format("{}: group_offset is {} and rhs has {} groups; group_sizes has {}; the offset "
-                                                "must be from 0 to {}",
-                                                op, first_group_, local, count, count - local)};
-  }
   std::int64_t begin = 0;
-  starts_.reserve(sizes_.size());
   for (std::size_t g = 0; g < sizes_.size(); ++g) {
     if (sizes_[g] < 0 || sizes_[g] > rows - begin) {
-      return {Code::invalid_argument, fmt::format("{}: group_sizes[{}] is {}; {} of {} rows are left for it; give sizes from 0 on "
-                                                  "whose sum is the rows or less",
-                                                  op, g, sizes_[g], rows - begin, rows)};
+      return {Code::invalid_argument,
+              fmt::format("{}: group_sizes[{}] is {}; {} of {} rows are left for it; give sizes from 0 on "
+                          "whose sum is the rows or less",
+                          op, g, sizes_[g], rows - begin, rows)};
     }
     starts_.push_back(begin);
     begin += sizes_[g];
   }
+  return {};
+}
+
+Status CallGroups::read(const char* op, const ffi::AnyBuffer& sizes, const ffi::BufferR1<ffi::S32>& offset, std::int64_t local,
+                        std::int64_t rows, Scope scope) {
+  if (Status s = read_sizes(op, sizes, rows); !s.ok()) return s;
+  const auto count = static_cast<std::int64_t>(sizes_.size());
+  const std::int64_t first = offset.element_count() == 1 ? *offset.typed_data() : -1;
+  if (first < 0 || first > count - local) {
+    return {Code::invalid_argument,
+            fmt::format("{}: group_offset is {}; with {} groups in group_sizes and {} local ones it must "
+                        "be from 0 to {}",
+                        op, first, count, local, count - local)};
+  }
+  if (scope == Scope::all) {
+    groups_ = Groups::from_sizes(sizes_);
+    first_group_ = first;
+    return {};
+  }
   const auto window = [&](const std::vector<std::int64_t>& all) {
-    return std::span(all).subspan(static_cast<std::size_t>(first_group_), static_cast<std::size_t>(local));
+    return std::span(all).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(local));
   };
   groups_ = Groups::from_starts_and_sizes(window(starts_), window(sizes_));
-  first_group_ = 0;
   return {};
 }
 
 std::int64_t CallGroups::scale_rows(std::int64_t block) const {
   if (block == kWholeAxis || block < 1) return groups_.count;
   const auto* sizes = static_cast<const std::int64_t*>(groups_.kind == Groups::Kind::sizes ? groups_.data : groups_.sizes);
-  std::uint64_t rows = 0;  // sizes that break a rule, which the call refuses, must not overflow here
-  for (std::int64_t g = 0; g < groups_.count; ++g) {
-    const std::int64_t size = std::max<std::int64_t>(sizes[g], 0);
-    rows += static_cast<std::uint64_t>(size / block + (size % block != 0 ? 1 : 0));
-  }
-  return static_cast<std::int64_t>(rows);
+  std::int64_t rows = 0;
+  for (std::int64_t g = 0; g < groups_.count; ++g) rows += sizes[g] / block + (sizes[g] % block != 0 ? 1 : 0);
+  return rows;
 }
 
 Threads::Threads(ffi::ThreadPool& pool) : executor_(pool, concurrency_of(pool)) {}

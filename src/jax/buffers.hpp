@@ -30,14 +30,16 @@ struct Grid {
 };
 [[nodiscard]] Result<Grid> grid_of(Ints attribute);
 
+/// Which groups the library sees, and scales of origin per_group cover: all, or the local ones.
+enum class Scope { all, local };
+
 /// The groups of a call, by int64 numbers of its own.
 class CallGroups {
  public:
-  /// All G groups, as the call of the library checks them. sizes: int32 or int64 [G]; offset: int32 [1], the first local group.
-  [[nodiscard]] Status read_all(const char* op, const ffi::AnyBuffer& sizes, const ffi::BufferR1<ffi::S32>& offset);
-  /// The `local` groups from the offset on, over `rows` rows; those outside are left out, so they are checked here.
-  [[nodiscard]] Status read_local(const char* op, const ffi::AnyBuffer& sizes, const ffi::BufferR1<ffi::S32>& offset,
-                                  std::int64_t local, std::int64_t rows);
+  /// sizes: int32 or int64 [G] over `rows` rows; offset: int32 [1], the first of `local` groups. Checks them, in the words of
+  /// ragdot.jax.
+  [[nodiscard]] Status read(const char* op, const ffi::AnyBuffer& sizes, const ffi::BufferR1<ffi::S32>& offset,
+                            std::int64_t local, std::int64_t rows, Scope scope);
 
   [[nodiscard]] const Groups& groups() const { return groups_; }
   [[nodiscard]] std::int64_t first_group() const { return first_group_; }
@@ -45,6 +47,8 @@ class CallGroups {
   [[nodiscard]] std::int64_t scale_rows(std::int64_t block) const;
 
  private:
+  [[nodiscard]] Status read_sizes(const char* op, const ffi::AnyBuffer& sizes, std::int64_t rows);
+
   std::vector<std::int64_t> sizes_;
   std::vector<std::int64_t> starts_;
   Groups groups_;

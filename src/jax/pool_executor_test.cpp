@@ -18,6 +18,7 @@ using testing::Each;
 struct Counts {
   explicit Counts(int tasks) : of(static_cast<std::size_t>(tasks)) {}
   static void count(void* context, int index) { ++static_cast<Counts*>(context)->of[static_cast<std::size_t>(index)]; }
+  [[nodiscard]] std::vector<int> seen() const { return {of.begin(), of.end()}; }
   std::vector<std::atomic<int>> of;
 };
 
@@ -52,7 +53,7 @@ TEST(PoolExecutor, RunsEveryTaskOnceOnThreads) {
     ThreadPool pool;
     Counts counts(kTasks);
     run_counted(pool, 4, counts);
-    EXPECT_THAT(counts.of, Each(1)) << "round " << round;
+    EXPECT_THAT(counts.seen(), Each(1)) << "round " << round;
     EXPECT_EQ(pool.threads.size(), 3U);
   }
 }
@@ -62,7 +63,7 @@ TEST(PoolExecutor, NeedsNoHelper) {
   {
     Counts counts(kTasks);
     run_counted(pool, 3, counts);
-    EXPECT_THAT(counts.of, Each(1));
+    EXPECT_THAT(counts.seen(), Each(1));
   }
   ASSERT_EQ(pool.kept.size(), 2U);
   for (const auto& late : pool.kept) late();  // the counts are gone by now
@@ -72,14 +73,14 @@ TEST(PoolExecutor, TakesAPoolThatRunsHelpersAtOnce) {
   InlinePool pool;
   Counts counts(kTasks);
   run_counted(pool, 2, counts);
-  EXPECT_THAT(counts.of, Each(1));
+  EXPECT_THAT(counts.seen(), Each(1));
 }
 
 TEST(PoolExecutor, GoesOnWithoutMemoryForHelpers) {
   FullPool pool;
   Counts counts(kTasks);
   run_counted(pool, 2, counts);
-  EXPECT_THAT(counts.of, Each(1));
+  EXPECT_THAT(counts.seen(), Each(1));
 }
 
 /// A task that is still running on a helper when the caller has nothing left to start.

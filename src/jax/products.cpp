@@ -13,7 +13,7 @@ using Bytes = ffi::ResultBufferR1<ffi::U8>;
 struct Grids {
   Grid lhs;
   Grid rhs;
-  [[nodiscard]] bool local() const { return lhs.origin == 2 || rhs.origin == 2; }
+  [[nodiscard]] Scope scope() const { return lhs.origin == 2 || rhs.origin == 2 ? Scope::local : Scope::all; }
 };
 
 Result<Grids> grids_of(Ints lhs, Ints rhs) {
@@ -62,13 +62,8 @@ ffi::Error gmm_handler(ffi::ThreadPool pool, ffi::AnyBuffer lhs, ffi::AnyBuffer 
     if (!grids.ok()) return grids.status();
     CallGroups groups;
     GmmArgs args;
-    const ConstView weights = view_of(rhs);
-    const std::int64_t rows = view_of(lhs).rows;
-    if (Status s = grids.value().local() ? groups.read_local("gmm", sizes, offset, weights.batch, rows)
-                                         : groups.read_all("gmm", sizes, offset);
-        !s.ok()) {
-      return s;
-    }
+    const std::int64_t local = view_of(rhs).batch;
+    if (Status s = groups.read("gmm", sizes, offset, local, view_of(lhs).rows, grids.value().scope()); !s.ok()) return s;
     args.lhs = operand_of(lhs, lhs_scales, grids.value().lhs, groups);
     args.rhs = operand_of(rhs, rhs_scales, grids.value().rhs, groups);
     if (transpose_rhs != 0) args.rhs = args.rhs.transposed();
@@ -90,12 +85,8 @@ ffi::Error tgmm_handler(ffi::ThreadPool pool, ffi::AnyBuffer lhs, ffi::AnyBuffer
     CallGroups groups;
     TgmmArgs args;
     args.out = view_of(out);
-    const std::int64_t rows = view_of(lhs).rows;
-    if (Status s = grids.value().local() ? groups.read_local("tgmm", sizes, offset, args.out.batch, rows)
-                                         : groups.read_all("tgmm", sizes, offset);
-        !s.ok()) {
-      return s;
-    }
+    const std::int64_t local = args.out.batch;
+    if (Status s = groups.read("tgmm", sizes, offset, local, view_of(lhs).rows, grids.value().scope()); !s.ok()) return s;
     args.lhs = operand_of(lhs, lhs_scales, grids.value().lhs, groups);
     args.rhs = operand_of(rhs, rhs_scales, grids.value().rhs, groups);
     args.groups = groups.groups();

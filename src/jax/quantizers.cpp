@@ -44,7 +44,7 @@ Status read_groups(const char* op, Ints grid, const ffi::AnyBuffer& sizes, const
   const Result<Grid> read = grid_of(grid);
   if (!read.ok()) return read.status();
   if (read.value().origin == 0) return {};
-  Status s = read.value().origin == 1 ? groups.read_all(op, sizes, offset) : groups.read_local(op, sizes, offset, local, rows);
+  Status s = groups.read(op, sizes, offset, local, rows, read.value().origin == 1 ? Scope::all : Scope::local);
   given = groups.groups();
   return s;
 }
@@ -75,7 +75,8 @@ ffi::Error quantize_both_handler(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::An
     CallGroups groups;
     QuantizeBothArgs args;
     args.input = view_of(x);
-    if (Status s = read_groups("quantize_both", row_grid, sizes, offset, local, args.input.rows, groups, args.groups); !s.ok()) {
+    if (Status s = read_groups("quantize_both", row_grid, sizes, offset, local, args.input.rows, groups, args.groups);
+        !s.ok()) {
       return s;
     }
     const Result<Copy> rows = copy_of(row_values, row_scales, row_grid, recipe, groups);

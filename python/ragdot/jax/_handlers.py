@@ -3,6 +3,7 @@
 import ctypes
 import os
 from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,30 @@ def varying_axes(x: Any) -> frozenset[Hashable]:
 
 def _vary(x: Any, axes: frozenset[Hashable]) -> Any:
     missing = tuple(sorted(axes - varying_axes(x), key=str))
-    return jax.lax.pcast(x, missing, to="varying") if missing else x
+    if not missing:
+        return x
+    return jax.lax.pcast(x, missing, to="varying") if hasattr(jax.lax, "pcast") else jax.lax.pvary(x, missing)  # its name in jax 0.8
 
 
-def reduce_like(x: Any, axes: frozenset[Hashable]) -> Any:
-    """The sum over the axes along which x varies besides `axes`: the gradient of a value that does not vary along them."""
-    extra = tuple(sorted(varying_axes(x) - axes, key=str))
-    return jax.lax.psum(x, extra) if extra else x
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Placement:
+    """The type of a value that its gradient has to have, besides the shape."""
+
+    dtype: np.dtype
+    axes: frozenset[Hashable]
+    sharding: Any
+
+    @staticmethod
+    def of(x: Any) -> "Placement":
+        return Placement(x.dtype, varying_axes(x), jax.typeof(x).sharding)
+
+    def gradient(self, x: Any) -> Any:
+        """Its gradient from the parts that devices have: their sum, where the value is the same on several of them."""
+        extra = tuple(sorted(varying_axes(x) - self.axes, key=str))
+        x = jax.lax.psum(x, extra) if extra else x
+        # On meshes with explicit axes a handler's result is whole on every device.
+        return x if jax.typeof(x).sharding == self.sharding else jax.sharding.reshard(x, self.sharding)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

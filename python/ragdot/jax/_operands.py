@@ -44,6 +44,8 @@ def groups_of(op: str, group_sizes: Any, group_offset: Any, local: int | None) -
         if sizes.shape[0] != local:
             raise ValueError(f"{op}: {local} local groups and {sizes.shape[0]} group sizes; they must be equal, or give group_offset, the first local group")
         return CallGroups(sizes, jnp.zeros(1, jnp.int32), local)
+    if local > sizes.shape[0]:
+        raise ValueError(f"{op}: {local} local groups and {sizes.shape[0]} group sizes; there must be a size for each group")
     offset = jnp.asarray(group_offset)
     if offset.size != 1 or not jnp.issubdtype(offset.dtype, jnp.integer):
         raise ValueError(f"{op}: group_offset is {offset.dtype}{list(offset.shape)}; it must be one int32")

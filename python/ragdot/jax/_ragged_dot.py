@@ -1,7 +1,5 @@
 """ragged_dot: jax.lax.ragged_dot's arguments, FP8 inside, gradients by two more grouped products."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,25 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ragdot._recipes import AS_IT_COMES, Recipe, recipe_of
-from ragdot.jax._handlers import reduce_like, varying_axes
+from ragdot.jax._handlers import Placement
 from ragdot.jax._operands import CallGroups, groups_of
 from ragdot.jax._products import gmm, tgmm
 from ragdot.jax._quantize import quantize, quantize_local
 
 _OP = "ragged_dot"
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class _Kind:
-    """What the gradient of an operand has to be."""
-
-    dtype: np.dtype
-    axes: frozenset[Hashable]
-
-
-def _kind(x: Any) -> _Kind:
-    return _Kind(x.dtype, varying_axes(x))
 
 
 def _plain(recipe: Recipe, x: Any) -> Any:
@@ -73,7 +58,7 @@ def _forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any
     rows, columns = _rows_and_columns(recipe, lhs, groups)
     weights = _weights(recipe, rhs, turned=False)
     kept = weights if recipe.one_copy else rhs
-    return _product(rows, weights, groups, out_dtype), (columns, kept, sizes, offset, _kind(lhs), _kind(rhs))
+    return _product(rows, weights, groups, out_dtype), (columns, kept, sizes, offset, Placement.of(lhs), Placement.of(rhs))
 
 
 def _backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) -> tuple[Any, Any, None, None]:
@@ -83,7 +68,7 @@ def _backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) ->
     weights = kept if recipe.one_copy else _weights(recipe, kept, turned=True)
     dlhs = _product(grad_rows, weights, groups, lhs.dtype, transpose_rhs=True)
     drhs = tgmm(columns, grad_columns, sizes, out_dtype=rhs.dtype, group_offset=offset, num_groups=groups.local)
-    return reduce_like(dlhs, lhs.axes), reduce_like(drhs, rhs.axes), None, None
+    return lhs.gradient(dlhs), rhs.gradient(drhs), None, None
 
 
 _ragged_dot.defvjp(_forward, _backward)
@@ -123,8 +108,6 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     for name, x, ndim, shape in (("lhs", lhs, 2, "[rows, columns]"), ("rhs", rhs, 3, "[groups, rows, columns]")):
         if x.ndim != ndim or x.dtype not in (jnp.bfloat16, jnp.float32, jnp.float16):
             raise ValueError(f"{_OP}: {name} is {x.dtype}{list(x.shape)}; it must be bfloat16, float32 or float16 {shape}")
-    if lhs.shape[1] != rhs.shape[1]:
-        raise ValueError(f"{_OP}: lhs {list(lhs.shape)} and rhs {list(rhs.shape)} have inner sizes {lhs.shape[1]} and {rhs.shape[1]}; they must be equal")
     groups = groups_of(_OP, group_sizes, group_offset, rhs.shape[0])
     chosen = _with_precision(recipe_of(_OP, recipe), precision)
     common = jnp.result_type(lhs, rhs)
