@@ -51,6 +51,14 @@ def test_tgmm_has_the_bits_of_numpy(name, out_dtype):
     same(got, ragdot.tgmm(lhs, rhs, SIZES, out_dtype=out_dtype))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_change_no_bit(threads):
+    lhs, rhs = operands("blockwise")
+    same(rj.gmm(on_device(lhs), on_device(rhs), SIZES, threads=threads), ragdot.gmm(lhs, rhs, SIZES))
+    lhs, rhs = operands("blockwise", "tgmm")
+    same(rj.tgmm(on_device(lhs), on_device(rhs), SIZES, threads=threads), ragdot.tgmm(lhs, rhs, SIZES))
+
+
 @pytest.mark.parametrize("name", ["bf16", "blockwise", "channelwise"])
 def test_weights_stored_transposed(name):
     lhs, rhs = operands(name)

@@ -2,10 +2,10 @@
 #include "jax/buffers.hpp"
 
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <span>
-#include <thread>
 
 namespace ragdot::jax {
 namespace {
@@ -32,10 +32,18 @@ View writable_view_of(const ffi::AnyBuffer& buffer) {
   return {};
 }
 
+/// Cores that this process may use. Asked once: it costs a system call.
+int cores() {
+  static const int kCores = [] {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(CPU_COUNT(&set), 1) : 1;
+  }();
+  return kCores;
+}
+
+/// With several devices on one host the pool says more threads than there are cores.
 int concurrency_of(const ffi::ThreadPool& pool) {
-  // With several devices on one host the pool says more threads than there are cores.
-  const std::int64_t cores = std::max(std::thread::hardware_concurrency(), 1U);
-  return static_cast<int>(std::clamp<std::int64_t>(pool.num_threads(), 1, cores));
+  return static_cast<int>(std::clamp<std::int64_t>(pool.num_threads(), 1, cores()));
 }
 
 }  // namespace

@@ -40,9 +40,11 @@ Operand operand_of(const ffi::AnyBuffer& values, const ffi::AnyBuffer& scales, c
 }
 
 template <class Args>
-Status planned_run(const Args& args, ffi::ThreadPool& pool, Bytes& workspace) {
-  Threads threads(pool);
-  const Result<Plan> plan = make_plan(args, threads.options());
+Status planned_run(const Args& args, ffi::ThreadPool& pool, std::int64_t threads, Bytes& workspace) {
+  Threads all(pool);
+  Options options = all.options();
+  options.threads = static_cast<int>(threads);
+  const Result<Plan> plan = make_plan(args, options);
   if (!plan.ok()) return plan.status();
   const std::size_t needed = plan.value().workspace_bytes();
   if (workspace->element_count() >= needed) {
@@ -55,7 +57,7 @@ Status planned_run(const Args& args, ffi::ThreadPool& pool, Bytes& workspace) {
 
 ffi::Error gmm_handler(ffi::ThreadPool pool, ffi::AnyBuffer lhs, ffi::AnyBuffer lhs_scales, ffi::AnyBuffer rhs,
                        ffi::AnyBuffer rhs_scales, ffi::AnyBuffer sizes, ffi::BufferR1<ffi::S32> offset, ffi::AnyBuffer bias,
-                       ffi::Result<ffi::AnyBuffer> out, Bytes workspace, Ints lhs_grid, Ints rhs_grid,
+                       ffi::Result<ffi::AnyBuffer> out, Bytes workspace, Ints lhs_grid, Ints rhs_grid, std::int64_t threads,
                        std::int64_t transpose_rhs, std::int64_t activation) {
   return guarded("gmm", [&]() -> Status {
     const Result<Grids> grids = grids_of(lhs_grid, rhs_grid);
@@ -72,13 +74,13 @@ ffi::Error gmm_handler(ffi::ThreadPool pool, ffi::AnyBuffer lhs, ffi::AnyBuffer 
     args.bias = view_of(bias);
     args.activation = static_cast<Activation>(activation);
     args.out = view_of(out);
-    return planned_run(args, pool, workspace);
+    return planned_run(args, pool, threads, workspace);
   });
 }
 
 ffi::Error tgmm_handler(ffi::ThreadPool pool, ffi::AnyBuffer lhs, ffi::AnyBuffer lhs_scales, ffi::AnyBuffer rhs,
                         ffi::AnyBuffer rhs_scales, ffi::AnyBuffer sizes, ffi::BufferR1<ffi::S32> offset,
-                        ffi::Result<ffi::AnyBuffer> out, Bytes workspace, Ints lhs_grid, Ints rhs_grid) {
+                        ffi::Result<ffi::AnyBuffer> out, Bytes workspace, Ints lhs_grid, Ints rhs_grid, std::int64_t threads) {
   return guarded("tgmm", [&]() -> Status {
     const Result<Grids> grids = grids_of(lhs_grid, rhs_grid);
     if (!grids.ok()) return grids.status();
@@ -91,7 +93,7 @@ ffi::Error tgmm_handler(ffi::ThreadPool pool, ffi::AnyBuffer lhs, ffi::AnyBuffer
     args.rhs = operand_of(rhs, rhs_scales, grids.value().rhs, groups);
     args.groups = groups.groups();
     args.first_group = groups.first_group();
-    return planned_run(args, pool, workspace);
+    return planned_run(args, pool, threads, workspace);
   });
 }
 
@@ -114,6 +116,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(ragdot_jax_gmm, ragdot::jax::gmm_handler,
                                   .Ret<ffi::BufferR1<ffi::U8>>()   // workspace
                                   .Attr<ffi::Span<const std::int64_t>>("lhs_grid")
                                   .Attr<ffi::Span<const std::int64_t>>("rhs_grid")
+                                  .Attr<std::int64_t>("threads")
                                   .Attr<std::int64_t>("transpose_rhs")
                                   .Attr<std::int64_t>("activation"));
 
@@ -129,4 +132,5 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(ragdot_jax_tgmm, ragdot::jax::tgmm_handler,
                                   .Ret<ffi::AnyBuffer>()           // out
                                   .Ret<ffi::BufferR1<ffi::U8>>()   // workspace
                                   .Attr<ffi::Span<const std::int64_t>>("lhs_grid")
-                                  .Attr<ffi::Span<const std::int64_t>>("rhs_grid"));
+                                  .Attr<ffi::Span<const std::int64_t>>("rhs_grid")
+                                  .Attr<std::int64_t>("threads"));

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from overhead.doors import DOORS, Door, operands
+from overhead.jax_doors import jax_doors
 
 ROUNDS = 7
 
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of every call (%(default)s)")
     given = parser.parse_args()
     for recipe in ("bf16", "blockwise"):
-        doors = [door for found in DOORS for door in found(operands(recipe, given.threads))]
+        doors = [door for found in (*DOORS, jax_doors) for door in found(operands(recipe, given.threads))]
         print(f"{recipe}, {given.threads} thread{'s' * (given.threads > 1)}, medians of {ROUNDS} rounds of {given.calls} calls")
         print(table(measure(doors, given.calls)), flush=True)
 
