@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <new>
 #include <thread>
@@ -86,12 +87,14 @@ TEST(PoolExecutor, GoesOnWithoutMemoryForHelpers) {
 /// A task that is still running on a helper when the caller has nothing left to start.
 TEST(PoolExecutor, WaitsForTasksOfHelpers) {
   struct Meeting {
+    std::thread::id caller = std::this_thread::get_id();
     std::atomic<int> arrived{0};
     std::atomic<int> finished{0};
     static void meet(void* context, int) {
       auto* meeting = static_cast<Meeting*>(context);
       ++meeting->arrived;
       while (meeting->arrived < 2) std::this_thread::yield();  // both tasks are on threads of their own
+      if (std::this_thread::get_id() != meeting->caller) std::this_thread::sleep_for(std::chrono::milliseconds(20));
       ++meeting->finished;
     }
   } meeting;
