@@ -43,7 +43,9 @@ def _vary(x: Any, axes: frozenset[Hashable]) -> Any:
     missing = tuple(sorted(axes - varying_axes(x), key=str))
     if not missing:
         return x
-    return jax.lax.pcast(x, missing, to="varying") if hasattr(jax.lax, "pcast") else jax.lax.pvary(x, missing)  # its name in jax 0.8
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(x, missing, to="varying")
+    return getattr(jax.lax, "pvary")(x, missing)  # its name in jax 0.8
 
 
 @jax.tree_util.register_static

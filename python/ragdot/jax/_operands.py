@@ -21,7 +21,7 @@ _ORIGINS = _abi.ORIGINS | {LOCAL: 2}
 jax.tree_util.register_pytree_with_keys(
     ScaledArray,
     lambda x: (((jax.tree_util.GetAttrKey("values"), x.values), (jax.tree_util.GetAttrKey("scales"), x.scales)), (x.block, x.origin)),
-    lambda static, leaves: ScaledArray(*leaves, *static),
+    lambda static, leaves: ScaledArray(leaves[0], leaves[1], static[0], static[1]),
 )
 
 

@@ -48,7 +48,7 @@ class _Copy:
         scales = _extents(shape, rows, cols, groups)
         self.results = (jax.ShapeDtypeStruct(shape, dtype_of(f"{op}: format", format)),
                         jax.ShapeDtypeStruct(scales, dtype_of(f"{op}: scale_format", scale_format)))  # fmt: skip
-        self.block, self.origin = tuple(block), origin
+        self.block, self.origin = block, origin
         self.grid = (rows, cols, 0 if groups is None else 2 if origin == LOCAL else 1)
 
     def made(self, values: Any, scales: Any) -> ScaledArray:

@@ -20,7 +20,7 @@ def _plain(recipe: Recipe, x: Any) -> Any:
     return x.astype(jnp.bfloat16) if recipe.format == "bf16" else x
 
 
-def _words(recipe: Recipe) -> tuple[str, str, str]:
+def _words(recipe: Recipe) -> tuple[str | None, str, str]:
     return recipe.format, recipe.scaling, recipe.scale_format
 
 
