@@ -203,6 +203,13 @@ def test_refusals_at_run_time(sizes, offset, sentence):
         rj.gmm(LHS, RHS, np.array(sizes, np.int32), group_offset=offset).block_until_ready()
 
 
+def test_scales_of_different_groups_do_not_mix():
+    x = rj.quantize(bf16(ROWS, INNER), (128, 1), group_sizes=SIZES)
+    other = ScaledArray(x.values, x.scales, x.block, "per_local_group")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="scales of one operand cover all groups and those of the other the local ones"):
+        rj.tgmm(x, other, SIZES).block_until_ready()
+
+
 def test_a_kernel_forced_after_tracing_brings_its_own_workspace():
     lhs, rhs = operands("blockwise")
     call = jax.jit(rj.gmm)

@@ -56,7 +56,7 @@ Result<Grid> grid_of(Ints attribute) {
     return Status(Code::invalid_argument,
                   "a scale grid is (rows, columns, origin 0 to 2); use ragdot.jax of this library's version");
   }
-  return Grid{attribute[0], attribute[1], attribute[2]};
+  return Grid{attribute[0], attribute[1], static_cast<Origin>(attribute[2])};
 }
 
 Status CallGroups::read_sizes(const char* op, const ffi::AnyBuffer& sizes, std::int64_t rows) {

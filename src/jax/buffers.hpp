@@ -21,16 +21,18 @@ using Ints = ffi::Span<const std::int64_t>;
 [[nodiscard]] ConstView view_of(const ffi::AnyBuffer& buffer);
 [[nodiscard]] View view_of(ffi::Result<ffi::AnyBuffer>& buffer);
 
-/// A scale grid as an attribute: rows and columns that share a scale, and where blocks of rows start.
+/// Where blocks of rows start: at row 0, or at each group's first row; the scales then cover all groups or the local ones.
+enum class Origin : std::int64_t { global = 0, per_group = 1, per_local_group = 2 };
+
+/// A scale grid as an attribute: rows and columns that share a scale, and the origin.
 struct Grid {
   std::int64_t block_rows;
   std::int64_t block_cols;
-  /// 0: row 0. 1: each group's first row. 2: the same, and the scales cover the local groups alone.
-  std::int64_t origin;
+  Origin origin;
 };
 [[nodiscard]] Result<Grid> grid_of(Ints attribute);
 
-/// Which groups the library sees, and scales of origin per_group cover: all, or the local ones.
+/// Which groups the library sees: all, or the local ones.
 enum class Scope { all, local };
 
 /// The groups of a call, by int64 numbers of its own.

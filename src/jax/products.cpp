@@ -13,7 +13,8 @@ using Bytes = ffi::ResultBufferR1<ffi::U8>;
 struct Grids {
   Grid lhs;
   Grid rhs;
-  [[nodiscard]] Scope scope() const { return lhs.origin == 2 || rhs.origin == 2 ? Scope::local : Scope::all; }
+  [[nodiscard]] bool have(Origin origin) const { return lhs.origin == origin || rhs.origin == origin; }
+  [[nodiscard]] Scope scope() const { return have(Origin::per_local_group) ? Scope::local : Scope::all; }
 };
 
 Result<Grids> grids_of(Ints lhs, Ints rhs) {
@@ -21,7 +22,12 @@ Result<Grids> grids_of(Ints lhs, Ints rhs) {
   if (!left.ok()) return left.status();
   const Result<Grid> right = grid_of(rhs);
   if (!right.ok()) return right.status();
-  return Grids{left.value(), right.value()};
+  const Grids grids{left.value(), right.value()};
+  if (grids.have(Origin::per_group) && grids.have(Origin::per_local_group)) {
+    return Status(Code::invalid_argument,
+                  "scales of one operand cover all groups and those of the other the local ones; quantise both alike");
+  }
+  return grids;
 }
 
 /// Values with their scales. XLA's shapes do not depend on group sizes, so per_group scales come in a buffer with room for the
@@ -32,7 +38,7 @@ Operand operand_of(const ffi::AnyBuffer& values, const ffi::AnyBuffer& scales, c
   if (!operand.scales.present()) return operand;
   operand.scales.block_rows = grid.block_rows;
   operand.scales.block_cols = grid.block_cols;
-  if (grid.origin != 0) {
+  if (grid.origin != Origin::global) {
     operand.scales.origin = ScaleOrigin::per_group;
     operand.scales.view.rows = std::min(operand.scales.view.rows, groups.scale_rows(grid.block_rows));
   }

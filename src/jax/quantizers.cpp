@@ -21,7 +21,7 @@ Result<Copy> copy_of(ffi::Result<ffi::AnyBuffer>& values, ffi::Result<ffi::AnyBu
   Copy copy;
   copy.scales = view_of(scales);
   copy.out = {view_of(values), {copy.scales, grid.value().block_rows, grid.value().block_cols}, static_cast<Recipe>(recipe)};
-  if (grid.value().origin != 0) {
+  if (grid.value().origin != Origin::global) {
     copy.out.scales.view.rows = std::min(copy.scales.rows, groups.scale_rows(grid.value().block_rows));
   }
   return copy;
@@ -43,8 +43,9 @@ Status read_groups(const char* op, Ints grid, const ffi::AnyBuffer& sizes, const
                    std::int64_t local, std::int64_t rows, CallGroups& groups, std::optional<Groups>& given) {
   const Result<Grid> read = grid_of(grid);
   if (!read.ok()) return read.status();
-  if (read.value().origin == 0) return {};
-  Status s = groups.read(op, sizes, offset, local, rows, read.value().origin == 1 ? Scope::all : Scope::local);
+  const Origin origin = read.value().origin;
+  if (origin == Origin::global) return {};
+  Status s = groups.read(op, sizes, offset, local, rows, origin == Origin::per_group ? Scope::all : Scope::local);
   given = groups.groups();
   return s;
 }

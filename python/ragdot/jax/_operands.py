@@ -1,5 +1,6 @@
 """What handlers take: ScaledArrays as pytrees, operands as values, scales and grid, groups as sizes and offset."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,19 @@ Grid = tuple[int, int, int]
 
 # As the handlers count origins. The last: per_group scales of the local groups alone, which ragged_dot makes for itself.
 LOCAL = "per_local_group"
-_ORIGINS = _abi.ORIGINS | {LOCAL: 2}
+ORIGINS = _abi.ORIGINS | {LOCAL: 2}
 
-jax.tree_util.register_pytree_with_keys(
-    ScaledArray,
-    lambda x: (((jax.tree_util.GetAttrKey("values"), x.values), (jax.tree_util.GetAttrKey("scales"), x.scales)), (x.block, x.origin)),
-    lambda static, leaves: ScaledArray(leaves[0], leaves[1], static[0], static[1]),
-)
+
+def _with_keys(x: ScaledArray) -> tuple[Any, Any]:
+    leaves = ((jax.tree_util.GetAttrKey(name), getattr(x, name)) for name in ("values", "scales"))
+    return tuple(leaves), (tuple(x.block), x.origin)
+
+
+def _of_leaves(static: Any, leaves: Iterable[Any]) -> ScaledArray:
+    return ScaledArray(*leaves, *static)
+
+
+jax.tree_util.register_pytree_with_keys(ScaledArray, _with_keys, _of_leaves)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ class Split:
     grid: Grid
     scaled: bool
 
+    @property
+    def covers_local(self) -> bool:
+        """Whether the scales are those of the local groups alone."""
+        return self.grid[2] == ORIGINS[LOCAL]
+
 
 def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
     """Values, scales and grid of an array or a ScaledArray."""
@@ -75,7 +87,7 @@ def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
     scales = jnp.asarray(x.scales)
     if scales.ndim != ndim or scales.dtype not in FORMATS:
         raise ValueError(f"{op}: {name} scales are {scales.dtype}{list(scales.shape)}; they must be float32, bfloat16 or float8_e8m0fnu {shape}")
-    return Split(values, scales, (*block_of(op, x.block), number_of(op, f"origin of {name}", x.origin, _ORIGINS)), True)
+    return Split(values, scales, (*block_of(op, x.block), number_of(op, f"origin of {name}", x.origin, ORIGINS)), True)
 
 
 def fill(operand: _abi.Operand, x: Split, transposed: bool = False) -> None:
@@ -83,7 +95,7 @@ def fill(operand: _abi.Operand, x: Split, transposed: bool = False) -> None:
     operand.values = dense_view(x.values.dtype, x.values.shape)
     if x.scaled:
         rows, cols, origin = x.grid
-        operand.scales = _abi.Scales(dense_view(x.scales.dtype, x.scales.shape), rows, cols, int(origin != 0))
+        operand.scales = _abi.Scales(dense_view(x.scales.dtype, x.scales.shape), rows, cols, int(origin != ORIGINS["global"]))
     if transposed:
         for view in (operand.values, operand.scales.view):
             view.rows, view.cols, view.row_stride, view.col_stride = view.cols, view.rows, view.col_stride, view.row_stride

@@ -60,7 +60,7 @@ def gmm(lhs: Any, rhs: Any, group_sizes: Any, *, bias: Any = None, activation: s
             raise ValueError(f"gmm: bias is {bias.dtype}{list(bias.shape)}; it must be float32 [groups, columns]")
         args.bias = dense_view(DTYPES["f32"], bias.shape)
     args.activation = number_of("gmm", "activation", activation or "none", _abi.ACTIVATIONS)
-    workspace = _workspace(args, groups, 2 in (lhs_of.grid[2], rhs_of.grid[2]), threads)
+    workspace = _workspace(args, groups, lhs_of.covers_local or rhs_of.covers_local, threads)
     return call("gmm", (out, workspace), lhs_of.values, lhs_of.scales, rhs_of.values, rhs_of.scales, groups.sizes, groups.offset, bias,
                 lhs_grid=lhs_of.grid, rhs_grid=rhs_of.grid, threads=threads or 0, transpose_rhs=int(transpose_rhs), activation=args.activation)[0]  # fmt: skip
 
@@ -83,6 +83,6 @@ def tgmm(lhs: Any, rhs: Any, group_sizes: Any, *, out_dtype: Any = None, group_o
     dtype = DTYPES["f32"] if out_dtype is None else dtype_of("tgmm: out_dtype", out_dtype)
     out = jax.ShapeDtypeStruct((groups.local, lhs_of.values.shape[1], rhs_of.values.shape[1]), dtype)
     args.out = dense_view(dtype, out.shape)
-    workspace = _workspace(args, groups, 2 in (lhs_of.grid[2], rhs_of.grid[2]), threads)
+    workspace = _workspace(args, groups, lhs_of.covers_local or rhs_of.covers_local, threads)
     return call("tgmm", (out, workspace), lhs_of.values, lhs_of.scales, rhs_of.values, rhs_of.scales, groups.sizes, groups.offset,
                 lhs_grid=lhs_of.grid, rhs_grid=rhs_of.grid, threads=threads or 0)[0]  # fmt: skip

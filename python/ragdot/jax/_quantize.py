@@ -10,7 +10,7 @@ from ragdot._arrays import DTYPES, dtype_of
 from ragdot._choices import number_of
 from ragdot._scaled import Block, ScaledArray, block_of
 from ragdot.jax._handlers import call
-from ragdot.jax._operands import LOCAL, CallGroups, groups_of
+from ragdot.jax._operands import LOCAL, ORIGINS, CallGroups, groups_of
 
 _INPUTS = ("f32", "bf16", "f16")
 _SCALINGS = {name: number for name, number in _abi.RECIPES.items() if name != "fixed"}
@@ -48,8 +48,8 @@ class _Copy:
         scales = _extents(shape, rows, cols, groups)
         self.results = (jax.ShapeDtypeStruct(shape, dtype_of(f"{op}: format", format)),
                         jax.ShapeDtypeStruct(scales, dtype_of(f"{op}: scale_format", scale_format)))  # fmt: skip
-        self.block, self.origin = block, origin
-        self.grid = (rows, cols, 0 if groups is None else 2 if origin == LOCAL else 1)
+        self.block, self.origin = (block[0], block[1]), origin
+        self.grid = (rows, cols, ORIGINS[origin])
 
     def made(self, values: Any, scales: Any) -> ScaledArray:
         return ScaledArray(values, scales, self.block, self.origin)
