@@ -12,7 +12,7 @@ def test_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["jax_moe.py", "--steps", "25", "--seeds", "1", "--picture", str(drawn)])
     jax_moe.main()
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    runs = {row[0].rstrip(":"): (float(row[1]), float(row[5])) for row in rows if row[2:4] == ["at", "first,"]}
+    runs = {row[0].rstrip(":"): (float(row[1]), float(row[4])) for row in rows if row[2:4] == ["at", "first,"]}
     assert set(runs) == {"bf16", "blockwise"}
     for first, last in runs.values():
         assert 5 < first < 6.5 and last < first - 1
