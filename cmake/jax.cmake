@@ -2,7 +2,9 @@
 # where XLA's interface is as new as these headers or newer.
 find_package(Python COMPONENTS Interpreter QUIET)
 set(find_jaxlib "import importlib.util as u; s = u.find_spec('jaxlib'); print(s.submodule_search_locations[0] if s else '')")
-execute_process(COMMAND "${Python_EXECUTABLE}" -c "${find_jaxlib}" OUTPUT_VARIABLE jaxlib OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(Python_EXECUTABLE)
+  execute_process(COMMAND "${Python_EXECUTABLE}" -c "${find_jaxlib}" OUTPUT_VARIABLE jaxlib OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
 find_path(XLA_FFI_INCLUDE_DIR xla/ffi/api/ffi.h HINTS "${jaxlib}/include")
 if(XLA_FFI_INCLUDE_DIR AND NOT RAGDOT_SANITIZE)
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/jax/*.cpp")
