@@ -123,6 +123,16 @@ def test_quantize_without_groups(dtype):
         same(got, want)
 
 
+def test_int64_sizes():
+    lhs, rhs = operands("bf16")
+    with jax.enable_x64(True):
+        sizes = jnp.asarray(SIZES, jnp.int64)
+        assert sizes.dtype == jnp.int64
+        same(jax.jit(rj.gmm)(lhs, rhs, sizes), ragdot.gmm(lhs, rhs, SIZES))
+        with pytest.raises(jax.errors.JaxRuntimeError, match=r"gmm: group_sizes\[1\] is 4294967296"):
+            rj.gmm(lhs, rhs, sizes.at[1].set(2**32)).block_until_ready()
+
+
 def test_scaled_arrays_are_pytrees():
     lhs, _ = operands("blockwise")
     leaves, tree = jax.tree.flatten(lhs)

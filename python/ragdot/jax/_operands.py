@@ -49,7 +49,8 @@ def groups_of(op: str, group_sizes: Any, group_offset: Any, local: int | None) -
     local = sizes.shape[0] if local is None else local
     if group_offset is None:
         if sizes.shape[0] != local:
-            raise ValueError(f"{op}: {local} local groups and {sizes.shape[0]} group sizes; they must be equal, or give group_offset, the first local group")
+            counts = f"{local} local groups and {sizes.shape[0]} group sizes"
+            raise ValueError(f"{op}: {counts}; they must be equal, or give group_offset, the first local group")
         return CallGroups(sizes, jnp.zeros(1, jnp.int32), local)
     if local > sizes.shape[0]:
         raise ValueError(f"{op}: {local} local groups and {sizes.shape[0]} group sizes; there must be a size for each group")
