@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from overhead.doors import DOORS, Door, operands
+from overhead.jax_doors import jax_doors
 from overhead.torch_doors import after_matmul, torch_doors
 
 ROUNDS = 7
@@ -52,7 +53,7 @@ def main() -> None:
     given = parser.parse_args()
     times = after_matmul(given.calls // 10)  # first: the doors set the number of torch's threads
     for recipe in ("bf16", "blockwise"):
-        doors = [door for found in (*DOORS, torch_doors) for door in found(operands(recipe, given.threads))]
+        doors = [door for found in (*DOORS, torch_doors, jax_doors) for door in found(operands(recipe, given.threads))]
         print(f"{recipe}, {given.threads} thread{'s' * (given.threads > 1)}, medians of {ROUNDS} rounds of {given.calls} calls")
         print(table(measure(doors, given.calls)), flush=True)
     if times is not None:

@@ -1,0 +1,88 @@
+"""The handlers of libragdot_jax.so: loaded, registered with XLA, and called from traced code."""
+
+import ctypes
+import os
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ragdot._library import installed
+
+_NAMES = ("gmm", "tgmm", "quantize", "quantize_both")
+
+
+def _register() -> None:
+    """A handler loads where XLA's interface is as new as the headers that it was built with, or newer."""
+    if other := os.environ.get("RAGDOT_LIBRARY"):
+        path = Path(other).with_name("libragdot_jax.so")
+    else:
+        path = installed("lib/libragdot_jax.so")
+    if not path.exists():
+        raise ImportError(f"ragdot.jax: {path} does not exist; build with the headers of jaxlib, as the wheel is")
+    library = ctypes.CDLL(str(path))
+    for name in _NAMES:
+        jax.ffi.register_ffi_target(f"ragdot_{name}", jax.ffi.pycapsule(getattr(library, f"ragdot_jax_{name}")), platform="cpu")
+
+
+_register()
+
+
+def varying_axes(x: Any) -> frozenset[Hashable]:
+    """Axes of the mesh along which x differs from device to device, as shard_map with check_vma knows them."""
+    aval = jax.typeof(x)
+    kind = getattr(aval, "manual_axis_type", None)  # its name from jax 0.10 on
+    return frozenset(getattr(aval, "vma", ()) if kind is None else kind.varying)
+
+
+def _vary(x: Any, axes: frozenset[Hashable]) -> Any:
+    missing = tuple(sorted(axes - varying_axes(x), key=str))
+    if not missing:
+        return x
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(x, missing, to="varying")
+    return getattr(jax.lax, "pvary")(x, missing)  # its name in jax 0.8
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Placement:
+    """The type of a value that its gradient has to have, besides the shape."""
+
+    dtype: np.dtype
+    axes: frozenset[Hashable]
+    sharding: Any
+
+    @staticmethod
+    def of(x: Any) -> "Placement":
+        return Placement(x.dtype, varying_axes(x), jax.typeof(x).sharding)
+
+    def gradient(self, x: Any) -> Any:
+        """Its gradient from the parts that devices have: their sum, where the value is the same on several of them."""
+        extra = tuple(sorted(varying_axes(x) - self.axes, key=str))
+        x = jax.lax.psum(x, extra) if extra else x
+        # On meshes with explicit axes a handler's result is whole on every device.
+        return x if jax.typeof(x).sharding == self.sharding else jax.sharding.reshard(x, self.sharding)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _call(name: str, results: tuple[jax.ShapeDtypeStruct, ...], attributes: tuple[tuple[str, Any], ...], *operands: Any) -> tuple[Any, ...]:
+    # shard_map wants operands that vary along the same axes, and takes the results for values that do not vary.
+    axes = frozenset[Hashable]().union(*map(varying_axes, operands))
+    numbers = {key: np.array(value, np.int64) if isinstance(value, tuple) else np.int64(value) for key, value in attributes}
+    call = jax.ffi.ffi_call(f"ragdot_{name}", results, vmap_method="sequential")
+    return tuple(_vary(x, axes) for x in call(*(_vary(x, axes) for x in operands), **numbers))
+
+
+@_call.defjvp
+def _call_jvp(name: str, results: Any, attributes: Any, primals: Any, tangents: Any) -> Any:
+    raise NotImplementedError(f"ragdot.jax.{name} has no gradient; use ragdot.jax.ragged_dot, which quantises inside")
+
+
+def call(name: str, results: tuple[jax.ShapeDtypeStruct, ...], *operands: Any, **attributes: int | tuple[int, ...]) -> tuple[Any, ...]:
+    """Calls a handler, on each device by itself in shard_map, for each element of a batch in turn under vmap."""
+    return _call(name, results, tuple(attributes.items()), *operands)

@@ -1,0 +1,109 @@
+"""What handlers take: ScaledArrays as pytrees, operands as values, scales and grid, groups as sizes and offset."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ragdot import _abi
+from ragdot._arrays import DTYPES, FORMATS, dense_view
+from ragdot._choices import number_of
+from ragdot._scaled import ScaledArray, block_of
+
+Grid = tuple[int, int, int]
+
+# As the handlers count origins. The last: per_group scales of the local groups alone, which ragged_dot makes for itself.
+LOCAL = "per_local_group"
+ORIGINS = _abi.ORIGINS | {LOCAL: 2}
+
+
+def _with_keys(x: ScaledArray) -> tuple[Any, Any]:
+    leaves = ((jax.tree_util.GetAttrKey(name), getattr(x, name)) for name in ("values", "scales"))
+    return tuple(leaves), (tuple(x.block), x.origin)
+
+
+def _of_leaves(static: Any, leaves: Iterable[Any]) -> ScaledArray:
+    return ScaledArray(*leaves, *static)
+
+
+jax.tree_util.register_pytree_with_keys(ScaledArray, _with_keys, _of_leaves)
+
+
+@dataclass(frozen=True)
+class CallGroups:
+    """sizes [G] and the offset [1] of the first of `local` groups."""
+
+    sizes: Any
+    offset: Any
+    local: int
+
+
+def groups_of(op: str, group_sizes: Any, group_offset: Any, local: int | None) -> CallGroups:
+    """Checked groups; local None: all that group_sizes has."""
+    sizes = jnp.asarray(group_sizes)
+    if sizes.ndim != 1 or sizes.dtype not in (np.int32, np.int64):
+        raise ValueError(f"{op}: group_sizes is {sizes.dtype}{list(sizes.shape)}; it must be int32 or int64 [groups]")
+    local = sizes.shape[0] if local is None else local
+    if group_offset is None:
+        if sizes.shape[0] != local:
+            counts = f"{local} local groups and {sizes.shape[0]} group sizes"
+            raise ValueError(f"{op}: {counts}; they must be equal, or give group_offset, the first local group")
+        return CallGroups(sizes, jnp.zeros(1, jnp.int32), local)
+    if local > sizes.shape[0]:
+        raise ValueError(f"{op}: {local} local groups and {sizes.shape[0]} group sizes; there must be a size for each group")
+    offset = jnp.asarray(group_offset)
+    if offset.size != 1 or not jnp.issubdtype(offset.dtype, jnp.integer):
+        raise ValueError(f"{op}: group_offset is {offset.dtype}{list(offset.shape)}; it must be one int32")
+    return CallGroups(sizes, offset.astype(jnp.int32).reshape(1), local)
+
+
+@dataclass(frozen=True)
+class Split:
+    """An operand as handlers take it; without scales these are empty."""
+
+    values: Any
+    scales: Any
+    grid: Grid
+    scaled: bool
+
+    @property
+    def covers_local(self) -> bool:
+        """Whether the scales are those of the local groups alone."""
+        return self.grid[2] == ORIGINS[LOCAL]
+
+
+def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
+    """Values, scales and grid of an array or a ScaledArray."""
+    scaled = isinstance(x, ScaledArray)
+    values = jnp.asarray(x.values if scaled else x)
+    if values.ndim != ndim:
+        raise ValueError(f"{op}: {name} has shape {list(values.shape)}; it must be {shape}")
+    if values.dtype not in FORMATS:
+        raise ValueError(f"{op}: {name} is {values.dtype}; give {', '.join(map(str, FORMATS))}")
+    if not scaled:
+        return Split(values, jnp.zeros(0, jnp.float32), (1, 1, 0), False)
+    scales = jnp.asarray(x.scales)
+    if scales.ndim != ndim or scales.dtype not in FORMATS:
+        raise ValueError(f"{op}: {name} scales are {scales.dtype}{list(scales.shape)}; they must be float32, bfloat16 or float8_e8m0fnu {shape}")
+    return Split(values, scales, (*block_of(op, x.block), number_of(op, f"origin of {name}", x.origin, ORIGINS)), True)
+
+
+def fill(operand: _abi.Operand, x: Split, transposed: bool = False) -> None:
+    """Writes the C struct of shapes and formats alone."""
+    operand.values = dense_view(x.values.dtype, x.values.shape)
+    if x.scaled:
+        rows, cols, origin = x.grid
+        operand.scales = _abi.Scales(dense_view(x.scales.dtype, x.scales.shape), rows, cols, int(origin != ORIGINS["global"]))
+    if transposed:
+        for view in (operand.values, operand.scales.view):
+            view.rows, view.cols, view.row_stride, view.col_stride = view.cols, view.rows, view.col_stride, view.row_stride
+        scales = operand.scales
+        scales.block_rows, scales.block_cols = scales.block_cols, scales.block_rows
+
+
+def is_full(dtype: np.dtype) -> bool:
+    """Whether products of the format have float32 results unless they are asked for others."""
+    return dtype == DTYPES["f32"]

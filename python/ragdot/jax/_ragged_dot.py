@@ -1,0 +1,116 @@
+"""ragged_dot: jax.lax.ragged_dot's arguments, FP8 inside, gradients by two more grouped products."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ragdot._recipes import AS_IT_COMES, Recipe, recipe_of
+from ragdot.jax._handlers import Placement
+from ragdot.jax._operands import CallGroups, groups_of
+from ragdot.jax._products import gmm, tgmm
+from ragdot.jax._quantize import quantize, quantize_local
+
+_OP = "ragged_dot"
+
+
+def _plain(recipe: Recipe, x: Any) -> Any:
+    return x.astype(jnp.bfloat16) if recipe.format == "bf16" else x
+
+
+def _words(recipe: Recipe) -> tuple[str | None, str, str]:
+    return recipe.format, recipe.scaling, recipe.scale_format
+
+
+def _rows(recipe: Recipe, x: Any, groups: CallGroups) -> Any:
+    """Rows of tokens for a product that sums along them."""
+    return quantize_local(x, (recipe.rows,), *_words(recipe), groups)[0] if recipe.quantizes else _plain(recipe, x)
+
+
+def _rows_and_columns(recipe: Recipe, x: Any, groups: CallGroups) -> tuple[Any, Any]:
+    """The same, and a copy for the product that sums over the rows of each group."""
+    if recipe.quantizes:
+        rows, columns = quantize_local(x, (recipe.rows, recipe.columns), *_words(recipe), groups)
+        return rows, columns
+    plain = _plain(recipe, x)
+    return plain, plain
+
+
+def _weights(recipe: Recipe, w: Any, turned: bool) -> Any:
+    """Weights for a product that sums along K, or turned along N."""
+    return quantize(w, recipe.turned_weights if turned else recipe.weights, *_words(recipe)) if recipe.quantizes else _plain(recipe, w)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _ragged_dot(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> Any:
+    groups = CallGroups(sizes, offset, rhs.shape[0])
+    return _product(_rows(recipe, lhs, groups), _weights(recipe, rhs, turned=False), groups, out_dtype)
+
+
+def _product(lhs: Any, rhs: Any, groups: CallGroups, out_dtype: np.dtype, transpose_rhs: bool = False) -> Any:
+    return gmm(lhs, rhs, groups.sizes, out_dtype=out_dtype, transpose_rhs=transpose_rhs, group_offset=groups.offset)
+
+
+def _forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any]:
+    groups = CallGroups(sizes, offset, rhs.shape[0])
+    rows, columns = _rows_and_columns(recipe, lhs, groups)
+    weights = _weights(recipe, rhs, turned=False)
+    kept = weights if recipe.one_copy else rhs
+    return _product(rows, weights, groups, out_dtype), (columns, kept, sizes, offset, Placement.of(lhs), Placement.of(rhs))
+
+
+def _backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) -> tuple[Any, Any, None, None]:
+    columns, kept, sizes, offset, lhs, rhs = residuals
+    groups = CallGroups(sizes, offset, kept.shape[0])
+    grad_rows, grad_columns = _rows_and_columns(recipe.for_gradients(), grad, groups)
+    weights = kept if recipe.one_copy else _weights(recipe, kept, turned=True)
+    dlhs = _product(grad_rows, weights, groups, lhs.dtype, transpose_rhs=True)
+    drhs = tgmm(columns, grad_columns, sizes, out_dtype=rhs.dtype, group_offset=offset, num_groups=groups.local)
+    return lhs.gradient(dlhs), rhs.gradient(drhs), None, None
+
+
+_ragged_dot.defvjp(_forward, _backward)
+
+
+def _with_precision(recipe: Recipe, precision: Any) -> Recipe:
+    """HIGH and HIGHEST keep float32 operands as they are, which no quantising recipe does."""
+    asked = [jax.lax.Precision(p) for p in (precision if isinstance(precision, tuple) else (precision,)) if p is not None]
+    if all(p == jax.lax.Precision.DEFAULT for p in asked):
+        return recipe
+    if recipe.quantizes:
+        raise ValueError(f"{_OP}: precision is {precision} and the recipe quantises to {recipe.format}; leave one of them out")
+    return AS_IT_COMES
+
+
+def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, preferred_element_type: Any = None, group_offset: Any = None,
+               *, recipe: str | Recipe = "bf16") -> jax.Array:  # fmt: skip
+    """jax.lax.ragged_dot in FP8: out[m] = lhs[m] @ rhs[g(m) - group_offset], with gradients.
+
+    lhs: [M, K], rows sorted by group; rhs: [L, K, N], one matrix for each local group; bfloat16, float32 or float16.
+    group_sizes: [G] int32 or int64 rows of each group, of any size. Rows that belong to no local group become zero and get zero
+        gradients; a group without rows gets a gradient of exact zeros.
+    precision: None and DEFAULT are the recipe's; HIGH and HIGHEST with recipe "bf16" multiply float32 operands as they are.
+    preferred_element_type: that of the result; None is the type that lhs and rhs promote to.
+    group_offset: int32 (a scalar or [1], which may be traced): the first local group; None: 0, and L is G.
+    recipe: how operands are quantised inside, forward and backward: "bf16" (not at all: both are rounded to bfloat16), "channelwise",
+        "blockwise", "blockwise_e8m0", "mx", or a Recipe.
+
+    Forward lhs is quantised along K with rhs on its grid. The gradient of lhs quantises that of the result along N; the gradient of
+    rhs takes both quantised along the rows of each group. In shard_map each device multiplies what it has, and the gradient of an
+    operand that is the same on several devices is summed over them.
+
+    Returns [M, N]. Raises ValueError and NotImplementedError for shapes and types while tracing; group sizes or an offset that break
+    a rule are an error (JaxRuntimeError) of the run, with a sentence that says what to change.
+    """
+    lhs, rhs = jnp.asarray(lhs), jnp.asarray(rhs)
+    for name, x, ndim, shape in (("lhs", lhs, 2, "[rows, columns]"), ("rhs", rhs, 3, "[groups, rows, columns]")):
+        if x.ndim != ndim or x.dtype not in (jnp.bfloat16, jnp.float32, jnp.float16):
+            raise ValueError(f"{_OP}: {name} is {x.dtype}{list(x.shape)}; it must be bfloat16, float32 or float16 {shape}")
+    groups = groups_of(_OP, group_sizes, group_offset, rhs.shape[0])
+    chosen = _with_precision(recipe_of(_OP, recipe), precision)
+    common = jnp.result_type(lhs, rhs)
+    if chosen.format is None:
+        lhs, rhs = lhs.astype(common), rhs.astype(common)
+    return _ragged_dot(chosen, jnp.dtype(preferred_element_type or common), lhs, rhs, groups.sizes, groups.offset)
