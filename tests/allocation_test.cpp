@@ -1,0 +1,71 @@
+// A planned call allocates nothing: every operator new of the process is counted. On its own in a program's tests, since others
+// may not run beside it.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "tests/cases.hpp"
+
+namespace {
+std::atomic<std::int64_t> allocations{0};
+}  // namespace
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define RAGDOT_COUNTS_ALLOCATIONS
+void* operator new(std::size_t bytes) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* at = std::malloc(bytes == 0 ? 1 : bytes)) return at;
+  throw std::bad_alloc();
+}
+void operator delete(void* at) noexcept { std::free(at); }
+void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+#endif
+
+namespace ragdot::suites {
+namespace {
+
+/// Runs the tasks on the calling thread, so that no pool's own memory is counted.
+class OneThread final : public Executor {
+ public:
+  [[nodiscard]] int concurrency() const override { return 1; }
+  void run(int tasks, void (*task)(void*, int), void* context) override {
+    for (int i = 0; i < tasks; ++i) task(context, i);
+  }
+};
+
+/// Allocations of a planned call behind the first one.
+template <class Args>
+std::int64_t allocations_of(const Args& args, const Options& options) {
+  const auto plan = make_plan(args, options);
+  EXPECT_TRUE(plan.ok()) << plan.status().message();
+  std::vector<std::byte> workspace(plan.value().workspace_bytes());
+  EXPECT_TRUE(run(plan.value(), args, workspace).ok());
+  const std::int64_t before = allocations.load();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(run(plan.value(), args, workspace).ok());
+  return allocations.load() - before;
+}
+
+TEST(Allocations, APlannedCallMakesNone) {
+#ifndef RAGDOT_COUNTS_ALLOCATIONS
+  GTEST_SKIP() << "sanitizers bring their own operator new";
+#endif
+  OneThread one;
+  for (const Sample& s : {make_gmm(gmm_grids().front(), touching({5, 60}, 65, 130, 200), Data::mixed, 1),
+                          make_tgmm(tgmm_grids().front(), touching({5, 60}, 65, 130, 200), Data::mixed, 1)}) {
+    std::vector<float> out(static_cast<std::size_t>(s.out_batch() * s.out_rows() * s.out_cols()));
+    const View view = matrices(static_cast<void*>(out.data()), Format::f32, s.out_batch(), s.out_rows(), s.out_cols());
+    for (const std::string& kernel : kernels_for(s, s.lhs.operand(), s.rhs.operand())) {
+      Options options;
+      options.kernel = kernel;
+      options.executor = &one;
+      const std::int64_t made = s.is_gmm ? allocations_of(s.gmm_args(s.lhs.operand(), s.rhs.operand(), view), options)
+                                         : allocations_of(s.tgmm_args(s.lhs.operand(), s.rhs.operand(), view), options);
+      EXPECT_EQ(made, 0) << kernel;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ragdot::suites
