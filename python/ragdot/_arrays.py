@@ -1,6 +1,7 @@
 """Arrays of numpy and ml_dtypes, and whatever speaks DLPack, as the library's views: in place wherever it can read them there."""
 
 import ctypes
+import math
 from typing import Any
 
 import ml_dtypes
@@ -90,6 +91,17 @@ def from_dlpack(what: str, x: Any) -> np.ndarray:
     if 0 in shape:  # the data may be null then
         return np.empty(shape, dtype)
     return np.asarray(_Lent(capsule, interface)).view(dtype)
+
+
+def new_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array for a result. A large one begins at a cache line, where the library writes past the caches; numpy's begin behind one."""
+    line, large = 64, 4 << 20
+    size = math.prod(shape) * dtype.itemsize
+    if size <= large:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + line, np.uint8)
+    start = -address(memory) % line
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _names() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ragdot import _abi
-from ragdot._arrays import DTYPES, dense_view, dtype_of, to_read, to_write, view_of
+from ragdot._arrays import DTYPES, dense_view, dtype_of, new_array, to_read, to_write, view_of
 from ragdot._choices import number_of
 from ragdot._groups import as_groups
 from ragdot._packing import PackedWeights
@@ -47,7 +47,7 @@ class Output:
             return None, dense_view(dtype, shape)
         if self.accumulate:
             raise ValueError(f"{op}: accumulate needs out; give the float32 array to add to")
-        out = np.empty(shape, dtype)
+        out = new_array(shape, dtype)
         return out, view_of(out)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ragdot import _abi
-from ragdot._arrays import FORMATS, address, to_read, to_write, view_of
+from ragdot._arrays import FORMATS, address, new_array, to_read, to_write, view_of
 from ragdot._calls import Output
 from ragdot._choices import Tiling, options_of
 from ragdot._groups import as_groups
@@ -164,7 +164,7 @@ class Plan:
     def _new_out(self, rows: int) -> np.ndarray:
         if self._like.out_mode:
             raise ValueError(f"{self._op}: this plan accumulates; give out, the float32 array to add to")
-        return np.empty(self._columns if self._op == "tgmm" else (rows, *self._columns), self._dtype)
+        return new_array(self._columns if self._op == "tgmm" else (rows, *self._columns), self._dtype)
 
     @property
     def workspace_bytes(self) -> int:

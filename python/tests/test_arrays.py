@@ -95,6 +95,13 @@ def test_products_take_tensors_and_numpy_arrays_alike():
     np.testing.assert_array_equal(bits(ragdot.quantize(Lender(x), (1, 32)).values), bits(qx.values))
 
 
+def test_large_results_begin_at_a_cache_line():
+    x, w, sizes = np.ones((2, 8), np.float32), np.ones((1, 8, 600_000), np.float32), np.array([2])
+    for out in (ragdot.gmm(x, w, sizes), ragdot.plan("gmm", x, w, sizes)(x, w, sizes)):
+        assert out.ctypes.data % 64 == 0
+        assert (out == 8).all()
+
+
 @pytest.mark.parametrize("lender, sentence", [
     (Lender(np.ones((2, 2), np.float32), device=2), "x lies on DLPack device type 2; copy it to the CPU"),
     (Lender(np.ones((2, 2), np.float32), code=(5, 64)), "x has DLPack type code 5 with 64 bits; give float32, "),
