@@ -68,7 +68,8 @@ struct Rows {
   /// 32 codes of one row, then 32 of another.
   [[gnu::always_inline]] __m512i two(std::int64_t low, std::int64_t high) const {
     if constexpr (kExtent == Extent::run) {
-      if (low % 2 == 0) fetch_ahead(at + low * kGranuleOuters);
+      if (low % 2 == 0) fetch_ahead(at + low * kGranuleOuters);  // a line holds two rows
+      if (high % 2 == 0) fetch_ahead(at + high * kGranuleOuters);
     }
     return _mm512_inserti64x4(_mm512_castsi256_si512(codes(low)), codes(high), 1);
   }
