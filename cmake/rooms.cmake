@@ -3,6 +3,14 @@
 # ragdot_test(name sources... [LINK libraries...] [LABEL label] [TIMEOUT s]): a GoogleTest program over all rooms.
 set(RAGDOT_ROOMS "" CACHE INTERNAL "")
 
+# ragdot_need(package debian): finds it, or says what to install.
+macro(ragdot_need package debian)
+  find_package(${package} QUIET)
+  if(NOT ${package}_FOUND)
+    message(FATAL_ERROR "ragdot is built with ${package}, which is not installed (Debian: ${debian})")
+  endif()
+endmacro()
+
 function(ragdot_room room)
   set(folder "${PROJECT_SOURCE_DIR}/src/${room}")
   if(NOT IS_DIRECTORY "${folder}")

@@ -58,7 +58,7 @@ def block_of(op: str, block: Any) -> tuple[int, int]:
     """A block as the library has it."""
     try:
         rows, cols = block
-        return tuple(_abi.WHOLE_AXIS if extent is None else int(extent) for extent in (rows, cols))  # type: ignore[return-value]
+        return _abi.WHOLE_AXIS if rows is None else int(rows), _abi.WHOLE_AXIS if cols is None else int(cols)
     except (TypeError, ValueError):
         raise ValueError(f"{op}: block is {block!r}; give (rows, columns) that share a scale, None for a whole axis") from None
 
@@ -73,7 +73,6 @@ def fill_operand(op: str, name: str, x: Any, ndim: int, shape: str, operand: _ab
     if not scaled:
         return (values,)
     scales = to_read(f"{op}: {name} scales", x.scales, ndim, shape)
-    operand.scales.view = view_of(scales)
-    operand.scales.block_rows, operand.scales.block_cols = block_of(op, x.block)
-    operand.scales.origin = number_of(op, f"origin of {name}", x.origin, _abi.ORIGINS)
+    origin = number_of(op, f"origin of {name}", x.origin, _abi.ORIGINS)
+    operand.scales = _abi.Scales(view_of(scales), *block_of(op, x.block), origin)
     return values, scales
