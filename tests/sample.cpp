@@ -253,7 +253,8 @@ std::vector<std::byte> compute(const Sample& s, const Operand& lhs, const Operan
     Options forced = options;
     forced.kernel = kernel;
     expect_same(s, bytes, compute_once(s, lhs, rhs, forced), "kernel " + kernel);
-    if (s.is_gmm) expect_same(s, bytes, compute_packed(s, lhs, rhs, forced), "packed weights, kernel " + kernel);
+    // Its way with packed weights is the AMX kernel's own; the others make panels of them as of any (Invariance.PackedWeights).
+    if (s.is_gmm && kernel == "amx_standin") expect_same(s, bytes, compute_packed(s, lhs, rhs, forced), "packed, " + kernel);
   }
   return bytes;
 }

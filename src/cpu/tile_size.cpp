@@ -45,7 +45,8 @@ Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
 }
 
 Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic) {
-  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, e.without_panel ? kMostDepth : kFewRowsDepth, kMostOuter}, e, kernel);
+  if (e.rows_per_group <= kFewRows / 2)
+    return cut({kFewRows, e.without_panel ? kMostDepth : kFewRowsDepth, kMostOuter}, e, kernel);
   constexpr std::int64_t kFewestInner = 4;  // inner blocks of rows that share a strip
   const std::int64_t block_bytes = kernel.panel_bytes(arithmetic, kernel.block_rows, e.unit);
   const auto depth_for = [&](std::int64_t bytes, std::int64_t outers) {
@@ -72,8 +73,12 @@ std::int64_t usual_group(const plan::Problem& p) {
 Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::optional<Tiling>& asked, int threads) {
   const bool is_gmm = p.op == plan::Op::gmm;
   const Arithmetic arithmetic = arithmetic_of(p);
-  Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
-                  is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k, p.packed && kernel.multiply_packed != nullptr};
+  Extents extents{is_gmm ? p.m : p.k,
+                  is_gmm ? p.k : p.m,
+                  p.n,
+                  std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
+                  is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k,
+                  p.packed && kernel.multiply_packed != nullptr};
   if (asked) return cut(*asked, extents, kernel);
 
   if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));
