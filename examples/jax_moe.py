@@ -4,14 +4,12 @@
     python examples/jax_moe.py --recipes bf16 mx --picture losses.svg
 """  # fmt: skip
 
-import argparse
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from losses import picture, table, text
+from losses import compare, text
 
 from ragdot.jax import ragged_dot
 
@@ -93,20 +91,7 @@ def train(recipe: str, seed: int, steps: int, data: jax.Array) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains a small Mixture-of-Experts model in bf16 and FP8.")
-    parser.add_argument("--recipes", nargs="+", default=["bf16", "blockwise"], help="bf16 is always among them (%(default)s)")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--picture", type=Path, default=Path("jax_moe.svg"))
-    given = parser.parse_args()
-    data = jnp.frombuffer(text(), dtype=jnp.uint8)
-    runs: dict[str, list[list[float]]] = {}
-    for recipe in dict.fromkeys(["bf16", *given.recipes]):
-        runs[recipe] = [train(recipe, seed, given.steps, data) for seed in range(given.seeds)]
-        print(f"{recipe}: {runs[recipe][0][0]:.3f} at first, {runs[recipe][0][-1]:.3f} after {given.steps} steps", flush=True)
-    print(table(runs))
-    given.picture.write_text(picture(runs, f"JAX, {EXPERTS} experts, mean of {given.seeds} seeds"))
-    print(f"picture: {given.picture}")
+    compare(train, jnp.frombuffer(text(), dtype=jnp.uint8), f"JAX, {EXPERTS} experts", "jax_moe.svg")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""What training examples share: text to learn from, the mean of the last losses, a picture of all of them."""
+"""What training examples share: text to learn from, the command that trains by recipes, the mean of the last losses, a picture."""
 
+import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
 WIDTH, HEIGHT, MARGIN = 720, 400, 50
@@ -63,3 +65,20 @@ def picture(runs: Runs, title: str) -> str:
         parts.append(f'<polyline points="{points}" stroke="{colour}" fill="none" stroke-width="1.5"/>')
         parts.append(f'<text x="{WIDTH - MARGIN}" y="{MARGIN + 16 * line}" text-anchor="end" fill="{colour}">{recipe}</text>')
     return "\n".join([*parts, "</svg>\n"])
+
+
+def compare(train: Callable[[str, int, int, Any], list[float]], data: Any, title: str, picture_name: str) -> None:
+    """The command of an example: losses of train(recipe, seed, steps, data) for each recipe and seed, their table and picture."""
+    parser = argparse.ArgumentParser(description="Trains a small Mixture-of-Experts model in bf16 and FP8.")
+    parser.add_argument("--recipes", nargs="+", default=["bf16", "blockwise"], help="bf16 is always among them (%(default)s)")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--picture", type=Path, default=Path(picture_name))
+    given = parser.parse_args()
+    runs: Runs = {}
+    for recipe in dict.fromkeys(["bf16", *given.recipes]):
+        runs[recipe] = [train(recipe, seed, given.steps, data) for seed in range(given.seeds)]
+        print(f"{recipe}: {runs[recipe][0][0]:.3f} at first, {runs[recipe][0][-1]:.3f} after {given.steps} steps", flush=True)
+    print(table(runs))
+    given.picture.write_text(picture(runs, f"{title}, mean of {given.seeds} seeds"))
+    print(f"picture: {given.picture}")

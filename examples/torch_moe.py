@@ -4,11 +4,8 @@
     python examples/torch_moe.py --recipes bf16 mx --picture losses.svg
 """  # fmt: skip
 
-import argparse
-from pathlib import Path
-
 import torch
-from losses import picture, table, text
+from losses import compare, text
 from torch.nn import functional
 
 import ragdot.torch as rt
@@ -65,20 +62,7 @@ def train(recipe: str, seed: int, steps: int, data: torch.Tensor) -> list[float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains a small Mixture-of-Experts model in bf16 and FP8.")
-    parser.add_argument("--recipes", nargs="+", default=["bf16", "blockwise"], help="bf16 is always among them (%(default)s)")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--picture", type=Path, default=Path("torch_moe.svg"))
-    given = parser.parse_args()
-    data = torch.frombuffer(bytearray(text()), dtype=torch.uint8)
-    runs: dict[str, list[list[float]]] = {}
-    for recipe in dict.fromkeys(["bf16", *given.recipes]):
-        runs[recipe] = [train(recipe, seed, given.steps, data) for seed in range(given.seeds)]
-        print(f"{recipe}: {runs[recipe][0][0]:.3f} at first, {runs[recipe][0][-1]:.3f} after {given.steps} steps", flush=True)
-    print(table(runs))
-    given.picture.write_text(picture(runs, f"PyTorch, {EXPERTS} experts, mean of {given.seeds} seeds"))
-    print(f"picture: {given.picture}")
+    compare(train, torch.frombuffer(bytearray(text()), dtype=torch.uint8), f"PyTorch, {EXPERTS} experts", "torch_moe.svg")
 
 
 if __name__ == "__main__":
