@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "plan/backend.hpp"
-
 namespace ragdot::plan {
 namespace {
 
@@ -52,12 +50,8 @@ std::string choices_text(const Problem& p) {
 
 }  // namespace
 
-const Operand& rhs_of(const GmmArgs& args) {
-  return args.packed_rhs.present() ? args.packed_rhs.contents()->operand : args.rhs;
-}
-
 Problem problem_of(const GmmArgs& args) {
-  const Operand& rhs = rhs_of(args);
+  const Operand& rhs = args.rhs;
   Problem p;
   p.op = Op::gmm;
   p.m = args.lhs.values.rows;

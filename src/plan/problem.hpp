@@ -46,9 +46,7 @@ struct Problem {
   [[nodiscard]] std::int64_t out_cols() const { return n; }
 };
 
-/// The operand itself, or the one inside packed_rhs.
-[[nodiscard]] const Operand& rhs_of(const GmmArgs& args);
-
+/// `args` has its rhs, also where it comes from packed weights.
 [[nodiscard]] Problem problem_of(const GmmArgs& args);
 [[nodiscard]] Problem problem_of(const TgmmArgs& args);
 
