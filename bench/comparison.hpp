@@ -24,6 +24,7 @@ using MakeContender =
 struct Settings {
   Budget budget;  // of one start
   std::int64_t starts = 5;
+  std::function<void()> between_passes = [] {};  // run after one pass over all comparisons, before the next
   MakeContender make = make_contender;
   std::function<void(const std::string& what)> progress = [](const std::string&) {};
 };

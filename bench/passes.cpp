@@ -36,6 +36,7 @@ void run_passes(std::span<const Comparison> comparisons, const Settings& setting
       trials.emplace_back(comparisons[i], shown);
     }
     for (std::int64_t pass = 0; pass < settings.starts; ++pass) {
+      if (pass > 0) settings.between_passes();
       for (Trial& trial : trials) {
         trial.start(meter);
         ++done;

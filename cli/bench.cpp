@@ -31,6 +31,7 @@ struct BenchWords {
   bool chart = false;
   double seconds = 0;
   std::int64_t starts = 0;
+  double pause = 0;
   std::vector<std::string> compare;
   double threshold = 5;
   JsonOption json;
@@ -59,6 +60,7 @@ std::string command_line_of(const BenchWords& words) {
   if (words.onednn == "off") line += " --onednn off";
   if (words.seconds > 0) line += fmt::format(" --seconds {}", words.seconds);
   if (words.starts > 0) line += fmt::format(" --starts {}", words.starts);
+  if (words.pause > 0) line += fmt::format(" --pause {}", words.pause);
   return line;
 }
 
@@ -129,6 +131,10 @@ int bench_command(const BenchWords& words) {
   bench::Settings settings;
   settings.starts = agenda.value().starts;
   if (words.starts > 0) settings.starts = words.starts;
+  settings.between_passes = [&] {
+    if (words.pause > 0) progress.show(fmt::format("idle for {} s (--pause)", words.pause));
+    std::this_thread::sleep_for(std::chrono::duration<double>(words.pause));
+  };
   const double seconds = words.seconds > 0 ? words.seconds : agenda.value().seconds;
   settings.budget.seconds = seconds / static_cast<double>(settings.starts);
   const auto show = [&](double part, const std::string& what) { progress.show(fmt::format("{} {}", bar(part), what)); };
@@ -165,6 +171,9 @@ void add_bench(CLI::App& app, int& exit_code) {
   verb->add_option("--starts", words->starts, "times that each comparison is started, over the whole run (5; preset moe 3)")
       ->check(CLI::Range(2, 1000))
       ->type_name("N");
+  verb->add_option("--pause", words->pause, "seconds between the starts, so that the spread covers a machine that drifts (0)")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->type_name("S");
   verb->add_flag("--tilings", words->tilings, "sweep tilings, best first");
   verb->add_flag("--chart", words->chart, "bars, also where stdout is no terminal");
   verb->add_option("--compare", words->compare, "what became slower or faster between two result files")

@@ -1,4 +1,4 @@
-// Rows are matched by problem, shape, recipe, contender and threads; the kernel may have changed, that is news.
+// Rows are matched by run, problem, shape, recipe, contender and threads; the kernel may have changed, that is news.
 #include "cli/bench_compare.hpp"
 
 #include <fmt/format.h>
@@ -30,6 +30,12 @@ Status no_result(const std::string& what) {
   return {Code::invalid_argument, fmt::format("bench: {}; compare files that ragdot bench --json wrote", what)};
 }
 
+/// ", run peers" of a row that was timed beside the peers; "" for one that was not.
+std::string run_of(const Json& row) {
+  const std::string run = row.value("run", "");
+  return run.empty() ? "" : ", run " + run;
+}
+
 Timed timed_of(const Json& row) {
   Timed t;
   t.time.value = row.at("median_s").get<double>();
@@ -51,9 +57,9 @@ Result<Rows> rows_of(const Json& report) {
   try {
     for (const Json& row : report["rows"]) {
       const std::string name =
-          fmt::format("{} {} {} {}: {} ({} threads)", row.at("op").get<std::string>(), row.at("shape").get<std::string>(),
+          fmt::format("{} {} {} {}: {} ({} threads{})", row.at("op").get<std::string>(), row.at("shape").get<std::string>(),
                       row.at("recipe").get<std::string>(), row.at("contender").get<std::string>(),
-                      row.at("problem").get<std::string>(), row.at("threads").get<int>());
+                      row.at("problem").get<std::string>(), row.at("threads").get<int>(), run_of(row));
       const Timed timed = timed_of(row);
       if (!(timed.time.value > 0)) return no_result(fmt::format("the median of {} is {}", name, timed.time.value));
       all[name] = timed;

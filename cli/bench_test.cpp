@@ -62,6 +62,7 @@ TEST_F(BenchVerb, ExitCodes) {
   EXPECT_EQ(command({"bench", "--preset", "seed", "--recipes", "mxx"}), kUsage);
   EXPECT_EQ(command({"bench", "gmm", "g=2"}), kUsage);
   EXPECT_EQ(command(with(kProblem, {"--onednn", "maybe"})), kUsage);
+  EXPECT_EQ(command(with(kProblem, {"--pause", "-1"})), kUsage);
   EXPECT_EQ(command(with(kProblem, {"--onednn", "off", "--kernel", "none"})), kNotPossible);
   EXPECT_EQ(command(with(kProblem, {"--onednn", "off", "--threads", "1,2"})), kOk);
   bench::Row row;
@@ -175,6 +176,20 @@ TEST_F(BenchCompare, NamesRowsThatStandAloneAndOtherCpus) {
   ASSERT_EQ(found.value().only_old.size(), 1U);
   EXPECT_THAT(found.value().only_old.front(), HasSubstr("shape1"));
   EXPECT_THAT(found.value().warning, HasSubstr("different CPUs"));
+}
+
+TEST_F(BenchCompare, ARowTimedBesideThePeersIsAnotherRow) {
+  Json before = result({{{"blockwise", kSteady}}});
+  before["rows"].push_back(before["rows"][0]);
+  before["rows"][1]["run"] = "peers";
+  Json after = before;
+  for (const char* key : {"median_s", "low_s", "high_s"}) after["rows"][1][key] = 2 * before["rows"][1][key].get<double>();
+  const auto found = changes_between(before, after, 5);
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  ASSERT_EQ(found.value().times.size(), 2U);
+  EXPECT_THAT(found.value().times[0].name, HasSubstr("run peers"));
+  EXPECT_NEAR(found.value().times[0].percent, 100, 1e-6);
+  EXPECT_NEAR(found.value().times[1].percent, 0, 1e-6);
 }
 
 TEST_F(BenchCompare, RefusesWhatIsNoResult) {

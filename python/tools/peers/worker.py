@@ -17,12 +17,14 @@ SHORT = 0.05  # seconds; shorter calls are preceded by one that is not counted, 
 
 def serve(entry: str, path: str, threads: int, copies: int, answer) -> None:
     """Prepares the contender, then answers until the input ends."""
+    from peers.affinity import spread_out
     from peers.case import Case
 
     try:
         module, function = entry.split(":")
         ready = getattr(importlib.import_module(module), function)(Case.load(Path(path)), threads, copies)
         ready.call()
+        spread_out(ready.call)
     except Exception as error:  # whatever a foreign library raises is a reason, not a fault of the comparison
         answer({"impossible": f"{type(error).__name__}: {error}".splitlines()[0]})
         return

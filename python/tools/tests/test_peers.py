@@ -1,8 +1,10 @@
 """Peers without the peers: rounds, refusals, rows; and the library as a contender on every op and recipe."""
 
+import hashlib
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import peers.__main__
 from case_files import write_safetensors
 from peers import bench_file
+from peers.affinity import busiest, spread_out
 from peers.case import Case
 from peers.check import worst_against, worst_against_exact
 from peers.comparison import PRODUCT, Comparison, Settings
@@ -66,6 +69,39 @@ def bench_file_and_words(settings, monkeypatch):
     file.write_text(json.dumps({"command": "bench", "machine": {}, "rows": [{"op": "gmm", "shape": "s", "problem": GMM}], "ratios": {}}))
     monkeypatch.setattr("sys.argv", ["peers", str(file), "--ragdot", str(command), "--rounds", "1", "--threads", "1"])
     return file, sys.argv
+
+
+def test_the_busiest_threads_get_a_cpu_each():
+    go, done, native = threading.Event(), threading.Event(), []
+
+    def work():
+        native.append(threading.get_native_id())
+        while go.wait() and native:
+            go.clear()
+            hashlib.sha256(bytes(1 << 22))  # without the interpreter's lock
+            done.set()
+
+    def call():
+        done.clear()
+        go.set()
+        done.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    everywhere = os.sched_getaffinity(0)
+    try:
+        call()
+        worker, caller = native[0], threading.get_native_id()
+        assert busiest(call, 2) == [worker, caller]
+        spread_out(call)
+        cpus = sorted(everywhere)
+        assert os.sched_getaffinity(worker) == {cpus[0]}
+        assert os.sched_getaffinity(caller) == ({cpus[1]} if len(cpus) > 1 else everywhere)
+    finally:
+        os.sched_setaffinity(caller, everywhere)
+        native.clear()
+        go.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("names, code", [(["right"], 0), (["right", "not_here"], 3), (["not_here", "nan_somewhere", "right"], 1)])
