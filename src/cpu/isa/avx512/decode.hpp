@@ -51,7 +51,7 @@ constexpr ByteOrder byte_order(Code code) {
 }
 
 /// Adds `steps` (whole exponents, shifted into place) to the values of `lanes` that are neither zero nor Inf nor NaN.
-inline __m512i moved(__m512i values, __m512i steps, __mmask32 lanes) {
+inline __m512i moved(__m512i values, __m512i steps, __mmask32 lanes = ~__mmask32{0}) {
   const __m512i below = _mm512_sub_epi16(_mm512_and_si512(values, _mm512_set1_epi16(0x7fff)), _mm512_set1_epi16(1));
   const __mmask32 finite = _mm512_mask_cmplt_epu16_mask(lanes, below, _mm512_set1_epi16(0x7f7f));
   return _mm512_mask_add_epi16(values, finite, values, steps);
@@ -85,8 +85,8 @@ class Decoder {
  private:
   static void move(__m512i& low, __m512i& high, int steps) {
     const __m512i by = _mm512_set1_epi16(static_cast<std::int16_t>(steps));
-    const __m512i words0 = moved(_mm512_unpacklo_epi8(low, high), by, ~__mmask32{0});
-    const __m512i words1 = moved(_mm512_unpackhi_epi8(low, high), by, ~__mmask32{0});
+    const __m512i words0 = moved(_mm512_unpacklo_epi8(low, high), by);
+    const __m512i words1 = moved(_mm512_unpackhi_epi8(low, high), by);
     const __m512i low_byte = _mm512_set1_epi16(0xff);
     low = _mm512_packus_epi16(_mm512_and_si512(words0, low_byte), _mm512_and_si512(words1, low_byte));
     high = _mm512_packus_epi16(_mm512_srli_epi16(words0, 8), _mm512_srli_epi16(words1, 8));

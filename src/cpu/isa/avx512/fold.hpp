@@ -1,5 +1,5 @@
 // Folds e8m0 scales into bf16 values: a power of two only moves the exponent. One scale for a whole granule is decoded with its
-// values, others are folded in the panel.
+// values, one for each of its outer elements is folded before they are stored, others are folded in the panel.
 #pragma once
 
 #include "cpu/isa/intrinsics.hpp"
@@ -52,6 +52,10 @@ inline std::uint16_t folded(std::uint16_t bits, std::uint8_t code) {
 /// Codes of the granule's outer elements for depth `depth`.
 inline void gather_codes(const Side& side, std::int64_t outer, std::int64_t outers, std::int64_t depth, std::uint8_t* codes) {
   const std::byte* at = side.scale(outer, depth);
+  if (side.outer_grid.block == 1 && side.scale_outer_stride == 1 && !fault::on(fault::Id::e8m0_bias_off_by_one)) {
+    const auto within = static_cast<__mmask32>((std::uint64_t{1} << outers) - 1);
+    return _mm256_mask_storeu_epi8(codes, within, _mm256_maskz_loadu_epi8(within, at));
+  }
   std::int64_t run = side.outer_grid.next_cut(outer) - outer;
   for (std::int64_t i = 0; i < outers; at += side.scale_outer_stride, run = side.outer_grid.block) {
     const std::int64_t end = run < outers - i ? i + run : outers;
@@ -117,18 +121,28 @@ void fold_far(std::byte* granule, const Pairing& pairing, const std::uint8_t* co
   }
 }
 
+/// How far the exponents of a granule move: steps as in moved(), one number for all or one for each outer element.
+struct Moves {
+  int all = 0;
+  const std::int16_t* each = nullptr;  // 32, aligned; used instead of `all` where it is there
+};
+
 /// The scales of an operand, from granule to granule. A granule is named by its first outer element and depth and its extents.
 template <Role kRole>
 class Folder {
  public:
   Folder(const Side& side, const Pairing& pairing) : side_(side), pairing_(pairing) {}
 
-  /// True when all values of a granule have one scale that moves exponents within bf16's range: then `steps` says how far, and
-  /// nothing is left to fold once the values have been decoded with it.
-  bool one_scale(std::int64_t outer, std::int64_t outers, std::int64_t depth, std::int64_t depths, int& steps) {
+  /// True when each outer element of a granule has one scale that moves exponents within bf16's range: then `moves` says how
+  /// far, and nothing is left to fold once the values have been decoded with it.
+  bool moves(std::int64_t outer, std::int64_t outers, std::int64_t depth, std::int64_t depths, Moves& moves) {
     read(outer, outers, depth);
-    if (!alike_ || !near_ || depth + depths > end_) return false;
-    steps = (codes_[0] - 127) * 128;
+    if (!near_ || depth + depths > end_) return false;
+    if (alike_) {
+      moves.all = (codes_[0] - 127) * 128;
+    } else {
+      moves.each = steps_.data();
+    }
     return true;
   }
 
@@ -159,6 +173,8 @@ class Folder {
     near_ = (_mm256_cmplt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kLeast))) |
              _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMost)))) == 0;
     alike_ = (_mm256_cmpneq_epi8_mask(codes, _mm256_set1_epi8(static_cast<char>(codes_[0]))) & within) == 0;
+    const __m512i exponents = _mm512_sub_epi16(_mm512_cvtepu8_epi16(codes), _mm512_set1_epi16(127));
+    _mm512_store_si512(steps_.data(), _mm512_slli_epi16(exponents, 7));
   }
 
   const Side& side_;
@@ -170,6 +186,7 @@ class Folder {
   bool near_ = false;
   bool alike_ = false;
   alignas(32) std::array<std::uint8_t, kGranuleOuters> codes_;
+  alignas(64) std::array<std::int16_t, kGranuleOuters> steps_;  // of the exponents, shifted into place
 };
 
 }  // namespace

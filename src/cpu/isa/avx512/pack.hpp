@@ -30,7 +30,7 @@ struct Patch {
   std::int64_t depth_bytes = 0;
   std::int64_t outers = 0;  // 1..32
   std::int64_t depths = 0;  // 1..32, of int8 1..64
-  int steps = 0;            // of the exponent that all values share, see Decoder
+  Moves moves = {};
 };
 
 enum class Storage : std::int32_t { depth_contiguous, outer_contiguous, strided };
@@ -134,32 +134,55 @@ struct Fp8Source {
 
   template <const Pairing& kPairing, Extent kExtent>
   static void by_outer(const Patch& p, std::byte* granule) {
+    p.moves.each != nullptr ? by_outer<kPairing, kExtent, true>(p, granule) : by_outer<kPairing, kExtent, false>(p, granule);
+  }
+
+  template <const Pairing& kPairing, Extent kExtent>
+  static void by_pair(const Patch& p, std::byte* granule) {
+    p.moves.each != nullptr ? by_pair<kPairing, kExtent, true>(p, granule) : by_pair<kPairing, kExtent, false>(p, granule);
+  }
+
+ private:
+  template <const Pairing& kPairing, Extent kExtent, bool kEach>
+  static void by_outer(const Patch& p, std::byte* granule) {
     static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return word_position(kPairing, i); });
     static constexpr ByteOrder kSecond = byte_order([](std::size_t i) { return 32U + word_position(kPairing, i); });
-    const Decoder<kFormat> decode(kFirst, kSecond, p.steps);
+    const Decoder<kFormat> decode(kFirst, kSecond, p.moves.all);
     const Rows<kExtent> rows = rows_by_outer<kExtent>(p);
     for (std::int64_t o = 0; o < kGranuleOuters; o += 2) {
       __m512i first;
       __m512i second;
       decode(rows.two(o, o + 1), first, second);
+      if constexpr (kEach) {
+        first = moved(first, _mm512_set1_epi16(p.moves.each[o]));
+        second = moved(second, _mm512_set1_epi16(p.moves.each[o + 1]));
+      }
       _mm512_store_si512(granule + o * kRowBytes, first);
       _mm512_store_si512(granule + (o + 1) * kRowBytes, second);
     }
   }
 
-  template <const Pairing& kPairing, Extent kExtent>
+  template <const Pairing& kPairing, Extent kExtent, bool kEach>
   static void by_pair(const Patch& p, std::byte* granule) {
     static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
     static constexpr ByteOrder kSecond = byte_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
-    const Decoder<kFormat> decode(kFirst, kSecond, p.steps);
+    const Decoder<kFormat> decode(kFirst, kSecond, p.moves.all);
     const Rows<kExtent> rows = rows_by_depth<kExtent>(p);
+    const __m512i first_steps = kEach ? both_halves(p.moves.each) : _mm512_setzero_si512();
+    const __m512i second_steps = kEach ? both_halves(p.moves.each + 16) : _mm512_setzero_si512();
     for (std::size_t i = 0; i < 16; ++i, granule += kRowBytes) {
       __m512i first;
       __m512i second;
       decode(rows.two(kPairing.low[i], kPairing.high[i]), first, second);
-      _mm512_store_si512(granule, first);
-      _mm512_store_si512(granule + kTileBytes, second);
+      _mm512_store_si512(granule, kEach ? moved(first, first_steps) : first);
+      _mm512_store_si512(granule + kTileBytes, kEach ? moved(second, second_steps) : second);
     }
+  }
+
+  /// Each of 16 words as both halves of a dword.
+  static __m512i both_halves(const std::int16_t* words) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(words)));
+    return _mm512_or_si512(wide, _mm512_slli_epi32(wide, 16));
   }
 };
 
@@ -249,7 +272,7 @@ Patch made_dense(const Patch& p, std::byte* dense) {
                   Source::kBytes);
     }
   }
-  return {dense, Source::kStep * Source::kBytes, Source::kBytes, p.outers, p.depths, p.steps};
+  return {dense, Source::kStep * Source::kBytes, Source::kBytes, p.outers, p.depths, p.moves};
 }
 
 template <class Source, Role kRole, const Pairing& kPairing, Extent kExtent>
@@ -298,8 +321,8 @@ void pack_source(const PackJob& job) {
     patch.at = side.value(job.outer + outer, depth);
     patch.outers = std::min(kGranuleOuters, job.count - outer);
     patch.depths = std::min(Source::kStep, end - depth);
-    patch.steps = 0;
-    const bool folds = side.folds() && !folder.one_scale(job.outer + outer, patch.outers, depth, patch.depths, patch.steps);
+    patch.moves = {};
+    const bool folds = side.folds() && !folder.moves(job.outer + outer, patch.outers, depth, patch.depths, patch.moves);
     std::byte* at = job.panel + (outer / kGranuleOuters * steps + step) * kGranuleBytes;
     pack_granule<Source, kRole, kPairing>(patch, storage, at);
     if (folds) folder.fold(job.outer + outer, patch.outers, depth, patch.depths, at);
