@@ -17,21 +17,26 @@ struct StandinTiles {
   };
   struct Registers {
     Tile tiles[8];
-    bool configured = false;
+    int rows = 0;  // of tiles 0..5 (sums and lhs); 0: not configured
   };
   static Registers& registers() {
     thread_local Registers r;
     return r;
   }
 
-  static void configure() { registers().configured = true; }
-  static void release() { registers().configured = false; }
+  static void configure(int rows) {
+    registers() = {};
+    registers().rows = rows;
+  }
+  static void release() { registers().rows = 0; }
 
   /// An instruction without a configuration faults on hardware.
   static Tile& tile(int number) {
-    if (!registers().configured) std::abort();
+    if (registers().rows == 0) std::abort();
     return registers().tiles[number];
   }
+
+  static int rows_of(int number) { return number < 6 ? registers().rows : 16; }
 
   template <int kTile>
   static void zero() {
@@ -39,16 +44,17 @@ struct StandinTiles {
   }
   template <int kTile>
   static void load(const void* at, std::int64_t row_bytes) {
-    for (int r = 0; r < 16; ++r) std::memcpy(tile(kTile).rows[r], static_cast<const std::byte*>(at) + r * row_bytes, 64);
+    for (int r = 0; r < rows_of(kTile); ++r)
+      std::memcpy(tile(kTile).rows[r], static_cast<const std::byte*>(at) + r * row_bytes, 64);
   }
   template <int kTile>
   static void store(void* at, std::int64_t row_bytes) {
-    for (int r = 0; r < 16; ++r) std::memcpy(static_cast<std::byte*>(at) + r * row_bytes, tile(kTile).rows[r], 64);
+    for (int r = 0; r < rows_of(kTile); ++r) std::memcpy(static_cast<std::byte*>(at) + r * row_bytes, tile(kTile).rows[r], 64);
   }
 
   template <int kSum, int kLhs, int kRhs>
   static void dot_bf16() {
-    for (int r = 0; r < 16; ++r) {
+    for (int r = 0; r < rows_of(kSum); ++r) {
       float even[16] = {};
       float odd[16] = {};
       for (int i = 0; i < 16; ++i) {
@@ -70,7 +76,7 @@ struct StandinTiles {
 
   template <int kSum, int kLhs, int kRhs>
   static void dot_i8() {
-    for (int r = 0; r < 16; ++r) {
+    for (int r = 0; r < rows_of(kSum); ++r) {
       for (int c = 0; c < 16; ++c) {
         std::int32_t sum = 0;
         std::memcpy(&sum, &tile(kSum).rows[r][4 * c], 4);

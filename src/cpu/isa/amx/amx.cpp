@@ -22,7 +22,7 @@ bool order_holds() {
       sums[r][i] = std::bit_cast<float>(order_data::before(r, i));
     }
   }
-  HardwareTiles::configure();
+  HardwareTiles::configure(kTileRows);
   HardwareTiles::load<0>(sums, 64);
   HardwareTiles::load<4>(lhs, 64);
   HardwareTiles::load<6>(rhs, 64);

@@ -35,7 +35,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
           .multiply_packed = multiply_packed<Tiles>,
           .store = avx512::store,
           .stores = true,
-          .enter = Tiles::configure,
+          .enter = [] { Tiles::configure(kTileRows); },
           .leave = Tiles::release};
 }
 

@@ -32,6 +32,9 @@ inline constexpr std::int64_t kBlock = 32;
 static_assert(kBlock == avx512::kStripCols);
 inline constexpr std::int64_t kBlockSums = kBlock * kBlock;
 inline constexpr std::int64_t kSumsRowBytes = kBlock * sizeof(float);
+inline constexpr int kTileRows = 16;
+/// Calls with no more rows than these give the tiles of sums and lhs so many: the rest would be moved for nothing.
+inline constexpr int kFewRows = 4;
 /// Steps that a block takes before the next block's turn: its granules (2 KiB a step and side) and those of its neighbours in a
 /// macro block stay in the L1 cache. Scaled segments are usually 128 deep.
 inline constexpr std::int64_t kVisitSteps = 4;
@@ -70,7 +73,7 @@ struct Pending {
   float* acc = nullptr;
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
-  int row_tiles = 2;
+  int rows = static_cast<int>(kBlock);
   std::byte* out = nullptr;
 };
 
@@ -98,7 +101,7 @@ struct OutRows {
 };
 
 /// One visit: the products of a block and a stretch, and between them what is pending of the visit before.
-template <class Tiles, Sums kSums, int kRowTiles, Start kStart, Settle kSettle>
+template <class Tiles, Sums kSums, int kRows, Start kStart, Settle kSettle>
 class Visit {
  public:
   Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending, const OutRows& out)
@@ -130,6 +133,8 @@ class Visit {
   }
 
  private:
+  static constexpr int kRowTiles = kRows > kTileRows ? 2 : 1;
+
   template <int kSum>
   static constexpr std::int64_t kPlace = kSum / 2 * 16 * kBlock + kSum % 2 * 16;  // of a tile within the sums of a block
 
@@ -192,7 +197,7 @@ class Visit {
   /// Scales and adds pending rows [kFirst, kLast), as far as the block has them.
   template <int kFirst, int kLast>
   [[gnu::always_inline]] void rows() {
-    if constexpr (kSettle != Settle::keep && kFirst < kLast && kFirst < 16 * kRowTiles) {
+    if constexpr (kSettle != Settle::keep && kFirst < kLast && kFirst < kRows) {
       row(kFirst);
       rows<kFirst + 1, kLast>();
     }
@@ -200,7 +205,7 @@ class Visit {
 
   [[gnu::always_inline]] void all_rows() {
     if constexpr (kSettle != Settle::keep) {
-      for (int r = 0; r < 16 * kRowTiles; ++r) row(r);
+      for (int r = 0; r < kRows; ++r) row(r);
     }
   }
 
@@ -237,8 +242,8 @@ struct Place {
   float* acc = nullptr;
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
-  int row_tiles = 2;
-  std::byte* out = nullptr;  // null: the sums go to acc
+  int rows = static_cast<int>(kBlock);  // kFewRows, one tile of rows or kBlock
+  std::byte* out = nullptr;             // null: the sums go to acc
 };
 
 /// One call of multiply: walks blocks and stretches.
@@ -263,6 +268,8 @@ class Multiplier {
     }
     panel_bytes_ = step * kGranuleBytes;
     pending_.sums = scratch_.data();  // nothing of worth
+    pending_.rows = rows_of(job.rows);
+    if (job.rows <= kFewRows) Tiles::configure(kFewRows);
     if (job.store != nullptr) out_ = {job.store->out_row_bytes, job.store->format, avx512::streams(*job.store)};
   }
 
@@ -298,8 +305,14 @@ class Multiplier {
   }
 
  private:
+  /// Of a block, as many as tiles are set to and epilogues work on.
+  static int rows_of(std::int64_t rows) {
+    return rows <= kFewRows ? kFewRows : rows <= kTileRows ? kTileRows : static_cast<int>(kBlock);
+  }
+
   void finish() {
-    flush(pending_.row_tiles);
+    flush(pending_.rows);
+    if (job_.rows <= kFewRows) Tiles::configure(kTileRows);
     if (job_.store == nullptr) return;
     const std::int64_t rows = job_.rows / kBlock * kBlock;
     const std::int64_t cols = job_.cols / kBlock * kBlock;
@@ -327,7 +340,7 @@ class Multiplier {
     p.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + at : p.acc;
     p.row_scales = job_.row_scales == nullptr ? kOnes.data() : job_.row_scales + row;
     p.col_scales = job_.row_scales == nullptr ? kOnes.data() : job_.col_scales + col;
-    p.row_tiles = job_.rows - row > kBlock / 2 ? 2 : 1;
+    p.rows = rows_of(job_.rows - row);
     if (job_.store != nullptr && job_.rows - row >= kBlock && job_.cols - col >= kBlock)
       p.out = job_.store->out + row * out_.row_bytes + col * element_bytes(out_.format);
     return p;
@@ -348,15 +361,15 @@ class Multiplier {
   }
 
   [[gnu::always_inline]] void visit(const Place& place, const Stretch& stretch, const std::byte* rhs) {
-    if (place.row_tiles != pending_.row_tiles) flush(place.row_tiles);
+    if (place.rows != pending_.rows) flush(place.rows);
     with_pending([&](auto rows, auto settle) {
-      constexpr int kRowTiles = decltype(rows)::value;
+      constexpr int kRows = decltype(rows)::value;
       constexpr Settle kSettle = decltype(settle)::value;
       const std::byte* lhs = place.lhs + stretch.panel_offset;
       if (stretch.begins) {
-        Visit<Tiles, kSums, kRowTiles, Start::zero, kSettle>(lhs, rhs, nullptr, pending_, out_).run(stretch.steps);
+        Visit<Tiles, kSums, kRows, Start::zero, kSettle>(lhs, rhs, nullptr, pending_, out_).run(stretch.steps);
       } else {
-        Visit<Tiles, kSums, kRowTiles, Start::carried, kSettle>(lhs, rhs, place.carried, pending_, out_).run(stretch.steps);
+        Visit<Tiles, kSums, kRows, Start::carried, kSettle>(lhs, rhs, place.carried, pending_, out_).run(stretch.steps);
       }
     });
     const bool out = place.out != nullptr && &stretch == &stretches_[count_ - 1];
@@ -372,7 +385,7 @@ class Multiplier {
     pending_.col_scales = place.col_scales + stretch.ended * job_.col_scales_stride;
   }
 
-  /// Calls `work` with the row tiles and the way of settling of what is pending, as constants.
+  /// Calls `work` with the rows and the way of settling of what is pending, as constants.
   template <class Work>
   [[gnu::always_inline]] void with_pending(Work work) {
     const auto with_settle = [&](auto rows) {
@@ -385,17 +398,21 @@ class Multiplier {
         case Settle::out_added: return work(rows, std::integral_constant<Settle, Settle::out_added>());
       }
     };
-    pending_.row_tiles == 2 ? with_settle(std::integral_constant<int, 2>()) : with_settle(std::integral_constant<int, 1>());
+    switch (pending_.rows) {
+      case kFewRows: return with_settle(std::integral_constant<int, kFewRows>());
+      case kTileRows: return with_settle(std::integral_constant<int, kTileRows>());
+      default: return with_settle(std::integral_constant<int, kBlock>());
+    }
   }
 
-  /// Settles what is pending at once; what comes next has `row_tiles`.
-  void flush(int row_tiles) {
+  /// Settles what is pending at once; what comes next has `next_rows`.
+  void flush(int next_rows) {
     with_pending([&](auto rows, auto settle) {
       Visit<Tiles, kSums, decltype(rows)::value, Start::zero, decltype(settle)::value>(nullptr, nullptr, nullptr, pending_,
                                                                                        out_)
           .settle_all();
     });
-    pending_ = {scratch_.data(), Settle::keep, nullptr, nullptr, nullptr, row_tiles, nullptr};
+    pending_ = {scratch_.data(), Settle::keep, nullptr, nullptr, nullptr, next_rows, nullptr};
   }
 
   static constexpr std::array<float, kBlock> kOnes = [] {

@@ -1,13 +1,14 @@
 // The tile instructions, as the micro-kernel uses them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace ragdot::cpu::amx {
 namespace {
 
-/// All eight tiles have 16 rows of 64 bytes. Operands of the instructions are numbers, so each is spelled in assembly with the
-/// number as an immediate.
+/// All eight tiles have 16 rows of 64 bytes; those of sums and lhs may be given fewer. Operands of the instructions are
+/// numbers, so each is spelled in assembly with the number as an immediate.
 struct HardwareTiles {
   struct alignas(64) Config {
     std::uint8_t palette = 1;
@@ -17,9 +18,11 @@ struct HardwareTiles {
     std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
   };
 
-  static void configure() {
-    static constexpr Config kConfig;
-    __asm__ volatile("ldtilecfg %0" ::"m"(kConfig));
+  /// Tiles 0..3 hold sums, 4 and 5 lhs, 6 and 7 rhs. What they held is gone.
+  static void configure(std::uint8_t rows) {
+    Config config;
+    std::fill_n(config.rows, 6, rows);
+    __asm__ volatile("ldtilecfg %0" ::"m"(config));
   }
   static void release() { __asm__ volatile("tilerelease"); }
 
