@@ -29,8 +29,8 @@ struct Tally {
   std::int64_t cases = 0;
   std::int64_t outputs = 0;
   std::int64_t differing_bits = 0;  // outputs that are not the reduction order's
-  double worst_over_bound = 0;      // over f32 outputs: narrower ones add a rounding that the bound does not speak of
-  std::map<std::string, std::int64_t> skipped;  // by the reason that the plan gave; sizes in it are those of the first
+  double worst_over_bound = 0;      // of f32 products without bias, activation and accumulation: what the bound is about
+  std::map<std::string, std::int64_t> skipped;  // by the reason that the plan gave
 
   void add(const Tally& other);
 };

@@ -17,7 +17,7 @@ std::string check(const Case& c, const Answers& answers, const Bytes& first, con
   const Comparison others = answers.has_bits() ? Comparison() : compare_bits(c, first, out);
   tally.outputs += order.checked;
   tally.differing_bits += order.wrong + others.wrong;
-  if (c.problem.out == Format::f32) tally.worst_over_bound = std::max(tally.worst_over_bound, bound.worst);
+  if (c.problem.out == Format::f32 && has_order(c)) tally.worst_over_bound = std::max(tally.worst_over_bound, bound.worst);
   if (order.wrong > 0)
     return fmt::format("{} of {} outputs are not those of the reduction order; first {}", order.wrong, order.checked,
                        order.first_bad);
@@ -27,6 +27,15 @@ std::string check(const Case& c, const Answers& answers, const Bytes& first, con
     return fmt::format("{} of {} outputs have other bits than on the first kernel; first {}", others.wrong, others.checked,
                        others.first_bad);
   return "";
+}
+
+/// The kernel's own words in a refusal that names all kernels: "...: amx: WORDS; avx2: ...".
+std::string reason_of(const std::string& kernel, const std::string& refusal) {
+  const std::string before = " " + kernel + ": ";
+  const std::size_t at = refusal.find(before);
+  if (at == std::string::npos) return refusal;
+  const std::size_t begin = at + before.size();
+  return refusal.substr(begin, refusal.find("; ", begin) - begin);
 }
 
 }  // namespace
@@ -54,7 +63,7 @@ Examined examine(const RandomCase& random, const std::vector<std::string>& kerne
     options.tiling = c.problem.tile;
     options.threads = c.problem.threads;
     if (Status s = laid.planned(options); !s.ok()) {
-      ++tally.skipped[s.message()];
+      ++tally.skipped[reason_of(kernel, s.message())];
       continue;
     }
     ++tally.cases;

@@ -127,6 +127,8 @@ void Draw::operands(Problem& p) {
     operand(p.lhs, of({Format::bf16, Format::e4m3, Format::e4m3, Format::e5m2}));
     operand(p.rhs, of({Format::bf16, Format::e4m3, Format::e4m3, Format::e5m2}));
   }
+  // Most users' grids agree along the reduction axis; drawn apart they rarely would.
+  if (one_in(4)) p.rhs.*reduction_block(p, Side::rhs) = p.lhs.*reduction_block(p, Side::lhs);
   if (p.lhs.scaled || (p.op == Op::tgmm && p.rhs.scaled)) p.origin = word(kOrigins);
   p.data = word(kFamilies);
   const bool is_i8 = p.lhs.format == Format::i8;
@@ -141,7 +143,6 @@ void Draw::output(Problem& p) {
     p.out = Format::f32;
   }
   if (p.op == Op::tgmm) return;
-  p.order = word(kOrders);
   p.rows_outside = word(kRowsOutside);
   p.bias = one_in(4);
   if (one_in(3)) p.act = word(kActivations);
@@ -182,6 +183,7 @@ RandomCase Draw::draw() {
   RandomCase r;
   Problem& p = r.problem;
   p.op = of({Op::gmm, Op::gmm, Op::dlhs, Op::tgmm, Op::tgmm});
+  if (p.op != Op::tgmm) p.order = word(kOrders);
   shape(p);
   groups(p);
   operands(p);
@@ -196,6 +198,12 @@ RandomCase Draw::draw() {
 }
 
 }  // namespace
+
+std::int64_t OperandSpec::* reduction_block(const Problem& p, Side side) {
+  if (p.op == Op::tgmm) return &OperandSpec::block_rows;
+  const bool by_columns = side == Side::lhs || (p.op == Op::gmm) == (p.order == Order::nk);
+  return by_columns ? &OperandSpec::block_cols : &OperandSpec::block_rows;
+}
 
 RandomCase random_case(std::uint64_t seed, std::uint64_t index) { return Draw(seed, index).draw(); }
 

@@ -19,6 +19,10 @@ struct RandomCase {
 /// 300, few one axis of 1,500; about half a million multiply-adds at most.
 [[nodiscard]] RandomCase random_case(std::uint64_t seed, std::uint64_t index);
 
+/// Which block of an operand lies along the axis that is summed over.
+enum class Side : std::int32_t { lhs, rhs };
+[[nodiscard]] std::int64_t OperandSpec::* reduction_block(const Problem& problem, Side side);
+
 /// How many cases had what: value and count for each property.
 using Coverage = std::map<std::string, std::map<std::string, std::int64_t>>;
 

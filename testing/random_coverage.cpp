@@ -30,18 +30,16 @@ Value extent_of(std::int64_t extent) {
   return extent <= 300 ? "100..300" : "above 300";
 }
 
-/// The block of an operand along the axis that is summed over.
-std::int64_t reduction_block(const Problem& p, bool lhs) {
-  const OperandSpec& o = lhs ? p.lhs : p.rhs;
-  if (!o.scaled || (o.scale == Format::e8m0 && o.format != Format::i8)) return kWholeAxis;
-  if (p.op == Op::tgmm) return o.block_rows;
-  if (lhs) return o.block_cols;
-  return (p.op == Op::gmm) == (p.order == Order::kn) ? o.block_rows : o.block_cols;
+/// The elements of the reduction axis that share a scale which cuts it.
+std::int64_t cut_by(const Problem& p, Side side) {
+  const OperandSpec& o = side == Side::lhs ? p.lhs : p.rhs;
+  const bool cuts = o.scaled && (o.scale != Format::e8m0 || o.format == Format::i8);
+  return cuts ? o.*reduction_block(p, side) : kWholeAxis;
 }
 
 Value segments_of(const Problem& p) {
-  const std::int64_t l = reduction_block(p, true);
-  const std::int64_t r = reduction_block(p, false);
+  const std::int64_t l = cut_by(p, Side::lhs);
+  const std::int64_t r = cut_by(p, Side::rhs);
   if (l == kWholeAxis && r == kWholeAxis) return "uncut";
   if (l == kWholeAxis || r == kWholeAxis) return "cut by one operand";
   if (l == r) return "cut alike";

@@ -12,7 +12,7 @@ HEAD = """# Random calls against the reduction order
 {cases:,} random calls of seed {seed}, indices {first:,} to {last:,}, in {minutes:.0f} minutes: {verdict}. Each ran on every kernel
 below; **differing bits** counts outputs that are not those of the reduction order, followed by bias, activation, accumulation and
 rounding (behind an activation other than relu: outputs further off than the activation's own error, or unlike the first kernel's).
-**worst/E** is the largest error over the error bound among f32 outputs. What a call may be: `../../testing.md`.
+**worst/E** is the largest error over its bound, of f32 products without epilogue. What a call may be: `../../testing.md`.
 
 | kernel | op | calls | outputs | differing bits | worst/E | skipped |
 |---|---|---:|---:|---:|---:|---|
