@@ -26,7 +26,8 @@ TEST(RandomCases, AreTheSameEverywhere) {
     for (const char c : to_string(random.problem) + to_string(random.call))
       hash = hash * 0x100000001b3ULL + static_cast<unsigned char>(c);
   }
-  EXPECT_EQ(hash, 0ULL) << "the generator changed: results of older campaigns are no longer those of the same seed";
+  EXPECT_EQ(hash, 1898618823260298591ULL)
+      << "the generator changed: results of older campaigns are no longer those of the same seed";
 }
 
 TEST(RandomCases, DependOnSeedAndIndex) {
@@ -175,7 +176,9 @@ TEST_F(Spoiled, AnActivationsResultMayBeOffByItsOwnErrorOnly) {
   Bytes out = result(c);
   EXPECT_FALSE(answers.has_bits());
   EXPECT_EQ(answers.compare_with_order(out).wrong, 0) << answers.compare_with_order(out).first_bad;
-  out[1] ^= std::byte{0x10};  // 2^12 ulp
+  std::int64_t i = 0;
+  while (output_at(Format::f32, out.data(), i) < 1) ++i;
+  store_output(Format::f32, output_at(Format::f32, out.data(), i) * (1 + 0x1p-18), out.data(), i);
   EXPECT_EQ(answers.compare_with_order(out).wrong, 1);
 }
 

@@ -13,7 +13,7 @@
 namespace ragdot::suites {
 namespace {
 
-class Invariance : public testing::TestWithParam<SuiteCase> {
+class Invariance : public ::testing::TestWithParam<SuiteCase> {
  protected:
   Sample sample_ = make_sample(GetParam());
   std::vector<std::byte> expected_ = compute(sample_);
@@ -23,7 +23,7 @@ class Invariance : public testing::TestWithParam<SuiteCase> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, Invariance, testing::ValuesIn(all_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(All, Invariance, ::testing::ValuesIn(all_cases()), case_name);
 
 TEST_P(Invariance, Threads) {
   for (const int threads : {1, 2, 3, 5, 8}) {
@@ -97,16 +97,16 @@ TEST_P(Invariance, CallersFloatEnvironment) {
 
 /// A copy of an operand in other memory; scales are transposed where values are not.
 struct Relaid {
-  ragdot::testing::Bytes values;
-  ragdot::testing::Bytes scales;
+  testing::Bytes values;
+  testing::Bytes scales;
   Operand operand;
 };
 
 void relay(const Operand& from, std::int64_t offset, bool transposed, std::int64_t padding, Relaid& to) {
   to.operand = from;
-  to.operand.values = ragdot::testing::relay(from.values, {transposed, padding, offset}, to.values);
+  to.operand.values = testing::relay(from.values, {transposed, padding, offset}, to.values);
   if (from.scales.present())
-    to.operand.scales.view = ragdot::testing::relay(from.scales.view, {!transposed, padding, offset}, to.scales);
+    to.operand.scales.view = testing::relay(from.scales.view, {!transposed, padding, offset}, to.scales);
 }
 
 TEST_P(Invariance, StorageOrderAndLeadingDimensions) {
