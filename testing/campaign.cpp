@@ -61,7 +61,7 @@ CampaignReport run_campaign(const CampaignOptions& options) {
       if ((options.seconds > 0 && seconds_since(start) >= options.seconds) || failed >= options.failures) break;
       const std::uint64_t index = options.first + static_cast<std::uint64_t>(i);
       const RandomCase random = random_case(options.seed, index);
-      const Examined examined = examine(random, kernels);
+      const Examined examined = examine(random, kernels, options.spoil);
       ++part.cases;
       count_properties(random, part.coverage);
       for (const auto& [kernel, tally] : examined.tallies) part.tallies[{kernel, random.problem.op}].add(tally);

@@ -5,12 +5,16 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "testing/random_case.hpp"
 
 namespace ragdot::testing {
+
+/// A mistake that a test puts into a kernel's result.
+using Spoil = std::function<void(const Case&, std::string_view kernel, Bytes& out)>;
 
 struct CampaignOptions {
   std::uint64_t seed = 1;
@@ -20,6 +24,7 @@ struct CampaignOptions {
   std::string kernel;         // empty: all that are usable
   int workers = 0;            // cases at once; 0: one for each CPU
   std::int64_t failures = 5;  // stop after that many cases failed
+  Spoil spoil;                // nothing but in tests
   /// Called now and then with the number of cases done.
   std::function<void(std::int64_t)> progress;
 };
@@ -58,6 +63,6 @@ struct CampaignReport {
 
 /// A problem as small as halving and leaving out can make it that `kernel` still gets wrong when called plainly; empty where
 /// the failure needs the way of calling, or the case was refused.
-[[nodiscard]] std::string shrunk(const CampaignFailure& failure);
+[[nodiscard]] std::string shrunk(const CampaignFailure& failure, const Spoil& spoil = {});
 
 }  // namespace ragdot::testing

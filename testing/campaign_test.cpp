@@ -182,7 +182,33 @@ TEST_F(Spoiled, AnActivationsResultMayBeOffByItsOwnErrorOnly) {
   EXPECT_EQ(answers.compare_with_order(out).wrong, 1);
 }
 
-TEST(CampaignShrinks, NothingThatIsRight) {
+/// The last kernel gets one bit wrong in every product with a bias and more than 20 columns.
+void wrong_with_bias(const Case& c, std::string_view kernel, Bytes& out) {
+  if (kernel == "portable" && c.problem.bias && c.out_cols() > 20 && !out.empty()) out[0] ^= std::byte{1};
+}
+
+TEST(CampaignFinds, AMistakeOfOneKernelAndMakesTheProblemSmall) {
+  CampaignOptions options;
+  options.cases = 200;
+  options.failures = 1;
+  options.workers = 1;
+  options.spoil = wrong_with_bias;
+  const CampaignReport report = run_campaign(options);
+  ASSERT_EQ(report.failures.size(), 1U);
+  const CampaignFailure& failure = report.failures.front();
+  EXPECT_EQ(report.cases, static_cast<std::int64_t>(failure.index) + 1) << "it stops there";
+  EXPECT_EQ(failure.kernel, "portable");
+  EXPECT_NE(failure.sentence.find("1 of "), std::string::npos) << failure.sentence;
+  const auto smaller = parse_problem(shrunk(failure, wrong_with_bias));
+  ASSERT_TRUE(smaller.ok()) << smaller.status().message();
+  EXPECT_TRUE(smaller.value().bias);
+  EXPECT_EQ(smaller.value().m, 1);
+  EXPECT_EQ(smaller.value().op == Op::dlhs ? smaller.value().k : smaller.value().n, 21);
+  EXPECT_EQ(smaller.value().op == Op::dlhs ? smaller.value().n : smaller.value().k, 0);
+  EXPECT_EQ(smaller.value().act, Activation::none);
+}
+
+TEST(CampaignFinds, NothingToShrinkInWhatIsRight) {
   CampaignFailure failure;
   failure.kernel = "portable";
   failure.random = random_case(1, 0);

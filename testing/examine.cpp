@@ -40,7 +40,7 @@ std::string reason_of(const std::string& kernel, const std::string& refusal) {
 
 }  // namespace
 
-Examined examine(const RandomCase& random, const std::vector<std::string>& kernels) {
+Examined examine(const RandomCase& random, const std::vector<std::string>& kernels, const Spoil& spoil) {
   Examined examined;
   const auto fail = [&](const std::string& kernel, const std::string& sentence, bool refused) {
     if (!examined.failure.empty()) return;
@@ -72,6 +72,7 @@ Examined examine(const RandomCase& random, const std::vector<std::string>& kerne
       fail(kernel, s.message(), true);
       continue;
     }
+    if (spoil) spoil(c, kernel, out);
     if (first.empty()) first = out;
     const std::string wrong = check(c, answers, first, out, tally);
     if (!wrong.empty()) fail(kernel, wrong, false);

@@ -17,6 +17,6 @@ struct Examined {
 };
 
 /// Every kernel of `kernels` that plans the call must give the right answers, and all the same bits.
-[[nodiscard]] Examined examine(const RandomCase& random, const std::vector<std::string>& kernels);
+[[nodiscard]] Examined examine(const RandomCase& random, const std::vector<std::string>& kernels, const Spoil& spoil = {});
 
 }  // namespace ragdot::testing

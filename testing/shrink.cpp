@@ -76,12 +76,12 @@ std::vector<Change> simplifications(const Problem& p) {
 
 }  // namespace
 
-std::string shrunk(const CampaignFailure& failure) {
+std::string shrunk(const CampaignFailure& failure, const Spoil& spoil) {
   constexpr int kTries = 2000;
   int tries = 0;
   const auto fails = [&](const Problem& p) {
     ++tries;
-    const Examined examined = examine({p, plain_call(p)}, {failure.kernel});
+    const Examined examined = examine({p, plain_call(p)}, {failure.kernel}, spoil);
     return !examined.failure.empty() && !examined.refused;
   };
   Problem p = failure.random.problem;
@@ -99,7 +99,13 @@ std::string shrunk(const CampaignFailure& failure) {
       break;
     }
   }
-  return verify(p).ok ? "" : to_string(p);
+  VerifyOptions options;
+  options.compute = [&](const Case& c, const Options& o, Bytes& out) {
+    Status status = run(c, o, out);
+    if (spoil) spoil(c, o.kernel, out);
+    return status;
+  };
+  return verify(p, options).ok ? "" : to_string(p);
 }
 
 }  // namespace ragdot::testing
