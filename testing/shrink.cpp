@@ -1,4 +1,4 @@
-// Greedy: whatever simplification still fails is kept, until none does.
+// Greedy: each simplification that still fails is kept, pass after pass, until none does.
 #include <algorithm>
 #include <functional>
 #include <numeric>
@@ -13,20 +13,27 @@ namespace {
 
 using Change = std::function<void(Problem&)>;
 
+std::int64_t halved(std::int64_t size) { return size / 2; }
+std::int64_t lessened(std::int64_t size) { return std::max<std::int64_t>(size - 1, 0); }
+
 /// Rows dealt by hand, so that a group can be changed alone.
 void deal_by_hand(Problem& p) {
   p.dist.sizes = group_sizes(p);
   p.dist.kind = p.g == 0 ? Distribution::Kind::even : Distribution::Kind::sizes;
 }
 
-void change_group(Problem& p, std::size_t g, std::int64_t size) {
+/// Nothing where an earlier change has left out the group.
+void change_group(Problem& p, std::size_t g, std::int64_t (*changed)(std::int64_t)) {
+  if (g >= p.dist.sizes.size()) return;
+  const std::int64_t size = changed(p.dist.sizes[g]);
   p.m += size - p.dist.sizes[g];
   for (std::size_t later = g + 1; later < p.starts.size(); ++later) p.starts[later] += size - p.dist.sizes[g];
   p.dist.sizes[g] = size;
 }
 
 void drop_group(Problem& p, std::size_t g) {
-  change_group(p, g, 0);
+  if (g >= p.dist.sizes.size()) return;
+  change_group(p, g, [](std::int64_t) { return std::int64_t{0}; });
   --p.g;
   p.dist.sizes.erase(p.dist.sizes.begin() + static_cast<std::ptrdiff_t>(g));
   if (!p.starts.empty()) p.starts.erase(p.starts.begin() + static_cast<std::ptrdiff_t>(g));
@@ -63,13 +70,12 @@ std::vector<Change> simplifications(const Problem& p) {
     all.emplace_back([g](Problem& q) { drop_group(q, g); });
   }
   for (std::size_t g = 0; g < p.dist.sizes.size(); ++g) {
-    if (p.dist.sizes[g] == 0) continue;
-    all.emplace_back([g](Problem& q) { change_group(q, g, q.dist.sizes[g] / 2); });
-    all.emplace_back([g](Problem& q) { change_group(q, g, q.dist.sizes[g] - 1); });
+    all.emplace_back([g](Problem& q) { change_group(q, g, halved); });
+    all.emplace_back([g](Problem& q) { change_group(q, g, lessened); });
   }
   for (std::int64_t Problem::* axis : {&Problem::k, &Problem::n}) {
-    all.emplace_back([axis](Problem& q) { q.*axis /= 2; });
-    all.emplace_back([axis](Problem& q) { q.*axis -= q.*axis > 0 ? 1 : 0; });
+    all.emplace_back([axis](Problem& q) { q.*axis = halved(q.*axis); });
+    all.emplace_back([axis](Problem& q) { q.*axis = lessened(q.*axis); });
   }
   return all;
 }
@@ -96,7 +102,6 @@ std::string shrunk(const CampaignFailure& failure, const Spoil& spoil) {
       if (to_string(q) == to_string(p) || !fails(q)) continue;
       p = q;
       smaller = true;
-      break;
     }
   }
   VerifyOptions options;
