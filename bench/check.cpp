@@ -59,11 +59,9 @@ std::vector<OutRow> sampled_rows(const Case& c) {
   const auto affordable = static_cast<std::int64_t>(std::min(kSampledMultiplyAdds / row_cost, 1e6));
   const auto most = static_cast<std::size_t>(std::min(rows, std::max(kLeastRows, affordable)));
   std::set<std::int64_t> picked = {0, rows - 1};
-  std::int64_t end = 0;
   for (std::size_t g = 0; c.is_gmm() && g < c.sizes.size() && picked.size() + 2 < most; ++g) {
-    picked.insert(std::min(end, rows - 1));
-    end += c.sizes[g];
-    picked.insert(std::max<std::int64_t>(end - 1, 0));
+    picked.insert(std::min(c.starts[g], rows - 1));
+    picked.insert(std::max<std::int64_t>(c.starts[g] + c.sizes[g] - 1, 0));
   }
   testing::Random random(c.problem.seed + 7);
   while (picked.size() < most) picked.insert(random.below(rows));

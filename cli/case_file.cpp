@@ -19,7 +19,7 @@ Status refused(std::string sentence) { return {Code::invalid_argument, std::move
 Status check_words(const std::string& path, const std::string& text) {
   std::istringstream words(text);
   for (std::string word; words >> word;) {
-    for (const char* key : {"data", "dist", "seed"}) {
+    for (const char* key : {"data", "dist", "starts", "seed"}) {
       if (word.rfind(std::string(key) + "=", 0) == 0)
         return refused(fmt::format("{}: its problem names {}; the tensors of a case say that, leave it out", path, word));
     }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -308,6 +309,7 @@ TEST_F(RunVerb, RefusesCasesThatDisagreeWithThemselves) {
 TEST_F(RunVerb, ComputesWhatTheCaseVerbWrites) {
   const char* const problems[] = {
       "gmm g=3 m=40 k=70 n=50 lhs=e4m3:1x32 rhs=e4m3:32x16 dist=sizes:15,0,20 out=f32 bias=1 act=silu seed=5",
+      "gmm g=3 m=40 k=7 n=5 lhs=bf16 rhs=bf16 dist=sizes:15,0,20 starts=1,16,18 out=f32 seed=6",
       "dlhs g=2 m=30 k=20 n=40 lhs=bf16 rhs=e5m2:8x8 rscale=bf16 order=nk data=spread rows_outside=leave first=1",
       "tgmm g=3 m=50 k=20 n=30 lhs=e4m3:16x1 rhs=e4m3:16x1 scale=e8m0 recipe=pow2 origin=per_group dist=zipf:1 accumulate=1",
   };
@@ -351,6 +353,42 @@ TEST_F(VerifyVerb, ExitCodesAndJson) {
   EXPECT_EQ(command({"verify", "--preset", "sed"}), kUsage);
   EXPECT_EQ(command({"verify"}), kUsage);
   EXPECT_EQ(command({"verify", "gmm", "g=1", "m=1", "k=1", "n=1", "lhs=f32", "rhs=bf16"}), kNotPossible);
+}
+
+TEST_F(VerifyVerb, RunsRandomCases) {
+  ASSERT_EQ(command({"verify", "--random", "30", "--seed", "3", "--first", "5", "--json", path("r.json")}), kOk);
+  const auto json = nlohmann::json::parse(load("r.json"));
+  EXPECT_TRUE(json["ok"].get<bool>());
+  EXPECT_EQ(json["random"]["cases"], 30);
+  EXPECT_EQ(json["random"]["first"], 5);
+  EXPECT_TRUE(json["failures"].empty());
+  std::map<std::string, std::int64_t> cases;
+  for (const auto& row : json["rows"]) {
+    if (!row.contains("cases")) continue;
+    cases[row["kernel"]] += row["cases"].get<std::int64_t>();
+    for (const auto& skipped : row["skipped"]) cases[row["kernel"]] += skipped.get<std::int64_t>();
+    EXPECT_EQ(row["differing_bits"], 0);
+    EXPECT_LE(row["worst_over_bound"].get<double>(), 1);
+  }
+  for (const KernelInfo& kernel : list_kernels()) EXPECT_EQ(cases[kernel.name], kernel.usable ? 30 : 0) << kernel.name;
+  std::int64_t counted = 0;
+  for (const auto& count : json["coverage"]["op"]) counted += count.get<std::int64_t>();
+  EXPECT_EQ(counted, 30);
+
+  ASSERT_EQ(command({"verify", "--random", "4", "--kernel", "portable", "--json", path("p.json")}), kOk);
+  for (const auto& row : nlohmann::json::parse(load("p.json"))["rows"]) EXPECT_EQ(row["kernel"], "portable");
+}
+
+TEST_F(VerifyVerb, RefusesWordsThatDoNotGoWithRandom) {
+  EXPECT_EQ(command({"verify", "--random", "0"}), kUsage);
+  EXPECT_EQ(command({"verify", "--random", "-3"}), kUsage);
+  EXPECT_EQ(command({"verify", "--random", "many"}), kUsage);
+  EXPECT_EQ(command({"verify", "--random", "5", "--kernel", "avx3"}), kUsage);
+  EXPECT_EQ(command({"verify", "--random", "5", "--seconds", "-1"}), kUsage);
+  EXPECT_EQ(command({"verify", "--random", "5", "--preset", "smoke"}), kUsage);
+  EXPECT_EQ(command({"verify", "--random", "5", "gmm", "g=1", "m=1", "k=1", "n=1"}), kUsage);
+  EXPECT_EQ(command({"verify", "--preset", "smoke", "--seconds", "5"}), kUsage);
+  EXPECT_EQ(command({"verify", "gmm", "g=1", "m=1", "k=1", "n=1", "--kernel", "portable"}), kUsage);
 }
 
 using InfoVerb = Files;

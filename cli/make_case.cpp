@@ -45,6 +45,7 @@ std::vector<Part> parts_of(const Case& c) {
   if (p.lhs.scaled) parts.push_back(part("lhs_scale", c.lhs.operand.scales.view, 2));
   if (p.rhs.scaled) parts.push_back(part("rhs_scale", c.rhs.operand.scales.view, rhs_rank));
   parts.push_back(part("group_sizes", "I64", {p.g}, c.sizes.data(), 8));
+  if (!p.starts.empty()) parts.push_back(part("group_starts", "I64", {p.g}, c.starts.data(), 8));
   if (p.bias) parts.push_back(part("bias", "F32", {c.local(), c.out_cols()}, c.bias.data(), 4));
   if (p.out_mode == OutMode::accumulate || p.rows_outside == RowsOutside::leave) {
     std::vector<std::int64_t> shape = {c.out_rows(), c.out_cols()};
@@ -56,7 +57,8 @@ std::vector<Part> parts_of(const Case& c) {
 
 Status write_case(const CaseWords& words, const Case& c) {
   testing::Problem named = c.problem;
-  named.dist = {};  // the tensors say what these three said
+  named.dist = {};  // the tensors say what these four said
+  named.starts = {};
   named.seed = testing::Problem().seed;
   named.data = testing::Problem().data;
   const std::vector<Part> parts = parts_of(c);

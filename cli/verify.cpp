@@ -3,12 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
 #include "cli/exit_codes.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
+#include "cli/verify_random.hpp"
 #include "ragdot/kernels.hpp"
 #include "testing/presets.hpp"
 
@@ -20,6 +22,9 @@ using testing::VerifyReport;
 struct VerifyWords {
   std::vector<std::string> problem;
   std::string preset;
+  testing::CampaignOptions random;
+  CLI::Option* random_option = nullptr;
+  std::vector<CLI::Option*> only_random;  // options that mean nothing elsewhere
   JsonOption json;
 };
 
@@ -80,7 +85,44 @@ int exit_code_of(const VerifyReport& r) {
   return r.refused ? kNotPossible : kCheckFailed;
 }
 
+/// The campaign, when its words make sense.
+int random_command(const VerifyWords& words) {
+  const testing::CampaignOptions& o = words.random;
+  if (!words.problem.empty() || !words.preset.empty()) {
+    complain("verify: --random makes its own problems; leave out PROBLEM and --preset");
+    return kUsage;
+  }
+  if (o.cases < 1) {
+    complain(fmt::format("verify: --random {} runs nothing; give 1 or more cases", o.cases));
+    return kUsage;
+  }
+  if (o.seconds < 0) {
+    complain(fmt::format("verify: --seconds {} is negative; give seconds, or 0 for no limit", o.seconds));
+    return kUsage;
+  }
+  if (!o.kernel.empty()) {
+    std::vector<std::string> names;
+    for (const KernelInfo& kernel : list_kernels()) {
+      names.push_back(kernel.name);
+      if (kernel.name != o.kernel || kernel.usable) continue;
+      complain(fmt::format("verify: kernel {} is not usable on this machine: {}", kernel.name, kernel.reason));
+      return kNotPossible;
+    }
+    if (std::find(names.begin(), names.end(), o.kernel) == names.end()) {
+      complain(fmt::format("verify: kernel {} is unknown; the kernels are {}", o.kernel, fmt::join(names, ", ")));
+      return kUsage;
+    }
+  }
+  return verify_random(o, words.json);
+}
+
 int verify_command(const VerifyWords& words) {
+  if (words.random_option->count() > 0) return random_command(words);
+  for (const CLI::Option* option : words.only_random) {
+    if (option->count() == 0) continue;
+    complain(fmt::format("verify: {} belongs to --random N; give that too", option->get_name()));
+    return kUsage;
+  }
   const auto problems = problems_of(words);
   if (!problems.ok()) {
     complain(problems.status().message());
@@ -121,12 +163,20 @@ void add_verify(CLI::App& app, int& exit_code) {
   verb->add_option("problem", words->problem, "OP key=value ...")->type_name("PROBLEM");
   verb->add_option("--preset", words->preset, fmt::format("one of {}", fmt::join(testing::preset_names(), ", ")))
       ->type_name("NAME");
+  words->random_option =
+      verb->add_option("--random", words->random.cases, "N random calls on every usable kernel")->type_name("N");
+  words->only_random = {
+      verb->add_option("--seconds", words->random.seconds, "with --random: no case begins after S seconds")->type_name("S"),
+      verb->add_option("--seed", words->random.seed, "with --random: another list of cases (1)")->type_name("X"),
+      verb->add_option("--first", words->random.first, "with --random: index of the first case (0)")->type_name("I"),
+      verb->add_option("--kernel", words->random.kernel, "with --random: this kernel alone")->type_name("K")};
   words->json.add_to(*verb);
   verb->footer(
       "Examples:\n"
       "  ragdot verify --preset smoke\n"
       "  ragdot verify tgmm g=4 m=1000 k=256 n=384 lhs=e4m3:128x1 rhs=e4m3:128x1 dist=zipf:1.1\n"
       "  ragdot verify --preset seed --json seed.json\n"
+      "  ragdot verify --random 10000 --seconds 60 --seed 7\n"
       "worst/E is the largest error over its bound (at most 1); cosine is to the product of the unquantised bf16 operands.");
   verb->callback([words, &exit_code] { exit_code = verify_command(*words); });
 }

@@ -36,6 +36,7 @@ struct Case {
   Problem problem;
   Status status;  // of quantising the operands; nothing else is set when it is not ok
   std::vector<std::int64_t> sizes;
+  std::vector<std::int64_t> starts;  // first row of each group
   StoredOperand lhs;
   StoredOperand rhs;
   std::vector<float> bias;
@@ -43,6 +44,7 @@ struct Case {
 
   [[nodiscard]] bool is_gmm() const { return problem.op != Op::tgmm; }
   [[nodiscard]] std::int64_t local() const { return problem.local.value_or(problem.g - problem.first); }
+  [[nodiscard]] Groups groups() const;
   /// Shape of out: [batch, rows, cols].
   [[nodiscard]] std::int64_t out_batch() const;
   [[nodiscard]] std::int64_t out_rows() const;

@@ -27,10 +27,8 @@ std::int64_t depth_of(const Case& c) {
 
 /// Group that `row` of a gmm's out belongs to, -1 for none.
 std::int64_t group_of(const Case& c, std::int64_t row) {
-  std::int64_t begin = 0;
   for (std::size_t g = 0; g < c.sizes.size(); ++g) {
-    if (row < begin + c.sizes[g]) return static_cast<std::int64_t>(g);
-    begin += c.sizes[g];
+    if (row >= c.starts[g] && row < c.starts[g] + c.sizes[g]) return static_cast<std::int64_t>(g);
   }
   return -1;
 }
@@ -70,7 +68,7 @@ void note_bad(Comparison& found, const std::string& sentence) {
 void check_outside(const Case& c, const OutRow& row, const Bytes& out, Comparison& found) {
   const auto bytes = static_cast<std::size_t>(c.out_cols() * element_bytes(c.problem.out));
   const std::size_t at = static_cast<std::size_t>(row.row) * bytes;
-  const bool zero = c.problem.rows_outside == RowsOutside::zero && c.problem.out_mode == OutMode::overwrite;
+  const bool zero = zeroes_outside(c);
   const Bytes zeros(bytes);
   found.checked += c.out_cols();
   if (std::memcmp(out.data() + at, zero ? zeros.data() : c.initial_out.data() + at, bytes) == 0) return;
@@ -103,33 +101,33 @@ void check_output(const Case& c, const Output& o, const reference::Exact& exact,
            fmt::format("{}: exact {:.9g}, got {:.9g}, bound {:.3g}", place(c, o.batch, o.row, o.col), e.value, o.got, e.bound));
 }
 
-Comparison check_row(const Case& c, const reference::Oracle& oracle, const OutRow& row, const Bytes& out) {
-  Comparison found;
+}  // namespace
+
+std::int64_t local_group_of(const Case& c, const OutRow& row) {
+  if (!c.is_gmm()) return row.batch;
+  const std::int64_t group = group_of(c, row.row) - c.problem.first;
+  return group < c.local() ? std::max<std::int64_t>(group, -1) : -1;
+}
+
+bool zeroes_outside(const Case& c) {
+  return c.problem.rows_outside == RowsOutside::zero && c.problem.out_mode == OutMode::overwrite;
+}
+
+void compare_row(const Case& c, const OutRow& row, const reference::Exact* exact, const Bytes& out, Comparison& found) {
   const std::int64_t cols = c.out_cols();
-  std::vector<reference::Exact> exact(static_cast<std::size_t>(cols));
-  oracle.row(row.batch, row.row, exact.data());
-  if (cols > 0 && !exact[0].local) {
+  const std::int64_t group = local_group_of(c, row);
+  if (cols > 0 && group < 0) {
     check_outside(c, row, out, found);
-    return found;
+    return;
   }
-  const std::int64_t group = c.is_gmm() ? group_of(c, row.row) - c.problem.first : row.batch;
   for (std::int64_t col = 0; col < cols; ++col) {
     const std::int64_t index = (row.batch * c.out_rows() + row.row) * cols + col;
     Finish finish{c.problem.out, c.problem.act, c.problem.bias, 0, c.problem.out_mode == OutMode::accumulate, 0};
     if (finish.has_bias) finish.bias = static_cast<double>(c.bias[static_cast<std::size_t>(group * cols + col)]);
     if (finish.accumulates) finish.before = output_at(Format::f32, c.initial_out.data(), index);
-    check_output(c, {row.batch, row.row, col, output_at(c.problem.out, out.data(), index)},
-                 exact[static_cast<std::size_t>(col)], finish, found);
+    check_output(c, {row.batch, row.row, col, output_at(c.problem.out, out.data(), index)}, exact[col], finish, found);
   }
-  return found;
 }
-
-template <class Reference>
-Reference reference_of(const Case& c) {
-  return c.is_gmm() ? Reference(c.gmm_args(nullptr)) : Reference(c.tgmm_args(nullptr));
-}
-
-}  // namespace
 
 std::vector<OutRow> rows_to_check(const Case& c) {
   const double depth = static_cast<double>(depth_of(c));
@@ -145,7 +143,6 @@ std::vector<OutRow> rows_to_check(const Case& c) {
     if (r >= 0 && r < c.out_rows() && static_cast<double>(picked.size() + 1) * row_cost <= kCheckAtMost)
       picked.insert(b * c.out_rows() + r);
   };
-  std::int64_t begin = 0;
   for (std::int64_t b = 0; b < c.out_batch(); ++b) {
     for (const std::int64_t edge : {std::int64_t{0}, std::int64_t{32}, std::int64_t{128}, std::int64_t{256}, c.out_rows()}) {
       pick(b, edge - 1);
@@ -153,10 +150,10 @@ std::vector<OutRow> rows_to_check(const Case& c) {
     }
   }
   for (std::size_t g = 0; c.is_gmm() && g < c.sizes.size(); ++g) {
-    pick(0, begin);
-    begin += c.sizes[g];
-    pick(0, begin - 1);
-    pick(0, begin);
+    const std::int64_t end = c.starts[g] + c.sizes[g];
+    pick(0, c.starts[g]);
+    pick(0, end - 1);
+    pick(0, end);
   }
   Random random(c.problem.seed + 99);
   const std::int64_t enough = kEnoughOutputs / std::max<std::int64_t>(c.out_cols(), 1) + 1;
@@ -170,8 +167,14 @@ std::vector<OutRow> rows_to_check(const Case& c) {
 
 Comparison compare_with_oracle(const Case& c, const Bytes& out, const std::vector<OutRow>& rows) {
   const auto oracle = reference_of<reference::Oracle>(c);
-  return merged(static_cast<std::int64_t>(rows.size()),
-                [&](std::int64_t i) { return check_row(c, oracle, rows[static_cast<std::size_t>(i)], out); });
+  return merged(static_cast<std::int64_t>(rows.size()), [&](std::int64_t i) {
+    Comparison found;
+    std::vector<reference::Exact> exact(static_cast<std::size_t>(c.out_cols()));
+    const OutRow& row = rows[static_cast<std::size_t>(i)];
+    oracle.row(row.batch, row.row, exact.data());
+    compare_row(c, row, exact.data(), out, found);
+    return found;
+  });
 }
 
 bool has_order(const Case& c) {
@@ -188,8 +191,7 @@ Comparison compare_with_order(const Case& c, const Bytes& out, std::int64_t samp
     const std::int64_t col = index % c.out_cols();
     const std::int64_t row = index / c.out_cols() % c.out_rows();
     const std::int64_t batch = index / c.out_cols() / c.out_rows();
-    const std::int64_t group = c.is_gmm() ? group_of(c, row) : c.problem.first;
-    if (group < c.problem.first || group >= c.problem.first + c.local()) return found;  // no product there
+    if (local_group_of(c, {batch, row}) < 0) return found;  // no product there
     const double expected = rounded_to(c.problem.out, static_cast<double>(ordered.at(batch, row, col)));
     const double got = output_at(c.problem.out, out.data(), index);
     found.checked = 1;

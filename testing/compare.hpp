@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ragdot/types.hpp"
+#include "reference/oracle.hpp"
 #include "testing/case.hpp"
 
 namespace ragdot::testing {
@@ -26,6 +27,20 @@ struct OutRow {
   std::int64_t row = 0;
 };
 [[nodiscard]] std::vector<OutRow> rows_to_check(const Case& c);
+
+/// The oracle or the order of a case's call.
+template <class Reference>
+[[nodiscard]] Reference reference_of(const Case& c) {
+  return c.is_gmm() ? Reference(c.gmm_args(nullptr)) : Reference(c.tgmm_args(nullptr));
+}
+
+/// The local group whose product a row of out holds; -1 for a gmm row of no local group.
+[[nodiscard]] std::int64_t local_group_of(const Case& c, const OutRow& row);
+/// gmm writes zeros to the rows of no local group; otherwise it leaves them alone.
+[[nodiscard]] bool zeroes_outside(const Case& c);
+
+/// Adds to `found` whether a row's outputs lie within the bounds of `exact`, one for each column; see compare_with_oracle.
+void compare_row(const Case& c, const OutRow& row, const reference::Exact* exact, const Bytes& out, Comparison& found);
 
 /// Every output of `rows` lies within the error bound of the exact result, with bias, activation, accumulation and rounding;
 /// rows outside the local groups hold zeros or what they held.

@@ -87,4 +87,25 @@ double output_at(Format format, const void* data, std::int64_t index) {
   return sign * (exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25));
 }
 
+void store_output(Format format, double x, void* data, std::int64_t index) {
+  auto* bytes = static_cast<std::byte*>(data);
+  const double rounded = rounded_to(format, x);
+  const auto bits = std::isnan(x) ? 0x7fc00000U : std::bit_cast<std::uint32_t>(static_cast<float>(rounded));
+  if (format == Format::f32) {
+    std::memcpy(bytes + 4 * index, &bits, 4);
+    return;
+  }
+  auto half = static_cast<std::uint16_t>(bits >> 16);  // bf16
+  if (format == Format::f16) {
+    const double size = std::abs(rounded);
+    int exponent = 0;
+    std::frexp(size, &exponent);  // size < 2^exponent
+    const int step = std::max(exponent - 11, -24);
+    const int field = std::isfinite(size) && exponent >= -13 && size != 0 ? exponent + 14 : std::isfinite(size) ? 0 : 31;
+    const int digits = std::isnan(size) ? 512 : field == 31 ? 0 : static_cast<int>(std::ldexp(size, -step)) & 1023;
+    half = static_cast<std::uint16_t>((std::signbit(rounded) && !std::isnan(size) ? 0x8000 : 0) | field << 10 | digits);
+  }
+  std::memcpy(bytes + 2 * index, &half, 2);
+}
+
 }  // namespace ragdot::testing

@@ -32,4 +32,7 @@ struct Expected {
 /// The output at `index` of dense bytes.
 [[nodiscard]] double output_at(Format format, const void* data, std::int64_t index);
 
+/// x, rounded, to `index` of dense bytes; NaN becomes the canonical one.
+void store_output(Format format, double x, void* data, std::int64_t index);
+
 }  // namespace ragdot::testing

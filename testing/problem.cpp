@@ -75,30 +75,29 @@ Status operand(std::string_view key, std::string_view text, OperandSpec& out) {
   return block(key, grid.substr(by + 1), out.block_cols);
 }
 
+/// "a,b,..."
+Status numbers(std::string_view key, std::string_view text, std::vector<std::int64_t>& out) {
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    std::int64_t value = 0;
+    if (Status s = number<std::int64_t>(key, text.substr(at, comma - at), 0, value); !s.ok()) return s;
+    out.push_back(value);
+    at = comma + 1;
+  }
+  return {};
+}
+
 Status distribution(std::string_view text, Distribution& out) {
   using Kind = Distribution::Kind;
   const std::size_t colon = text.find(':');
   const std::string_view name = text.substr(0, colon);
   const std::string_view rest = colon == std::string_view::npos ? "" : text.substr(colon + 1);
-  constexpr std::array<std::pair<const char*, Kind>, 6> kKinds = {{{"even", Kind::even},
-                                                                   {"multinomial", Kind::multinomial},
-                                                                   {"zipf", Kind::zipf},
-                                                                   {"onehot", Kind::onehot},
-                                                                   {"empty", Kind::empty},
-                                                                   {"sizes", Kind::sizes}}};
-  if (Status s = pick("dist", name, kKinds, out.kind); !s.ok()) return s;
+  if (Status s = pick("dist", name, kDistributions, out.kind); !s.ok()) return s;
   if (out.kind == Kind::even || out.kind == Kind::multinomial) {
     return rest.empty() ? Status() : refused(fmt::format("problem: dist={} takes no parameter", text));
   }
   if (out.kind != Kind::sizes) return number<double>("dist", rest, 0, out.parameter);
-  for (std::size_t at = 0; at <= rest.size();) {
-    const std::size_t comma = std::min(rest.find(',', at), rest.size());
-    std::int64_t size = 0;
-    if (Status s = number<std::int64_t>("dist", rest.substr(at, comma - at), 0, size); !s.ok()) return s;
-    out.sizes.push_back(size);
-    at = comma + 1;
-  }
-  return {};
+  return numbers("dist", rest, out.sizes);
 }
 
 Status tile(std::string_view text, std::optional<Tiling>& out) {
@@ -119,10 +118,10 @@ Status tile(std::string_view text, std::optional<Tiling>& out) {
   return {};
 }
 
-constexpr std::array<const char*, 25> kKeys = {
-    "g",          "m",      "k",     "n",      "lhs",     "rhs",   "lscale",       "rscale", "scale",
-    "origin",     "out",    "order", "dist",   "first",   "local", "rows_outside", "act",    "bias",
-    "accumulate", "recipe", "tile",  "kernel", "threads", "seed",  "data"};
+constexpr std::array<const char*, 26> kKeys = {
+    "g",      "m",          "k",      "n",    "lhs",    "rhs",     "lscale", "rscale",       "scale",
+    "origin", "out",        "order",  "dist", "starts", "first",   "local",  "rows_outside", "act",
+    "bias",   "accumulate", "recipe", "tile", "kernel", "threads", "seed",   "data"};
 
 Status choice(std::string_view key, std::string_view v, Problem& p) {
   if (key == "lscale") return pick(key, v, kScaleFormats, p.lhs.scale);
@@ -151,6 +150,7 @@ Status entry(std::string_view key, std::string_view v, Problem& p) {
     return {};
   }
   if (key == "dist") return distribution(v, p.dist);
+  if (key == "starts") return numbers(key, v, p.starts);
   if (key == "first") return number<std::int64_t>(key, v, 0, p.first);
   if (key == "local") return number<std::int64_t>(key, v, 0, p.local.emplace());
   if (key == "accumulate") {
@@ -169,6 +169,23 @@ Status entry(std::string_view key, std::string_view v, Problem& p) {
   return choice(key, v, p);
 }
 
+/// Groups ascend, do not overlap and end within the rows.
+Status check_starts(const Problem& p) {
+  if (p.dist.kind != Distribution::Kind::sizes || p.starts.size() != p.dist.sizes.size()) {
+    return refused(fmt::format("problem: starts names {} groups; it needs dist=sizes:... of as many", p.starts.size()));
+  }
+  std::int64_t end = 0;
+  for (std::size_t g = 0; g < p.starts.size(); ++g) {
+    if (p.starts[g] < end)
+      return refused(fmt::format("problem: group {} starts at row {}; the one before ends at {}, start there or later", g,
+                                 p.starts[g], end));
+    end = p.starts[g] + p.dist.sizes[g];
+  }
+  if (end > p.m)
+    return refused(fmt::format("problem: the last group ends at row {}; m={} needs to be at least that", end, p.m));
+  return {};
+}
+
 /// Rules between the entries of a problem.
 Status check(Problem& p, const std::map<std::string, std::string, std::less<>>& given, Shapes shapes) {
   for (const char* key : {"g", "m", "k", "n"}) {
@@ -182,6 +199,9 @@ Status check(Problem& p, const std::map<std::string, std::string, std::less<>>& 
       return refused(fmt::format("problem: dist names {} sizes of {} rows; g={} m={} needs {} sizes of at most {} rows",
                                  p.dist.sizes.size(), sum, p.g, p.m, p.g, p.m));
     }
+  }
+  if (given.contains("starts")) {
+    if (Status s = check_starts(p); !s.ok()) return s;
   }
   if (given.contains("g") && p.first + p.local.value_or(0) > p.g) {
     return refused(fmt::format("problem: first={} local={} reach beyond g={}", p.first, p.local.value_or(0), p.g));
@@ -253,6 +273,7 @@ std::string to_string(const Problem& p) {
   if (p.out != usual && p.out != Format::none) add("out", word_of(kOutFormats, p.out));
   if (p.order != plain.order) add("order", word_of(kOrders, p.order));
   if (p.dist.kind != plain.dist.kind) add("dist", text_of(p.dist));
+  if (!p.starts.empty()) add("starts", fmt::format("{}", fmt::join(p.starts, ",")));
   if (p.first != 0) add("first", std::to_string(p.first));
   if (p.local) add("local", std::to_string(*p.local));
   if (p.rows_outside != plain.rows_outside) add("rows_outside", word_of(kRowsOutside, p.rows_outside));

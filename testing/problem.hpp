@@ -13,7 +13,7 @@ namespace ragdot::testing {
 
 enum class Op : std::int32_t { gmm, dlhs, tgmm };
 enum class Order : std::int32_t { kn, nk };
-enum class Family : std::int32_t { gaussian, spread, integers, codes, outlier };
+enum class Family : std::int32_t { gaussian, spread, integers, codes, outlier, edges };
 
 /// FORMAT:ROWSxCOLS, the block in the operand's own stored axes; kWholeAxis for "*"; no block: unscaled.
 struct OperandSpec {
@@ -40,6 +40,7 @@ struct Problem {
   Format out = Format::none;  // none: bf16 (gmm, dlhs), f32 (tgmm)
   Order order = Order::kn;
   Distribution dist;
+  std::vector<std::int64_t> starts;  // first row of each group, with Kind::sizes; empty: groups touch from row 0
   std::int64_t first = 0;
   std::optional<std::int64_t> local;  // empty: all from first
   RowsOutside rows_outside = RowsOutside::zero;

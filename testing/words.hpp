@@ -32,13 +32,26 @@ inline constexpr std::array<std::pair<const char*, Activation>, 6> kActivations 
                                                                                     {"silu", Activation::silu},
                                                                                     {"gelu_tanh", Activation::gelu_tanh},
                                                                                     {"gelu_erf", Activation::gelu_erf}}};
+inline constexpr std::array<std::pair<const char*, Distribution::Kind>, 6> kDistributions = {
+    {{"even", Distribution::Kind::even},
+     {"multinomial", Distribution::Kind::multinomial},
+     {"zipf", Distribution::Kind::zipf},
+     {"onehot", Distribution::Kind::onehot},
+     {"empty", Distribution::Kind::empty},
+     {"sizes", Distribution::Kind::sizes}}};
 inline constexpr std::array<std::pair<const char*, Recipe>, 3> kRecipes = {
     {{"absmax", Recipe::absmax}, {"pow2", Recipe::pow2}, {"mx", Recipe::mx}}};
-inline constexpr std::array<std::pair<const char*, Family>, 5> kFamilies = {{{"gaussian", Family::gaussian},
+inline constexpr std::array<std::pair<const char*, Family>, 6> kFamilies = {{{"gaussian", Family::gaussian},
                                                                              {"spread", Family::spread},
                                                                              {"integers", Family::integers},
                                                                              {"codes", Family::codes},
-                                                                             {"outlier", Family::outlier}}};
+                                                                             {"outlier", Family::outlier},
+                                                                             {"edges", Family::edges}}};
+inline constexpr std::array<std::pair<const char*, Groups::Kind>, 4> kGroupKinds = {
+    {{"sizes", Groups::Kind::sizes},
+     {"ends", Groups::Kind::ends},
+     {"offsets", Groups::Kind::offsets},
+     {"starts and sizes", Groups::Kind::starts_and_sizes}}};
 inline constexpr std::array<std::pair<const char*, bool>, 2> kSwitches = {{{"0", false}, {"1", true}}};
 
 /// Words of a table, "a, b, c".

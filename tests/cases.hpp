@@ -47,7 +47,7 @@ struct SuiteCase {
   return make_sample(c, usual_shape(c.is_gmm), data, seed);
 }
 
-[[nodiscard]] inline std::string case_name(const testing::TestParamInfo<SuiteCase>& info) {
+[[nodiscard]] inline std::string case_name(const ::testing::TestParamInfo<SuiteCase>& info) {
   return (info.param.is_gmm ? "gmm_" : "tgmm_") + info.param.grids.name;
 }
 

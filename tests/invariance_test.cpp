@@ -7,12 +7,13 @@
 #include <cstring>
 #include <memory>
 
+#include "testing/relay.hpp"
 #include "tests/cases.hpp"
 
 namespace ragdot::suites {
 namespace {
 
-class Invariance : public testing::TestWithParam<SuiteCase> {
+class Invariance : public ::testing::TestWithParam<SuiteCase> {
  protected:
   Sample sample_ = make_sample(GetParam());
   std::vector<std::byte> expected_ = compute(sample_);
@@ -22,7 +23,7 @@ class Invariance : public testing::TestWithParam<SuiteCase> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, Invariance, testing::ValuesIn(all_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(All, Invariance, ::testing::ValuesIn(all_cases()), case_name);
 
 TEST_P(Invariance, Threads) {
   for (const int threads : {1, 2, 3, 5, 8}) {
@@ -94,41 +95,18 @@ TEST_P(Invariance, CallersFloatEnvironment) {
   }
 }
 
-/// A copy of an operand in other memory: offset bytes, padded rows, rows or columns contiguous, everything else poison.
+/// A copy of an operand in other memory; scales are transposed where values are not.
 struct Relaid {
-  std::vector<std::byte> values;
-  std::vector<std::byte> scales;
+  testing::Bytes values;
+  testing::Bytes scales;
   Operand operand;
 };
 
-ConstView relay(const ConstView& from, std::int64_t offset, bool transposed, std::int64_t padding,
-                std::vector<std::byte>& buffer) {
-  const std::int64_t bytes = element_bytes(from.format);
-  const std::int64_t inner = (transposed ? from.rows : from.cols) + padding;
-  const std::int64_t outer = transposed ? from.cols : from.rows;
-  buffer.assign(static_cast<std::size_t>(from.batch * outer * inner * bytes + offset), std::byte{0xff});
-  ConstView to = from;
-  to.data = buffer.data() + offset;
-  to.batch_stride = outer * inner;
-  to.row_stride = transposed ? 1 : inner;
-  to.col_stride = transposed ? inner : 1;
-  for (std::int64_t b = 0; b < from.batch; ++b) {
-    for (std::int64_t r = 0; r < from.rows; ++r) {
-      for (std::int64_t c = 0; c < from.cols; ++c) {
-        std::memcpy(buffer.data() + offset + (b * to.batch_stride + r * to.row_stride + c * to.col_stride) * bytes,
-                    static_cast<const std::byte*>(from.data) +
-                        (b * from.batch_stride + r * from.row_stride + c * from.col_stride) * bytes,
-                    static_cast<std::size_t>(bytes));
-      }
-    }
-  }
-  return to;
-}
-
 void relay(const Operand& from, std::int64_t offset, bool transposed, std::int64_t padding, Relaid& to) {
   to.operand = from;
-  to.operand.values = relay(from.values, offset, transposed, padding, to.values);
-  if (from.scales.present()) to.operand.scales.view = relay(from.scales.view, offset, !transposed, padding, to.scales);
+  to.operand.values = testing::relay(from.values, {transposed, padding, offset}, to.values);
+  if (from.scales.present())
+    to.operand.scales.view = testing::relay(from.scales.view, {!transposed, padding, offset}, to.scales);
 }
 
 TEST_P(Invariance, StorageOrderAndLeadingDimensions) {

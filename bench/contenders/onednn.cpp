@@ -104,9 +104,12 @@ class OneDnn final : public Contender {
     const ConstView out = args.out;
     copies_ = static_cast<std::size_t>(weights.copies);
     std::unordered_map<std::int64_t, Shape> shapes;  // by rows: the packed layout may depend on them
-    std::int64_t row = 0;
+    std::int64_t end = 0;
     for (std::int64_t g = 0; g < case_->problem.g; ++g) {
+      const std::int64_t row = case_->starts[static_cast<std::size_t>(g)];
       const std::int64_t rows = case_->sizes[static_cast<std::size_t>(g)];
+      zero_rows(end, row - end);
+      end = row + rows;
       const std::int64_t local = g - case_->problem.first;
       if (local >= 0 && local < case_->local() && rows > 0) {
         const memory::desc src = desc_of(lhs, rows, lhs.cols);
@@ -120,9 +123,8 @@ class OneDnn final : public Contender {
       } else {
         zero_rows(row, rows);
       }
-      row += rows;
     }
-    zero_rows(row, case_->problem.m - row);
+    zero_rows(end, case_->problem.m - end);
   }
 
   memory packed(const ConstView& rhs, std::int64_t local, const Shape& shape) {
@@ -145,8 +147,8 @@ class OneDnn final : public Contender {
     const ConstView lhs = args.lhs.values.transposed();
     const ConstView& rhs = args.rhs.values;
     const ConstView out = args.out;
-    std::int64_t row = 0;
     for (std::int64_t g = 0; g < case_->problem.g; ++g) {
+      const std::int64_t row = case_->starts[static_cast<std::size_t>(g)];
       const std::int64_t rows = case_->sizes[static_cast<std::size_t>(g)];
       const std::int64_t local = g - case_->problem.first;
       if (local >= 0 && local < case_->local() && rows > 0) {
@@ -162,7 +164,6 @@ class OneDnn final : public Contender {
       } else if (local >= 0 && local < case_->local()) {
         zero_rows(local * out.rows, out.rows);
       }
-      row += rows;
     }
   }
 

@@ -40,8 +40,9 @@ float rounded(const Exactly& x) {
   const bool negative = x.mantissa < 0;
   auto magnitude = static_cast<unsigned __int128>(negative ? -x.mantissa : x.mantissa);
   int exponent = x.exponent;
-  int width = 0;
-  for (unsigned __int128 m = magnitude; m != 0; m >>= 1) ++width;
+  const auto high = static_cast<std::uint64_t>(magnitude >> 64);
+  const auto width =
+      static_cast<int>(high != 0 ? 64 + std::bit_width(high) : std::bit_width(static_cast<std::uint64_t>(magnitude)));
   if (width > 24) {
     const int drop = width - 24;
     const unsigned __int128 rest = magnitude & ((static_cast<unsigned __int128>(1) << drop) - 1);
