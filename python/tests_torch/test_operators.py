@@ -39,10 +39,12 @@ SCALINGS = [None, "absmax", "pow2"]
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_opcheck_of_products(scaling):
     bias = normal(GROUPS, OUTER)
-    opcheck(ops.gmm, (*operand(X, "rows", scaling), *operand(W, "weights", scaling), offs(), bias, 0, torch.bfloat16))
-    columns = (*operand(X, "columns", scaling), *operand(DY, "columns", scaling), offs(torch.int64))
-    opcheck(ops.tgmm, (*columns, 1, 3, torch.float32, [0, 2, 1]))
-    opcheck(ops.tgmm_add, (*columns, 0, normal(GROUPS, INNER, OUTER)))
+    (x, *x_scales), (w, *w_scales) = operand(X, "rows", scaling), operand(W, "weights", scaling)
+    opcheck(ops.gmm, (x, w, offs(), *x_scales, *w_scales, bias, 0, torch.float32))
+    opcheck(ops.gmm, (x, w, offs(), *x_scales, *w_scales))
+    (x, *x_scales), (y, *y_scales) = operand(X, "columns", scaling), operand(DY, "columns", scaling)
+    opcheck(ops.tgmm, (x, y, offs(torch.int64), 3, torch.float32, [0, 2, 1], *x_scales, *y_scales, 1))
+    opcheck(ops.tgmm_add, (x, y, offs(torch.int64), normal(GROUPS, INNER, OUTER), *x_scales, *y_scales))
 
 
 @pytest.mark.parametrize("scaling", ["absmax", "pow2"])
