@@ -16,8 +16,6 @@ from ragdot.torch._executor import OPTIONS
 from ragdot.torch._views import SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, view_of
 
 Grid = Sequence[int]
-# lhs, its scales, its grid, and the same of rhs.
-Operands = tuple[torch.Tensor, torch.Tensor | None, Grid, torch.Tensor, torch.Tensor | None, Grid]
 _GMM = (_abi.GmmArgs, LIBRARY.ragdot_plan_gmm, LIBRARY.ragdot_run_gmm)
 _TGMM = (_abi.TgmmArgs, LIBRARY.ragdot_plan_tgmm, LIBRARY.ragdot_run_tgmm)
 _MOST_LAYOUTS = 512
@@ -61,17 +59,18 @@ def fill_operand(operand: _abi.Operand, x: torch.Tensor, scales: torch.Tensor | 
     return [x, scales]
 
 
-def _call(product: tuple, operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, first_group: int,
-          dtype: torch.dtype | None, out: torch.Tensor | None, out_mode: int) -> torch.Tensor:  # fmt: skip
+def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
+          rhs_scales: torch.Tensor | None, grids: Sequence[int], bias: torch.Tensor | None, first_group: int, dtype: torch.dtype | None,
+          out: torch.Tensor | None, out_mode: int) -> torch.Tensor:  # fmt: skip
     """The product into out; None makes it, dense and of the dtype."""
-    lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid = operands
     struct, plan, run = product
     key = (
         struct, torch.get_num_threads(), first_group, dtype, lhs.shape, lhs.stride(), lhs.dtype, rhs.shape, rhs.stride(), rhs.dtype,
-        ends.shape, ends.stride(), ends.dtype, out is not None and (out_mode, out.shape, out.stride(), out.dtype),
-        lhs_scales is not None and (*lhs_grid, lhs_scales.shape, lhs_scales.stride(), lhs_scales.dtype),
-        rhs_scales is not None and (*rhs_grid, rhs_scales.shape, rhs_scales.stride(), rhs_scales.dtype),
+        ends.shape, ends.stride(), ends.dtype, *grids,
+        lhs_scales is not None and (lhs_scales.shape, lhs_scales.stride(), lhs_scales.dtype),
+        rhs_scales is not None and (rhs_scales.shape, rhs_scales.stride(), rhs_scales.dtype),
         bias is not None and (bias.shape, bias.stride(), bias.dtype),
+        out is not None and (out_mode, out.shape, out.stride(), out.dtype),
     )  # fmt: skip
     frames = _frames_of(key)
     frame, copies = _taken(frames), None
@@ -88,14 +87,15 @@ def _call(product: tuple, operands: Operands, ends: torch.Tensor, bias: torch.Te
             frame.bias.data = bias.data_ptr()
     else:
         if out is None:
-            out = lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype or result_dtype(lhs, lhs_scales))
+            out = lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype)
         args = struct(struct_size=ctypes.sizeof(struct), first_group=first_group, out_mode=out_mode)
-        copies = _fill(args, operands, ends, bias, out)
+        copies = _fill(args, lhs, rhs, ends, lhs_scales, rhs_scales, grids, bias, out)
         frame = _planned(args, plan, out)
-    if len(lhs_grid) == 3:
-        frame.lhs_scales.rows = scale_rows(lhs_scales, ends, lhs_grid[0])
-    if len(rhs_grid) == 3:
-        frame.rhs_scales.rows = scale_rows(rhs_scales, ends, rhs_grid[0])
+    if grids:
+        if grids[2]:
+            frame.lhs_scales.rows = scale_rows(lhs_scales, ends, grids[0])
+        if grids[5]:
+            frame.rhs_scales.rows = scale_rows(rhs_scales, ends, grids[3])
     workspace = _workspace(frame.bytes)
     status = run(frame.plan, frame.address, workspace.address, frame.bytes)
     _workspaces.append(workspace)
@@ -106,10 +106,10 @@ def _call(product: tuple, operands: Operands, ends: torch.Tensor, bias: torch.Te
     return out
 
 
-def _fill(args: Any, operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, out: torch.Tensor) -> list[torch.Tensor]:
+def _fill(args: Any, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
+          rhs_scales: torch.Tensor | None, grids: Sequence[int], bias: torch.Tensor | None, out: torch.Tensor) -> list[torch.Tensor]:  # fmt: skip
     """Writes the struct. Returns the copies that it points to, which have to outlive its use."""
-    lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid = operands
-    held = fill_operand(args.lhs, lhs, lhs_scales, lhs_grid) + fill_operand(args.rhs, rhs, rhs_scales, rhs_grid)
+    held = fill_operand(args.lhs, lhs, lhs_scales, grids[:3]) + fill_operand(args.rhs, rhs, rhs_scales, grids[3:])
     args.groups, dense_ends = groups_of(ends)
     held.append(dense_ends)
     if bias is not None:
@@ -152,16 +152,14 @@ def _taken(kept: list[Any]) -> Any:
         return None
 
 
-def result_dtype(lhs: torch.Tensor, lhs_scales: torch.Tensor | None) -> torch.dtype:
-    """Of gmm where none is asked for."""
-    return lhs.dtype if lhs_scales is None else torch.bfloat16
-
-
-def call_gmm(operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, first_group: int, dtype: torch.dtype | None) -> torch.Tensor:
+def call_gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None = None,
+             rhs_scales: torch.Tensor | None = None, grids: Sequence[int] = (), bias: torch.Tensor | None = None, first_group: int = 0,
+             dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:  # fmt: skip
     """ragdot_gmm."""
-    return _call(_GMM, operands, ends, bias, first_group, dtype, None, 0)
+    return _call(_GMM, lhs, rhs, ends, lhs_scales, rhs_scales, grids, bias, first_group, dtype, None, 0)
 
 
-def call_tgmm(operands: Operands, ends: torch.Tensor, first_group: int, out: torch.Tensor, accumulate: int) -> torch.Tensor:
-    """ragdot_tgmm into out, or added to it. Returns out."""
-    return _call(_TGMM, operands, ends, None, first_group, None, out, accumulate)
+def call_tgmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None, rhs_scales: torch.Tensor | None,
+              grids: Sequence[int], first_group: int, out: torch.Tensor, out_mode: int) -> None:  # fmt: skip
+    """ragdot_tgmm into out, or added to it."""
+    _call(_TGMM, lhs, rhs, ends, lhs_scales, rhs_scales, grids, None, first_group, None, out, out_mode)

@@ -13,20 +13,17 @@ from ragdot.torch._scaled import ScaledTensor, grid_of
 Matrix = torch.Tensor | ScaledTensor
 
 
-class Operand(NamedTuple):
-    """What operators take for one tensor."""
-
-    values: torch.Tensor | None
-    scales: torch.Tensor | None
-    grid: list[int]
-
-    def transpose(self) -> "Operand":
-        """Rows and columns exchanged, on the same memory."""
-        scales = None if self.scales is None else self.scales.transpose(-1, -2)
-        return Operand(self.values.transpose(-1, -2), scales, self.grid[::-1])
+# What operators take for one tensor: values, scales, and their grid. A plain tuple: torch.compile looks at every step that makes
+# another kind of object again before each call.
+Operand = tuple[torch.Tensor | None, torch.Tensor | None, list[int]]
+_NO_GRID = [0, 0, 0]
+_NOTHING: Operand = (None, None, _NO_GRID)
 
 
-_NOTHING = Operand(None, None, [])
+def _transposed(x: Operand) -> Operand:
+    """Rows and columns exchanged, on the same memory."""
+    values, scales, grid = x
+    return values.transpose(-1, -2), None if scales is None else scales.transpose(-1, -2), [grid[1], grid[0], grid[2]]
 
 
 class Choices(NamedTuple):
@@ -43,19 +40,19 @@ class Choices(NamedTuple):
 def quantized(x: Matrix, how: str, recipe: Recipe, ends: torch.Tensor | None = None) -> Operand:
     """x by the recipe's blocks of that name; with ends, these start anew at each group's first row. A ScaledTensor as it is."""
     if isinstance(x, ScaledTensor):
-        return Operand(x.values, x.scales, x.grid)
+        return x.values, x.scales, x.grid
     if recipe.format is None:
-        return Operand(x, None, [])
+        return x, None, _NO_GRID
     if not recipe.quantizes:
-        return Operand(x.to(torch.bfloat16), None, [])
+        return x.to(torch.bfloat16), None, _NO_GRID
     return _blocks_quantized(x, getattr(recipe, how), recipe, ends)
 
 
 def _blocks_quantized(x: torch.Tensor, block: Block, recipe: Recipe, ends: torch.Tensor | None) -> Operand:
     if ends is None and x.stride(-2) == 1 != x.stride(-1):  # as weights stored [L, N, K] come: read and written along their memory
-        return _blocks_quantized(x.transpose(-1, -2), block[::-1], recipe, None).transpose()
+        return _transposed(_blocks_quantized(x.transpose(-1, -2), block[::-1], recipe, None))
     values, scales = ops.quantize(x, ends, grid_of(block), recipe.format, recipe.scaling, recipe.scale_format)
-    return Operand(values, scales, grid_of(block, ends is not None))
+    return values, scales, grid_of(block, ends is not None)
 
 
 def _rows_and_columns(x: torch.Tensor, recipe: Recipe, ends: torch.Tensor, rows: bool, columns: bool) -> tuple[Operand | None, Operand | None]:
@@ -66,7 +63,7 @@ def _rows_and_columns(x: torch.Tensor, recipe: Recipe, ends: torch.Tensor, rows:
         return quantized(x, "rows", recipe) if rows else None, quantized(x, "columns", recipe, ends) if columns else None
     grids = grid_of(recipe.rows), grid_of(recipe.columns)
     row_values, row_scales, values, scales = ops.quantize_both(x, ends, *grids, recipe.format, recipe.scaling, recipe.scale_format)
-    return Operand(row_values, row_scales, grid_of(recipe.rows, True)), Operand(values, scales, grid_of(recipe.columns, True))
+    return (row_values, row_scales, grid_of(recipe.rows, True)), (values, scales, grid_of(recipe.columns, True))
 
 
 def weight_operands(w: torch.Tensor, recipe: Recipe, backward: bool) -> tuple[Operand, Operand | None]:
@@ -79,7 +76,7 @@ def _for_weight_gradient(x: Operand, recipe: Recipe, ends: torch.Tensor) -> Oper
     """x that came quantised, as summed along the rows of each group."""
     if not recipe.quantizes:
         return x
-    exact = ops.dequantize(x.values, x.scales, x.grid, ends if len(x.grid) == 3 else None, torch.float32)
+    exact = ops.dequantize(*x, ends if x[2][2] else None, torch.float32)
     return quantized(exact, "columns", recipe, ends)
 
 
@@ -94,18 +91,21 @@ def _group_sums(rows: torch.Tensor, ends: torch.Tensor, first_group: int, like: 
     if rows.dtype == torch.float16:
         rows = rows.float()
     ones = rows.new_ones((rows.shape[0], 1))
-    return ops.tgmm(ones, rows, ends, count, dtype, [0, 1, 2], first_group=first_group).squeeze(1)
+    return ops.tgmm(ones, rows, ends, None, None, [*_NO_GRID, *_NO_GRID], first_group, count, dtype, [0, 1, 2]).squeeze(1)
 
 
 def _run_gmm(x: Operand, w: Operand, ends: torch.Tensor, dtype: torch.dtype, first_group: int, bias: torch.Tensor | None) -> torch.Tensor:
-    wanted = None if dtype == ops.result_dtype(x.values, x.scales) else dtype
-    if x.scales is None and w.scales is None and bias is None and first_group == 0 and wanted is None:
-        return ops.gmm(x.values, w.values, ends)  # what is not handed over takes no time
-    return ops.gmm(x.values, w.values, ends, *x[1:], *w[1:], None if bias is None else bias.float(), first_group, wanted)
+    (x_values, x_scales, x_grid), (w_values, w_scales, w_grid) = x, w
+    if dtype != torch.bfloat16 or first_group != 0 or bias is not None:
+        bias = None if bias is None else bias.float()
+        return ops.gmm_general(x_values, w_values, ends, x_scales, w_scales, [*x_grid, *w_grid], bias, first_group, dtype)
+    if x_scales is None and w_scales is None:
+        return ops.gmm(x_values, w_values, ends)
+    return ops.gmm_scaled(x_values, w_values, ends, x_scales, w_scales, [*x_grid, *w_grid])
 
 
 def _run_tgmm(x: Operand, y: Operand, ends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return ops.tgmm(x.values, y.values, ends, ends.shape[0], dtype, [0, 1, 2], *x[1:], *y[1:])
+    return ops.tgmm(x[0], y[0], ends, x[1], y[1], [*x[2], *y[2]], 0, ends.shape[0], dtype, [0, 1, 2])
 
 
 class Gmm(torch.autograd.Function):
@@ -122,17 +122,17 @@ class Gmm(torch.autograd.Function):
         if x_scales is None:
             rows, columns = _rows_and_columns(x, recipe, ends, True, needs_w)
         else:
-            rows = Operand(x, x_scales, choices.x_grid)
+            rows = x, x_scales, choices.x_grid
             columns = _for_weight_gradient(rows, recipe, ends) if needs_w else None
         if copy is None:
             forward, backward = weight_operands(w, recipe, needs_x)
         else:
-            forward = Operand(copy, copy_scales, choices.w_grid)
-            backward = None if turned is None else Operand(turned, turned_scales, choices.turned_grid)
+            forward = copy, copy_scales, choices.w_grid
+            backward = None if turned is None else (turned, turned_scales, choices.turned_grid)
         columns = columns if needs_w else _NOTHING
         backward = (backward or forward) if needs_x else _NOTHING
-        ctx.save_for_backward(ends, main_grad, columns.values, columns.scales, backward.values, backward.scales)
-        ctx.choices, ctx.columns_grid, ctx.w_grid = choices, columns.grid, backward.grid
+        ctx.save_for_backward(ends, main_grad, *columns[:2], *backward[:2])
+        ctx.choices, ctx.columns_grid, ctx.w_grid = choices, columns[2], backward[2]
         ctx.x_dtype = x.dtype if x_scales is None else torch.bfloat16
         ctx.bias_like = None if bias is None else (bias.shape[0], bias.dtype)
         ctx.w_like = (w.shape[0], w.dtype, w.stride()) if needs_w else None
@@ -148,14 +148,15 @@ class Gmm(torch.autograd.Function):
         # Where operands come as they are, those of the way back have the dtype of x too.
         rows, dy_columns = _rows_and_columns(dy if recipe.format else dy.to(ctx.x_dtype), recipe, ends, needs_x, needs_w)
         if needs_x:
-            dx = _run_gmm(rows, Operand(w, w_scales, ctx.w_grid).transpose(), ends, ctx.x_dtype, first_group, None)
+            dx = _run_gmm(rows, _transposed((w, w_scales, ctx.w_grid)), ends, ctx.x_dtype, first_group, None)
         if needs_w:
-            operands, grids = (columns, dy_columns.values, ends), (columns_scales, ctx.columns_grid, *dy_columns[1:], first_group)
+            dy_values, dy_scales, dy_grid = dy_columns
+            operands = columns, dy_values, ends, columns_scales, dy_scales, [*ctx.columns_grid, *dy_grid], first_group
             if main_grad is None:
                 count, dtype, strides = ctx.w_like
-                dw = ops.tgmm(*operands, count, dtype, _stride_order(strides), *grids)
+                dw = ops.tgmm(*operands, count, dtype, _stride_order(strides))
             else:
-                ops.tgmm_add(*operands, main_grad, *grids)
+                ops.tgmm_add(*operands, main_grad)
         if needs_bias:
             db = _group_sums(dy, ends, first_group, ctx.bias_like)
         return dx, dw, db, None, None, None, None, None, None, None, None
@@ -171,7 +172,7 @@ class Tgmm(torch.autograd.Function):
         y_rows, y_columns = _rows_and_columns(y, recipe, ends, needs_x, True)
         saved = [operand if needed else _NOTHING for operand, needed in ((x_rows, needs_y), (y_rows, needs_x))]
         ctx.save_for_backward(ends, *saved[0][:2], *saved[1][:2])
-        ctx.recipe, ctx.grids, ctx.dtypes = recipe, (saved[0].grid, saved[1].grid), (x.dtype, y.dtype)
+        ctx.recipe, ctx.grids, ctx.dtypes = recipe, (saved[0][2], saved[1][2]), (x.dtype, y.dtype)
         return _run_tgmm(x_columns, y_columns, ends, dtype)
 
     @staticmethod
@@ -184,10 +185,10 @@ class Tgmm(torch.autograd.Function):
         dx = dy = None
         if needs_y:
             along_k = quantized(dout, "weights", recipe)
-            dy = _run_gmm(Operand(x, x_scales, ctx.grids[0]), along_k, ends, y_dtype, 0, None)
+            dy = _run_gmm((x, x_scales, ctx.grids[0]), along_k, ends, y_dtype, 0, None)
         if needs_x:
             along_n = along_k if needs_y and recipe.one_copy else quantized(dout, "turned_weights", recipe)
-            dx = _run_gmm(Operand(y, y_scales, ctx.grids[1]), along_n.transpose(), ends, x_dtype, 0, None)
+            dx = _run_gmm((y, y_scales, ctx.grids[1]), _transposed(along_n), ends, x_dtype, 0, None)
         return dx, dy, None, None, None
 
 
@@ -195,28 +196,32 @@ def multiply(x: Matrix, w: Matrix, bias: torch.Tensor | None, ends: torch.Tensor
              copies: tuple[Operand, Operand | None] | None = None, main_grad: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
     """x [M, K] by w [L, K, N]: [M, N], with gradients. `copies` are w quantised already, for the product and, where another is
     needed for it, for the gradient of x. main_grad: float32 [L, K, N] to add the gradient of w to; w itself then gets none."""
-    if not (torch.is_grad_enabled() and (_wanted(x) or _wanted(w) or _wanted(bias))):
+    if not _gradients_wanted(x, w, bias):
         rhs = quantized(w, "weights", recipe) if copies is None else copies[0]
         return _run_gmm(quantized(x, "rows", recipe), rhs, ends, dtype, first_group, bias)
-    x_scales, x_grid, (forward, turned) = None, [], copies or (_NOTHING, None)
+    x_scales, x_grid, (forward, turned) = None, _NO_GRID, copies or (_NOTHING, None)
     if isinstance(x, ScaledTensor):
         x_grid, x_scales, x = x.grid, x.scales, x.values
     if isinstance(w, ScaledTensor):
-        forward, w = Operand(w.values, w.scales, w.grid), None
+        forward, w = (w.values, w.scales, w.grid), None
     turned = turned or _NOTHING
-    choices = Choices(recipe, dtype, first_group, x_grid, forward.grid, turned.grid)
+    choices = Choices(recipe, dtype, first_group, x_grid, forward[2], turned[2])
     return Gmm.apply(x, w, bias, ends, choices, x_scales, *forward[:2], *turned[:2], main_grad)
 
 
 def multiply_groups(x: Matrix, y: Matrix, ends: torch.Tensor, recipe: Recipe, dtype: torch.dtype) -> torch.Tensor:
     """The products of x [M, K] and y [M, N], summed over the rows of each group, [G, K, N], with gradients."""
-    if torch.is_grad_enabled() and (_wanted(x) or _wanted(y)):
+    if _gradients_wanted(x, y):
         if isinstance(x, ScaledTensor) or isinstance(y, ScaledTensor):
             raise ValueError("grouped_mm: two matrices with a ScaledTensor have no gradients; detach the other one, or give both as plain tensors")
         return Tgmm.apply(x, y, ends, recipe, dtype)
     return _run_tgmm(quantized(x, "columns", recipe, ends), quantized(y, "columns", recipe, ends), ends, dtype)
 
 
-def _wanted(x: Matrix | None) -> bool:
-    """Whether its gradient is."""
-    return isinstance(x, torch.Tensor) and x.requires_grad
+def _gradients_wanted(*operands: Matrix | None) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    for x in operands:
+        if x is not None and not isinstance(x, ScaledTensor) and x.requires_grad:
+            return True
+    return False
