@@ -16,7 +16,7 @@ from ragdot.torch import _executor, _frames
 from ragdot.torch import _operators as ops
 
 GROUPS = len(ENDS)
-BLOCKS = {"rows": [1, 128], "columns": [128, 1], "weights": [128, 128]}
+BLOCKS = {"rows": [1, 128, 0], "columns": [128, 1, 0], "weights": [128, 128, 0]}
 
 
 def as_bytes(x: torch.Tensor | None) -> torch.Tensor | None:
@@ -26,10 +26,10 @@ def as_bytes(x: torch.Tensor | None) -> torch.Tensor | None:
 
 def operand(x: torch.Tensor, grid: str, scaling: str | None) -> tuple:
     if scaling is None:
-        return x, None, []
+        return x, None, [0, 0, 0]
     ends = offs() if x.ndim == 2 else None
     values, scales = ops.quantize(x, ends, BLOCKS[grid], "e4m3", scaling, "e8m0" if scaling == "pow2" else "f32")
-    return as_bytes(values), as_bytes(scales), BLOCKS[grid] if ends is None else [*BLOCKS[grid], 1]
+    return as_bytes(values), as_bytes(scales), BLOCKS[grid] if ends is None else [*BLOCKS[grid][:2], 1]
 
 
 X, W, DY = normal(ROWS, INNER, dtype=torch.bfloat16), normal(GROUPS, INNER, OUTER, dtype=torch.bfloat16), normal(ROWS, OUTER, dtype=torch.bfloat16)
@@ -38,9 +38,16 @@ SCALINGS = [None, "absmax", "pow2"]
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_opcheck_of_products(scaling):
-    bias = normal(GROUPS, OUTER)
-    opcheck(ops.gmm, (*operand(X, "rows", scaling), *operand(W, "weights", scaling), offs(), bias, 0, torch.bfloat16))
-    columns = (*operand(X, "columns", scaling), *operand(DY, "columns", scaling), offs(torch.int64))
+    def both(x, y, how):
+        """Tensors and grids of two operands as operators take them."""
+        (x, x_scales, x_grid), (y, y_scales, y_grid) = operand(x, how[0], scaling), operand(y, how[1], scaling)
+        return x, y, offs(torch.int64), x_scales, y_scales, [*x_grid, *y_grid]
+
+    rows, columns = both(X, W, ("rows", "weights")), both(X, DY, ("columns", "columns"))
+    opcheck(ops.gmm_general, (*rows, normal(GROUPS, OUTER), 0, torch.float32))
+    opcheck(ops.gmm_scaled, rows)
+    if scaling is None:
+        opcheck(ops.gmm, rows[:3])
     opcheck(ops.tgmm, (*columns, 1, 3, torch.float32, [0, 2, 1]))
     opcheck(ops.tgmm_add, (*columns, 0, normal(GROUPS, INNER, OUTER)))
 

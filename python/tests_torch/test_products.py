@@ -137,8 +137,9 @@ def test_weights_stored_turned_are_quantised_along_their_memory(recipe):
     w = operands()[1].detach().mT.contiguous().mT
     for found, expected in zip(weight_operands(w, recipe_of("test", recipe), True), weight_operands(w.contiguous(), recipe_of("test", recipe), True)):
         if expected is not None:
-            assert found.values.stride() == w.stride() and found.grid == expected.grid
-            assert torch.equal(found.values.float(), expected.values.float()) and torch.equal(found.scales, expected.scales)
+            (values, scales, grid), (expected_values, expected_scales, expected_grid) = found, expected
+            assert values.stride() == w.stride() and grid == expected_grid
+            assert torch.equal(values.float(), expected_values.float()) and torch.equal(scales, expected_scales)
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (2, 1, 0)])

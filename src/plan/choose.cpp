@@ -18,9 +18,9 @@ bool verbose() {
   return value != nullptr && *value != '\0' && *value != '0';
 }
 
-std::string joined(const std::vector<std::string>& lines) {
+std::string joined(const std::vector<std::string>& words, const char* between) {
   std::string all;
-  for (const std::string& line : lines) all += (all.empty() ? "" : "; ") + line;
+  for (const std::string& word : words) all += (all.empty() ? "" : between) + word;
   return all;
 }
 
@@ -45,11 +45,13 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
   choice->executor = options.executor != nullptr ? options.executor : &default_executor();
   choice->threads = options.threads > 0 ? options.threads : choice->executor->concurrency();
   bool known = forced.empty();
+  std::vector<std::string> names;
   for (const Backend* backend : backends()) {
     const std::vector<KernelInfo> kernels = backend->kernels();
     for (std::size_t i = 0; i < kernels.size(); ++i) {
       const bool named = forced.empty() || kernels[i].name == forced;
       known = known || named;
+      names.push_back(kernels[i].name);
       std::string reason = !named               ? fmt::format("{} is forced", forced)
                            : !kernels[i].usable ? kernels[i].reason
                                                 : backend->refusal(i, problem);
@@ -67,10 +69,9 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
     }
   }
   if (!known) {
-    return Status(Code::unsupported,
-                  fmt::format("kernel \"{}\" is unknown; this build has {}", forced, joined(choice->refusals)));
+    return Status(Code::unsupported, fmt::format("kernel \"{}\" is unknown; take one of {}", forced, joined(names, ", ")));
   }
-  return Status(Code::unsupported, fmt::format("no kernel takes {}: {}", describe(problem), joined(choice->refusals)));
+  return Status(Code::unsupported, fmt::format("no kernel takes {}: {}", describe(problem), joined(choice->refusals, "; ")));
 }
 
 std::string mismatch(const Problem& planned, const Problem& call) {

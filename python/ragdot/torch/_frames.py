@@ -11,32 +11,41 @@ from typing import Any
 import torch
 
 from ragdot import _abi
-from ragdot._library import LIBRARY, check
+from ragdot._library import LIBRARY, check, refuse
 from ragdot.torch._executor import OPTIONS
 from ragdot.torch._views import SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, view_of
 
 Grid = Sequence[int]
-# lhs, its scales, its grid, and the same of rhs.
-Operands = tuple[torch.Tensor, torch.Tensor | None, Grid, torch.Tensor, torch.Tensor | None, Grid]
 _GMM = (_abi.GmmArgs, LIBRARY.ragdot_plan_gmm, LIBRARY.ragdot_run_gmm)
 _TGMM = (_abi.TgmmArgs, LIBRARY.ragdot_plan_tgmm, LIBRARY.ragdot_run_tgmm)
 _MOST_LAYOUTS = 512
 _kept: dict[tuple, list["_Frame"]] = {}
 # One for each call that ran at the same time as others.
-_workspaces: list[torch.Tensor] = []
+_workspaces: list["_Workspace"] = []
+
+
+class _Workspace:
+    """Memory for a running call."""
+
+    __slots__ = ("bytes", "memory", "address")
+
+    def __init__(self, size: int):
+        self.bytes, self.memory = size, torch.empty(size, dtype=torch.uint8)
+        self.address = self.memory.data_ptr()
 
 
 class _Frame:
     """A plan, a struct, and its fields that change. One call at a time has it."""
 
-    __slots__ = ("args", "address", "plan", "bytes", "lhs", "lhs_scales", "rhs", "rhs_scales", "groups", "out", "bias", "__weakref__")
+    __slots__ = ("args", "address", "plan", "bytes", "lhs", "lhs_scales", "rhs", "rhs_scales", "groups", "out", "bias", "like", "__weakref__")
 
-    def __init__(self, args: Any, plan: int):
+    def __init__(self, args: Any, plan: int, out: torch.Tensor):
         self.args, self.address, self.plan = args, ctypes.addressof(args), plan
         self.bytes = LIBRARY.ragdot_plan_workspace_bytes(plan)
         self.groups, self.out, self.bias = args.groups, args.out, getattr(args, "bias", None)
         self.lhs, self.lhs_scales = args.lhs.values, args.lhs.scales.view
         self.rhs, self.rhs_scales = args.rhs.values, args.rhs.scales.view
+        self.like = out.new_empty(1).expand(out.shape)  # a result like it is made from this in half the time
         weakref.finalize(self, LIBRARY.ragdot_plan_free, plan)
 
 
@@ -50,20 +59,24 @@ def fill_operand(operand: _abi.Operand, x: torch.Tensor, scales: torch.Tensor | 
     return [x, scales]
 
 
-def _call(product: tuple, operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, first_group: int, out: torch.Tensor,
-          out_mode: int) -> None:  # fmt: skip
-    lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid = operands
+def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
+          rhs_scales: torch.Tensor | None, grids: Sequence[int], bias: torch.Tensor | None, first_group: int, dtype: torch.dtype | None,
+          out: torch.Tensor | None, out_mode: int) -> torch.Tensor:  # fmt: skip
+    """The product into out; None makes it, dense and of the dtype."""
     struct, plan, run = product
     key = (
-        struct, torch.get_num_threads(), first_group, out_mode, lhs.shape, lhs.stride(), lhs.dtype, rhs.shape, rhs.stride(), rhs.dtype,
-        ends.shape, ends.stride(), ends.dtype, out.shape, out.stride(), out.dtype,
-        lhs_scales is not None and (*lhs_grid, lhs_scales.shape, lhs_scales.stride(), lhs_scales.dtype),
-        rhs_scales is not None and (*rhs_grid, rhs_scales.shape, rhs_scales.stride(), rhs_scales.dtype),
+        struct, torch.get_num_threads(), first_group, dtype, lhs.shape, lhs.stride(), lhs.dtype, rhs.shape, rhs.stride(), rhs.dtype,
+        ends.shape, ends.stride(), ends.dtype, *grids,
+        lhs_scales is not None and (lhs_scales.shape, lhs_scales.stride(), lhs_scales.dtype),
+        rhs_scales is not None and (rhs_scales.shape, rhs_scales.stride(), rhs_scales.dtype),
         bias is not None and (bias.shape, bias.stride(), bias.dtype),
+        out is not None and (out_mode, out.shape, out.stride(), out.dtype),
     )  # fmt: skip
-    frames, copies = _kept.get(key), None
-    if frames:
-        frame = frames.pop()
+    frames = _frames_of(key)
+    frame, copies = _taken(frames), None
+    if frame is not None:
+        if out is None:
+            out = torch.empty_like(frame.like, memory_format=torch.contiguous_format)
         frame.lhs.data, frame.rhs.data = lhs.data_ptr(), rhs.data_ptr()
         frame.groups.data, frame.out.data = ends.data_ptr(), out.data_ptr()
         if lhs_scales is not None:
@@ -73,25 +86,30 @@ def _call(product: tuple, operands: Operands, ends: torch.Tensor, bias: torch.Te
         if bias is not None:
             frame.bias.data = bias.data_ptr()
     else:
+        if out is None:
+            out = lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype)
         args = struct(struct_size=ctypes.sizeof(struct), first_group=first_group, out_mode=out_mode)
-        copies = _fill(args, operands, ends, bias, out)
-        frame = _planned(args, plan)
-    if len(lhs_grid) == 3:
-        frame.lhs_scales.rows = scale_rows(lhs_scales, ends, lhs_grid[0])
-    if len(rhs_grid) == 3:
-        frame.rhs_scales.rows = scale_rows(rhs_scales, ends, rhs_grid[0])
+        copies = _fill(args, lhs, rhs, ends, lhs_scales, rhs_scales, grids, bias, out)
+        frame = _planned(args, plan, out)
+    if grids:
+        if grids[2]:
+            frame.lhs_scales.rows = scale_rows(lhs_scales, ends, grids[0])
+        if grids[5]:
+            frame.rhs_scales.rows = scale_rows(rhs_scales, ends, grids[3])
     workspace = _workspace(frame.bytes)
-    status = run(frame.plan, frame.address, workspace.data_ptr(), frame.bytes)
+    status = run(frame.plan, frame.address, workspace.address, frame.bytes)
     _workspaces.append(workspace)
     if not copies:  # a struct that points to copies serves once
-        _keep(key, frame)
-    check(status)
+        frames.append(frame)
+    if status:
+        refuse(status)
+    return out
 
 
-def _fill(args: Any, operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, out: torch.Tensor) -> list[torch.Tensor]:
+def _fill(args: Any, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
+          rhs_scales: torch.Tensor | None, grids: Sequence[int], bias: torch.Tensor | None, out: torch.Tensor) -> list[torch.Tensor]:  # fmt: skip
     """Writes the struct. Returns the copies that it points to, which have to outlive its use."""
-    lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid = operands
-    held = fill_operand(args.lhs, lhs, lhs_scales, lhs_grid) + fill_operand(args.rhs, rhs, rhs_scales, rhs_grid)
+    held = fill_operand(args.lhs, lhs, lhs_scales, grids[:3]) + fill_operand(args.rhs, rhs, rhs_scales, grids[3:])
     args.groups, dense_ends = groups_of(ends)
     held.append(dense_ends)
     if bias is not None:
@@ -104,32 +122,44 @@ def _fill(args: Any, operands: Operands, ends: torch.Tensor, bias: torch.Tensor 
     return [x for x in held if id(x) not in given]
 
 
-def _planned(args: Any, plan: Any) -> _Frame:
+def _planned(args: Any, plan: Any, out: torch.Tensor) -> _Frame:
     pointer = ctypes.c_void_p()
     check(plan(args, OPTIONS, pointer))
-    return _Frame(args, pointer.value)
+    return _Frame(args, pointer.value, out)
 
 
-def _workspace(size: int) -> torch.Tensor:
+def _workspace(size: int) -> _Workspace:
     """At least so many bytes, and one. Memory that a call allocates for itself is new pages each time, which cost more than a small product."""
+    workspace = _taken(_workspaces)
+    return _Workspace(max(size, 1)) if workspace is None or workspace.bytes < size else workspace
+
+
+def _frames_of(key: tuple) -> list[_Frame]:
+    """Those that no call has at the moment; the list itself, where a call puts its frame back."""
+    frames = _kept.get(key)
+    if frames is None:
+        if len(_kept) >= _MOST_LAYOUTS:
+            _kept.clear()
+        frames = _kept[key] = []
+    return frames
+
+
+def _taken(kept: list[Any]) -> Any:
+    """One that no other thread gets as well; None where there is none."""
     try:
-        workspace = _workspaces.pop()
+        return kept.pop()
     except IndexError:
-        workspace = torch.empty(1, dtype=torch.uint8)
-    return workspace if len(workspace) >= size else torch.empty(size, dtype=torch.uint8)
+        return None
 
 
-def _keep(key: tuple, frame: _Frame) -> None:
-    if len(_kept) >= _MOST_LAYOUTS and key not in _kept:
-        _kept.clear()
-    _kept.setdefault(key, []).append(frame)
+def call_gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None = None,
+             rhs_scales: torch.Tensor | None = None, grids: Sequence[int] = (), bias: torch.Tensor | None = None, first_group: int = 0,
+             dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:  # fmt: skip
+    """ragdot_gmm."""
+    return _call(_GMM, lhs, rhs, ends, lhs_scales, rhs_scales, grids, bias, first_group, dtype, None, 0)
 
 
-def call_gmm(operands: Operands, ends: torch.Tensor, bias: torch.Tensor | None, first_group: int, out: torch.Tensor) -> None:
-    """ragdot_gmm into out."""
-    _call(_GMM, operands, ends, bias, first_group, out, 0)
-
-
-def call_tgmm(operands: Operands, ends: torch.Tensor, first_group: int, out: torch.Tensor, accumulate: int) -> None:
+def call_tgmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None, rhs_scales: torch.Tensor | None,
+              grids: Sequence[int], first_group: int, out: torch.Tensor, out_mode: int) -> None:  # fmt: skip
     """ragdot_tgmm into out, or added to it."""
-    _call(_TGMM, operands, ends, None, first_group, out, accumulate)
+    _call(_TGMM, lhs, rhs, ends, lhs_scales, rhs_scales, grids, None, first_group, None, out, out_mode)

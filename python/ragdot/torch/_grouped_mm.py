@@ -3,7 +3,7 @@
 import torch
 
 from ragdot._recipes import Recipe, recipe_of
-from ragdot.torch._products import Choices, Matrix, multiply, multiply_groups
+from ragdot.torch._products import Matrix, multiply, multiply_groups
 from ragdot.torch._scaled import ScaledTensor
 from ragdot.torch._views import INDEX
 
@@ -35,14 +35,14 @@ def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | No
     x, w = autocast(x, w)
     if out_dtype is None:
         out_dtype = torch.bfloat16 if isinstance(x, ScaledTensor) else x.dtype
-    choices = Choices(recipe_of("grouped_mm", recipe), out_dtype, first_group)
+    how = recipe_of("grouped_mm", recipe)
     if x.ndim == 2 and w.ndim == 3:
-        return multiply(x, w, bias, offs, choices)
+        return multiply(x, w, bias, offs, how, out_dtype, first_group)
     if bias is not None or first_group != 0:
         raise ValueError("grouped_mm: bias and first_group belong to x [M, K] with w [G, K, N]; leave them out")
     if x.ndim == 3:
-        return multiply(w.transpose(-1, -2), x.transpose(-1, -2), None, offs, choices).transpose(0, 1)
-    return multiply_groups(x.transpose(-1, -2), w, offs, choices)
+        return multiply(w.transpose(-1, -2), x.transpose(-1, -2), None, offs, how, out_dtype).transpose(0, 1)
+    return multiply_groups(x.transpose(-1, -2), w, offs, how, out_dtype)
 
 
 def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | None) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from ragdot._recipes import Recipe, recipe_of
 from ragdot.torch._grouped_mm import autocast, check_kinds
-from ragdot.torch._products import Choices, Operand, multiply, weight_operands
+from ragdot.torch._products import Operand, multiply, weight_operands
 
 
 class _Copies(NamedTuple):
@@ -62,8 +62,7 @@ class GroupedLinear(torch.nn.Module):
             (w,) = autocast(w)
         check_kinds("GroupedLinear", x, w, offs, self.bias)
         copies = self._quantized(is_first_microbatch) if self.recipe.quantizes else None
-        choices = Choices(self.recipe, x.dtype)
-        return multiply(x, w, self.bias, offs, choices, copies=copies, main_grad=self._main_grad())
+        return multiply(x, w, self.bias, offs, self.recipe, x.dtype, copies=copies, main_grad=self._main_grad())
 
     def extra_repr(self) -> str:
         """Sizes and recipe."""

@@ -1,7 +1,9 @@
 """The operators torch.ops.ragdot: products and quantisers on plain tensors, with the shapes that torch.compile needs.
 
-A grid is [] for a tensor without scales, else the block's [rows, columns], and a third number, 1, where blocks start anew at each
-group's first row. Group-wise scales have as many rows as any groups could need; those that these groups do not need are 1.
+A grid is the block's rows and columns, and 1 where blocks start anew at each group's first row, else 0; three zeros for a tensor
+without scales. `grids` are that of lhs, then that of rhs. Group-wise scales have as many rows as any groups could need; those that
+these groups do not need are 1. gmm has three overloads because torch spends a microsecond on each argument, whatever it is: the first
+two are what most calls need, and give bfloat16.
 None of these operators has a gradient: grouped_mm (_grouped_mm.py) puts them together.
 """
 
@@ -16,13 +18,15 @@ from ragdot.torch._frames import Grid, call_gmm, call_tgmm, fill_operand
 from ragdot.torch._views import DTYPES, SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, view_of
 
 _LIBRARY = torch.library.Library("ragdot", "DEF")
-_OPERAND = "Tensor {0}, Tensor? {0}_scales, int[] {0}_grid"
-_PAIR = f"{_OPERAND.format('lhs')}, {_OPERAND.format('rhs')}, Tensor ends"
+_PAIR = "Tensor lhs, Tensor rhs, Tensor ends"
+_SCALES = "Tensor? lhs_scales, Tensor? rhs_scales, int[] grids"
 _QUANTIZED = "int[] grid, str format, str scaling, str scale_format"
 _SCHEMAS = (
-    f"gmm({_PAIR}, Tensor? bias, int first_group, ScalarType dtype) -> Tensor",
-    f"tgmm({_PAIR}, int first_group, int count, ScalarType dtype, int[] order) -> Tensor",
-    f"tgmm_add({_PAIR}, int first_group, Tensor(a!) out) -> ()",
+    f"gmm({_PAIR}) -> Tensor",
+    f"gmm.scaled({_PAIR}, {_SCALES}) -> Tensor",
+    f"gmm.general({_PAIR}, {_SCALES}, Tensor? bias, int first_group, ScalarType dtype) -> Tensor",
+    f"tgmm({_PAIR}, {_SCALES}, int first_group, int count, ScalarType dtype, int[] order) -> Tensor",
+    f"tgmm_add({_PAIR}, {_SCALES}, int first_group, Tensor(a!) out) -> ()",
     f"quantize(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",
     f"quantize_both(Tensor x, Tensor ends, int[] row_grid, int[] column_grid, str format, str scaling, str scale_format)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
@@ -45,28 +49,22 @@ def _scales_shape(x: torch.Tensor, count: int | None, grid: Grid) -> list[int]:
     return [*x.shape[:-2], scale_rows, 1 if grid[1] == _abi.WHOLE_AXIS else (cols + grid[1] - 1) // grid[1]]
 
 
-def _empty_gmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, bias, first_group, dtype):
+def _empty_gmm(lhs, rhs, ends, lhs_scales=None, rhs_scales=None, grids=(), bias=None, first_group=0, dtype=torch.bfloat16):
     return lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype)
 
 
-def _gmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, bias, first_group, dtype):
-    out = _empty_gmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, bias, first_group, dtype)
-    call_gmm((lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid), ends, bias, first_group, out)
-    return out
-
-
-def _empty_tgmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, first_group, count, dtype, order):
+def _empty_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order):
     return torch.empty_permuted((count, lhs.shape[1], rhs.shape[1]), order, dtype=dtype, device=lhs.device)
 
 
-def _tgmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, first_group, count, dtype, order):
-    out = _empty_tgmm(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, first_group, count, dtype, order)
-    call_tgmm((lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid), ends, first_group, out, 0)
+def _tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order):
+    out = _empty_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order)
+    call_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out, 0)
     return out
 
 
-def _tgmm_add(lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid, ends, first_group, out):
-    call_tgmm((lhs, lhs_scales, lhs_grid, rhs, rhs_scales, rhs_grid), ends, first_group, out, 1)
+def _tgmm_add(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out):
+    call_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out, 1)
 
 
 def _empty_copy(x, ends, grid, format, scale_format):
@@ -80,7 +78,7 @@ def _copy_struct(values, scales, ends, grid, scaling):
     view, _ = view_of(scales, SCALE_FORMATS)
     if ends is not None:
         view.rows = scale_rows(scales, ends, grid[0])
-    grid_of_scales = _abi.ScalesOut(view, *grid)
+    grid_of_scales = _abi.ScalesOut(view, *grid[:2])
     return _abi.QuantizedOut(view_of(values, VALUE_FORMATS)[0], grid_of_scales, _abi.RECIPES[scaling])
 
 
@@ -135,7 +133,7 @@ def _dequantize(values, scales, grid, ends, dtype):
     out = _empty_dequantize(values, scales, grid, ends, dtype)
     args = _abi.DequantizeArgs(struct_size=ctypes.sizeof(_abi.DequantizeArgs))
     held = fill_operand(args.input, values, scales, grid)
-    if len(grid) == 3:
+    if grid[2]:
         args.input.scales.view.rows = scale_rows(scales, ends, grid[0])
     args.groups, held_ends = _groups_pointer(ends)
     args.out, _ = view_of(out, VALUE_FORMATS)
@@ -145,7 +143,9 @@ def _dequantize(values, scales, grid, ends, dtype):
 
 
 for _name, _run, _empty in (
-    ("gmm", _gmm, _empty_gmm),
+    ("gmm", call_gmm, _empty_gmm),
+    ("gmm.scaled", call_gmm, _empty_gmm),
+    ("gmm.general", call_gmm, _empty_gmm),
     ("tgmm", _tgmm, _empty_tgmm),
     ("tgmm_add", _tgmm_add, lambda *_: None),
     ("quantize", _quantize, _empty_quantize),
@@ -155,7 +155,7 @@ for _name, _run, _empty in (
     _LIBRARY.impl(_name, _run, "CPU")
     torch.library.register_fake(f"ragdot::{_name}", _empty, lib=_LIBRARY)
 
-gmm = torch.ops.ragdot.gmm.default
+gmm, gmm_scaled, gmm_general = torch.ops.ragdot.gmm.default, torch.ops.ragdot.gmm.scaled, torch.ops.ragdot.gmm.general
 tgmm = torch.ops.ragdot.tgmm.default
 tgmm_add = torch.ops.ragdot.tgmm_add.default
 quantize = torch.ops.ragdot.quantize.default

@@ -13,74 +13,76 @@ from ragdot.torch._scaled import ScaledTensor, grid_of
 Matrix = torch.Tensor | ScaledTensor
 
 
-class Operand(NamedTuple):
-    """What operators take for one tensor."""
-
-    values: torch.Tensor | None
-    scales: torch.Tensor | None
-    grid: list[int]
-
-    def transpose(self) -> "Operand":
-        """Rows and columns exchanged, on the same memory."""
-        scales = None if self.scales is None else self.scales.transpose(-1, -2)
-        return Operand(self.values.transpose(-1, -2), scales, self.grid[::-1])
+# What operators take for one tensor: values, scales, and their grid. A plain tuple: torch.compile looks at every step that makes
+# another kind of object again before each call.
+Operand = tuple[torch.Tensor | None, torch.Tensor | None, list[int]]
+_NO_GRID = [0, 0, 0]
+_NOTHING: Operand = (None, None, _NO_GRID)
 
 
-_NOTHING = Operand(None, None, [])
+def _transposed(x: Operand) -> Operand:
+    """Rows and columns exchanged, on the same memory."""
+    values, scales, grid = x
+    return values.transpose(-1, -2), None if scales is None else scales.transpose(-1, -2), [grid[1], grid[0], grid[2]]
 
 
 class Choices(NamedTuple):
-    """What a product was asked for, tensors apart."""
+    """What a product with gradients was asked for, tensors apart."""
 
     recipe: Recipe
     dtype: torch.dtype
-    first_group: int = 0
-    x_grid: list[int] = []
-    w_grid: list[int] = []
-    turned_grid: list[int] = []
+    first_group: int
+    x_grid: list[int]
+    w_grid: list[int]
+    turned_grid: list[int]
 
 
-def quantized(x: torch.Tensor, block: Block, recipe: Recipe, ends: torch.Tensor | None = None) -> Operand:
-    """x by a recipe in one of its blocks; with ends, these start anew at each group's first row."""
+def quantized(x: Matrix, how: str, recipe: Recipe, ends: torch.Tensor | None = None) -> Operand:
+    """x by the recipe's blocks of that name; with ends, these start anew at each group's first row. A ScaledTensor as it is."""
+    if isinstance(x, ScaledTensor):
+        return x.values, x.scales, x.grid
     if recipe.format is None:
-        return Operand(x, None, [])
+        return x, None, _NO_GRID
     if not recipe.quantizes:
-        return Operand(x.to(torch.bfloat16), None, [])
+        return x.to(torch.bfloat16), None, _NO_GRID
+    return _blocks_quantized(x, getattr(recipe, how), recipe, ends)
+
+
+def _blocks_quantized(x: torch.Tensor, block: Block, recipe: Recipe, ends: torch.Tensor | None) -> Operand:
     if ends is None and x.stride(-2) == 1 != x.stride(-1):  # as weights stored [L, N, K] come: read and written along their memory
-        return quantized(x.transpose(-1, -2), block[::-1], recipe).transpose()
+        return _transposed(_blocks_quantized(x.transpose(-1, -2), block[::-1], recipe, None))
     values, scales = ops.quantize(x, ends, grid_of(block), recipe.format, recipe.scaling, recipe.scale_format)
-    return Operand(values, scales, grid_of(block, ends is not None))
+    return values, scales, grid_of(block, ends is not None)
 
 
 def _rows_and_columns(x: torch.Tensor, recipe: Recipe, ends: torch.Tensor, rows: bool, columns: bool) -> tuple[Operand | None, Operand | None]:
     """x as summed along its columns, and as summed along the rows of each group; None for what is not wanted."""
     if not recipe.quantizes:
-        return (quantized(x, recipe.rows, recipe),) * 2
+        return (quantized(x, "rows", recipe),) * 2
     if not (rows and columns):
-        return quantized(x, recipe.rows, recipe) if rows else None, quantized(x, recipe.columns, recipe, ends) if columns else None
+        return quantized(x, "rows", recipe) if rows else None, quantized(x, "columns", recipe, ends) if columns else None
     grids = grid_of(recipe.rows), grid_of(recipe.columns)
     row_values, row_scales, values, scales = ops.quantize_both(x, ends, *grids, recipe.format, recipe.scaling, recipe.scale_format)
-    return Operand(row_values, row_scales, grid_of(recipe.rows, True)), Operand(values, scales, grid_of(recipe.columns, True))
+    return (row_values, row_scales, grid_of(recipe.rows, True)), (values, scales, grid_of(recipe.columns, True))
 
 
 def weight_operands(w: torch.Tensor, recipe: Recipe, backward: bool) -> tuple[Operand, Operand | None]:
     """w [L, K, N] as summed along K and, where backward wants it and the first does not serve, as summed along N."""
-    forward = quantized(w, recipe.weights, recipe)
-    return forward, quantized(w, recipe.turned_weights, recipe) if backward and not recipe.one_copy else None
+    forward = quantized(w, "weights", recipe)
+    return forward, quantized(w, "turned_weights", recipe) if backward and not recipe.one_copy else None
 
 
 def _for_weight_gradient(x: Operand, recipe: Recipe, ends: torch.Tensor) -> Operand:
     """x that came quantised, as summed along the rows of each group."""
     if not recipe.quantizes:
         return x
-    exact = ops.dequantize(*x, ends if len(x.grid) == 3 else None, torch.float32)
-    return quantized(exact, recipe.columns, recipe, ends)
+    exact = ops.dequantize(*x, ends if x[2][2] else None, torch.float32)
+    return quantized(exact, "columns", recipe, ends)
 
 
-def _stride_order(x: torch.Tensor) -> list[int]:
+def _stride_order(strides: tuple[int, ...]) -> list[int]:
     """The axes from the slowest to the fastest."""
-    strides = x.stride()
-    return sorted(range(x.ndim), key=lambda axis: -strides[axis])
+    return sorted(range(len(strides)), key=lambda axis: -strides[axis])
 
 
 def _group_sums(rows: torch.Tensor, ends: torch.Tensor, first_group: int, like: tuple[int, torch.dtype]) -> torch.Tensor:
@@ -89,15 +91,21 @@ def _group_sums(rows: torch.Tensor, ends: torch.Tensor, first_group: int, like: 
     if rows.dtype == torch.float16:
         rows = rows.float()
     ones = rows.new_ones((rows.shape[0], 1))
-    return ops.tgmm(ones, None, [], rows, None, [], ends, first_group, count, dtype, [0, 1, 2]).squeeze(1)
+    return ops.tgmm(ones, rows, ends, None, None, [*_NO_GRID, *_NO_GRID], first_group, count, dtype, [0, 1, 2]).squeeze(1)
 
 
-def _run_gmm(x: Operand, w: Operand, bias: torch.Tensor | None, ends: torch.Tensor, choices: Choices) -> torch.Tensor:
-    return ops.gmm(*x, *w, ends, None if bias is None else bias.float(), choices.first_group, choices.dtype)
+def _run_gmm(x: Operand, w: Operand, ends: torch.Tensor, dtype: torch.dtype, first_group: int, bias: torch.Tensor | None) -> torch.Tensor:
+    (x_values, x_scales, x_grid), (w_values, w_scales, w_grid) = x, w
+    if dtype != torch.bfloat16 or first_group != 0 or bias is not None:
+        bias = None if bias is None else bias.float()
+        return ops.gmm_general(x_values, w_values, ends, x_scales, w_scales, [*x_grid, *w_grid], bias, first_group, dtype)
+    if x_scales is None and w_scales is None:
+        return ops.gmm(x_values, w_values, ends)
+    return ops.gmm_scaled(x_values, w_values, ends, x_scales, w_scales, [*x_grid, *w_grid])
 
 
-def _run_tgmm(x: Operand, y: Operand, ends: torch.Tensor, choices: Choices) -> torch.Tensor:
-    return ops.tgmm(*x, *y, ends, 0, ends.shape[0], choices.dtype, [0, 1, 2])
+def _run_tgmm(x: Operand, y: Operand, ends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return ops.tgmm(x[0], y[0], ends, x[1], y[1], [*x[2], *y[2]], 0, ends.shape[0], dtype, [0, 1, 2])
 
 
 class Gmm(torch.autograd.Function):
@@ -109,26 +117,26 @@ class Gmm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, w, bias, ends, x_scales, copy, copy_scales, turned, turned_scales, main_grad, choices):
+    def forward(ctx, x, w, bias, ends, choices, x_scales, copy, copy_scales, turned, turned_scales, main_grad):
         recipe, (needs_x, needs_w) = choices.recipe, ctx.needs_input_grad[:2]
         if x_scales is None:
             rows, columns = _rows_and_columns(x, recipe, ends, True, needs_w)
         else:
-            rows = Operand(x, x_scales, choices.x_grid)
+            rows = x, x_scales, choices.x_grid
             columns = _for_weight_gradient(rows, recipe, ends) if needs_w else None
         if copy is None:
             forward, backward = weight_operands(w, recipe, needs_x)
         else:
-            forward = Operand(copy, copy_scales, choices.w_grid)
-            backward = None if turned is None else Operand(turned, turned_scales, choices.turned_grid)
+            forward = copy, copy_scales, choices.w_grid
+            backward = None if turned is None else (turned, turned_scales, choices.turned_grid)
         columns = columns if needs_w else _NOTHING
         backward = (backward or forward) if needs_x else _NOTHING
         ctx.save_for_backward(ends, main_grad, *columns[:2], *backward[:2])
-        ctx.choices, ctx.columns_grid, ctx.w_grid = choices, columns.grid, backward.grid
+        ctx.choices, ctx.columns_grid, ctx.w_grid = choices, columns[2], backward[2]
         ctx.x_dtype = x.dtype if x_scales is None else torch.bfloat16
         ctx.bias_like = None if bias is None else (bias.shape[0], bias.dtype)
-        ctx.w_like = (w.shape[0], w.dtype, _stride_order(w)) if needs_w else None
-        return _run_gmm(rows, forward, bias, ends, choices)
+        ctx.w_like = (w.shape[0], w.dtype, w.stride()) if needs_w else None
+        return _run_gmm(rows, forward, ends, choices.dtype, choices.first_group, bias)
 
     @staticmethod
     @once_differentiable
@@ -140,12 +148,13 @@ class Gmm(torch.autograd.Function):
         # Where operands come as they are, those of the way back have the dtype of x too.
         rows, dy_columns = _rows_and_columns(dy if recipe.format else dy.to(ctx.x_dtype), recipe, ends, needs_x, needs_w)
         if needs_x:
-            turned = Operand(w, w_scales, ctx.w_grid).transpose()
-            dx = ops.gmm(*rows, *turned, ends, None, first_group, ctx.x_dtype)
+            dx = _run_gmm(rows, _transposed((w, w_scales, ctx.w_grid)), ends, ctx.x_dtype, first_group, None)
         if needs_w:
-            operands = columns, columns_scales, ctx.columns_grid, *dy_columns, ends, first_group
+            dy_values, dy_scales, dy_grid = dy_columns
+            operands = columns, dy_values, ends, columns_scales, dy_scales, [*ctx.columns_grid, *dy_grid], first_group
             if main_grad is None:
-                dw = ops.tgmm(*operands, *ctx.w_like)
+                count, dtype, strides = ctx.w_like
+                dw = ops.tgmm(*operands, count, dtype, _stride_order(strides))
             else:
                 ops.tgmm_add(*operands, main_grad)
         if needs_bias:
@@ -157,57 +166,62 @@ class Tgmm(torch.autograd.Function):
     """tgmm of x [M, K] and y [M, N], quantised by the recipe: [G, K, N]."""
 
     @staticmethod
-    def forward(ctx, x, y, ends, choices):
+    def forward(ctx, x, y, ends, recipe, dtype):
         needs_x, needs_y = ctx.needs_input_grad[:2]
-        x_rows, x_columns = _rows_and_columns(x, choices.recipe, ends, needs_y, True)
-        y_rows, y_columns = _rows_and_columns(y, choices.recipe, ends, needs_x, True)
+        x_rows, x_columns = _rows_and_columns(x, recipe, ends, needs_y, True)
+        y_rows, y_columns = _rows_and_columns(y, recipe, ends, needs_x, True)
         saved = [operand if needed else _NOTHING for operand, needed in ((x_rows, needs_y), (y_rows, needs_x))]
         ctx.save_for_backward(ends, *saved[0][:2], *saved[1][:2])
-        ctx.choices, ctx.grids, ctx.dtypes = choices, (saved[0].grid, saved[1].grid), (x.dtype, y.dtype)
-        return _run_tgmm(x_columns, y_columns, ends, choices)
+        ctx.recipe, ctx.grids, ctx.dtypes = recipe, (saved[0][2], saved[1][2]), (x.dtype, y.dtype)
+        return _run_tgmm(x_columns, y_columns, ends, dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dout):
         ends, x, x_scales, y, y_scales = ctx.saved_tensors
         needs_x, needs_y = ctx.needs_input_grad[:2]
-        recipe, (x_dtype, y_dtype) = ctx.choices.recipe.for_gradients(), ctx.dtypes
+        recipe, (x_dtype, y_dtype) = ctx.recipe.for_gradients(), ctx.dtypes
         dout = dout if recipe.format else dout.to(x_dtype)
         dx = dy = None
         if needs_y:
-            along_k = quantized(dout, recipe.weights, recipe)
-            dy = ops.gmm(x, x_scales, ctx.grids[0], *along_k, ends, None, 0, y_dtype)
+            along_k = quantized(dout, "weights", recipe)
+            dy = _run_gmm((x, x_scales, ctx.grids[0]), along_k, ends, y_dtype, 0, None)
         if needs_x:
-            along_n = along_k if needs_y and recipe.one_copy else quantized(dout, recipe.turned_weights, recipe)
-            dx = ops.gmm(y, y_scales, ctx.grids[1], *along_n.transpose(), ends, None, 0, x_dtype)
-        return dx, dy, None, None
+            along_n = along_k if needs_y and recipe.one_copy else quantized(dout, "turned_weights", recipe)
+            dx = _run_gmm((y, y_scales, ctx.grids[1]), _transposed(along_n), ends, x_dtype, 0, None)
+        return dx, dy, None, None, None
 
 
-def multiply(x: Matrix, w: Matrix, bias: torch.Tensor | None, ends: torch.Tensor, choices: Choices, *,
+def multiply(x: Matrix, w: Matrix, bias: torch.Tensor | None, ends: torch.Tensor, recipe: Recipe, dtype: torch.dtype, first_group: int = 0, *,
              copies: tuple[Operand, Operand | None] | None = None, main_grad: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
     """x [M, K] by w [L, K, N]: [M, N], with gradients. `copies` are w quantised already, for the product and, where another is
     needed for it, for the gradient of x. main_grad: float32 [L, K, N] to add the gradient of w to; w itself then gets none."""
-    x_scales, (forward, turned) = None, copies or (None, None)
+    if not _gradients_wanted(x, w, bias):
+        rhs = quantized(w, "weights", recipe) if copies is None else copies[0]
+        return _run_gmm(quantized(x, "rows", recipe), rhs, ends, dtype, first_group, bias)
+    x_scales, x_grid, (forward, turned) = None, _NO_GRID, copies or (_NOTHING, None)
     if isinstance(x, ScaledTensor):
-        choices, x_scales, x = choices._replace(x_grid=x.grid), x.scales, x.values
+        x_grid, x_scales, x = x.grid, x.scales, x.values
     if isinstance(w, ScaledTensor):
-        forward, w = Operand(w.values, w.scales, w.grid), None
-    wanted = x.requires_grad or (w is not None and w.requires_grad) or (bias is not None and bias.requires_grad)
-    if not (wanted and torch.is_grad_enabled()):
-        lhs = quantized(x, choices.recipe.rows, choices.recipe) if x_scales is None else Operand(x, x_scales, choices.x_grid)
-        rhs = quantized(w, choices.recipe.weights, choices.recipe) if forward is None else forward
-        return _run_gmm(lhs, rhs, bias, ends, choices)
-    forward, turned = forward or _NOTHING, turned or _NOTHING
-    choices = choices._replace(w_grid=forward.grid, turned_grid=turned.grid)
-    return Gmm.apply(x, w, bias, ends, x_scales, *forward[:2], *turned[:2], main_grad, choices)
+        forward, w = (w.values, w.scales, w.grid), None
+    turned = turned or _NOTHING
+    choices = Choices(recipe, dtype, first_group, x_grid, forward[2], turned[2])
+    return Gmm.apply(x, w, bias, ends, choices, x_scales, *forward[:2], *turned[:2], main_grad)
 
 
-def multiply_groups(x: Matrix, y: Matrix, ends: torch.Tensor, choices: Choices) -> torch.Tensor:
+def multiply_groups(x: Matrix, y: Matrix, ends: torch.Tensor, recipe: Recipe, dtype: torch.dtype) -> torch.Tensor:
     """The products of x [M, K] and y [M, N], summed over the rows of each group, [G, K, N], with gradients."""
-    if torch.is_grad_enabled() and any(isinstance(z, torch.Tensor) and z.requires_grad for z in (x, y)):
+    if _gradients_wanted(x, y):
         if isinstance(x, ScaledTensor) or isinstance(y, ScaledTensor):
             raise ValueError("grouped_mm: two matrices with a ScaledTensor have no gradients; detach the other one, or give both as plain tensors")
-        return Tgmm.apply(x, y, ends, choices)
-    operands = [Operand(z.values, z.scales, z.grid) if isinstance(z, ScaledTensor) else quantized(z, choices.recipe.columns, choices.recipe, ends)
-                for z in (x, y)]  # fmt: skip
-    return _run_tgmm(*operands, ends, choices)
+        return Tgmm.apply(x, y, ends, recipe, dtype)
+    return _run_tgmm(quantized(x, "columns", recipe, ends), quantized(y, "columns", recipe, ends), ends, dtype)
+
+
+def _gradients_wanted(*operands: Matrix | None) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    for x in operands:
+        if x is not None and not isinstance(x, ScaledTensor) and x.requires_grad:
+            return True
+    return False

@@ -11,8 +11,8 @@ from ragdot.torch import _operators as ops
 
 def grid_of(block: Block, per_group: bool = False) -> list[int]:
     """A grid as operators take it."""
-    grid = [_abi.WHOLE_AXIS if extent is None else extent for extent in block]
-    return [*grid, _abi.ORIGINS["per_group"]] if per_group else grid
+    rows, cols = block
+    return [_abi.WHOLE_AXIS if rows is None else rows, _abi.WHOLE_AXIS if cols is None else cols, 1 if per_group else 0]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 // How copies are cut and written: tall blocks, batches, every input format, given scales, any strides, any threads.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <limits>
 #include <vector>
 
@@ -23,6 +24,16 @@ class CountingExecutor final : public Executor {
   [[nodiscard]] int concurrency() const override { return 3; }
   int runs = 0;
 };
+
+/// A copy of `count` matrices behind each other.
+void prepare_batch(Copy& copy, const Wanted& w, std::int64_t count, std::int64_t rows, std::int64_t cols) {
+  prepare(copy, w, rows, cols, nullptr);
+  copy.values.resize(static_cast<std::size_t>(count) * copy.values.size());
+  copy.scales.resize(static_cast<std::size_t>(count) * copy.scales.size());
+  copy.out.values = matrices(static_cast<void*>(copy.values.data()), w.values, count, rows, cols);
+  View& s = copy.out.scales.view;
+  s = matrices(static_cast<void*>(copy.scales.data()), w.scales, count, s.rows, s.cols);
+}
 
 TEST(QuantizeCopies, TallBlocksAreMeasuredByAllThreads) {
   constexpr std::int64_t kRows = 2500;
@@ -90,12 +101,7 @@ TEST(QuantizeCopies, EveryMatrixOfABatchHasItsOwnScales) {
     Copy batch;
     Copy one;
     prepare(one, w, kRows, kCols, nullptr);
-    batch.values.resize(3 * one.values.size());
-    batch.scales.resize(3 * one.scales.size());
-    batch.out = one.out;
-    batch.out.values = matrices(static_cast<void*>(batch.values.data()), w.values, 3, kRows, kCols);
-    const View& s = one.out.scales.view;
-    batch.out.scales.view = matrices(static_cast<void*>(batch.scales.data()), w.scales, 3, s.rows, s.cols);
+    prepare_batch(batch, w, 3, kRows, kCols);
     const ConstView input = matrices(static_cast<const void*>(x.data()), Format::f32, 3, kRows, kCols);
     ASSERT_TRUE(quantize({input, {}, batch.out}).ok());
     for (std::size_t b = 0; b < 3; ++b) {
@@ -190,6 +196,39 @@ TEST(QuantizeCopies, AnyStridesOfInputValuesAndScales) {
     }
   }
   for (std::size_t i = 0; i < 24; ++i) EXPECT_EQ(scales[2 * i + 48], load_scale(Format::f32, expected.scales, i * 4 + 1));
+}
+
+TEST(QuantizeCopies, ColumnsAreGatheredFromTheirOwnMatrixAndTile) {
+  constexpr std::int64_t kRows = 21;            // two matrices within what is gathered at once
+  for (const std::int64_t cols : {40, 5000}) {  // one tile of columns, and two
+    const std::vector<float> x = make_input(2 * kRows, cols, 14);
+    std::vector<float> turned(x.size());
+    for (std::int64_t b = 0; b < 2; ++b) {
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        for (std::int64_t c = 0; c < cols; ++c)
+          turned[static_cast<std::size_t>((b * cols + c) * kRows + r)] =
+              x[static_cast<std::size_t>((b * kRows + r) * cols + c)];
+      }
+    }
+    ConstView columns = matrices(static_cast<const void*>(turned.data()), Format::f32, 2, kRows, cols);
+    columns.row_stride = 1;
+    columns.col_stride = kRows;
+    const ConstView rows = matrices(static_cast<const void*>(x.data()), Format::f32, 2, kRows, cols);
+    for (const Wanted& w : {Wanted{Format::e4m3, Format::f32, Recipe::absmax, 1, 128},
+                            Wanted{Format::e4m3, Format::f32, Recipe::absmax, 128, 1}}) {
+      for (const int threads : {1, 2}) {
+        std::array<Copy, 2> copies;
+        for (std::size_t i = 0; i < 2; ++i) {
+          prepare_batch(copies[i], w, 2, kRows, cols);
+          Options options;
+          options.threads = threads;
+          ASSERT_TRUE(quantize({i == 0 ? rows : columns, {}, copies[i].out}, options).ok());
+        }
+        EXPECT_EQ(copies[0].values, copies[1].values);
+        EXPECT_EQ(copies[0].scales, copies[1].scales);
+      }
+    }
+  }
 }
 
 TEST(QuantizeCopies, OneThreadNeedsNoExecutorAndMoreThreadsThanWorkDoNoHarm) {

@@ -19,6 +19,10 @@ float scale_as_read(const std::byte* at, Format format) {
   return subnormal && format != Format::e8m0 ? 0.0F : scale;
 }
 
+/// How many rows are gathered at once. A column's elements share cache lines, which one row alone would fetch for one element
+/// each; where columns are a power of two apart, the caches do not keep these lines until the next row wants them.
+constexpr std::int64_t kGatheredRows = 32;
+
 bool read_in_place(const Operand& input) { return input.values.format == Format::f32 || input.values.format == Format::bf16; }
 
 }  // namespace
@@ -26,7 +30,10 @@ bool read_in_place(const Operand& input) { return input.values.format == Format:
 RowReader::RowReader(const Operand& input, const Routines& routines, std::int64_t most_cols)
     : input_(input), routines_(routines), row_(read_in_place(input) ? 0 : static_cast<std::size_t>(most_cols)) {
   const ConstView& v = input.values;
-  if (v.col_stride != 1) gathered_.resize(static_cast<std::size_t>(most_cols * element_bytes(v.format)));
+  if (v.col_stride != 1) {
+    pitch_bytes_ = most_cols * element_bytes(v.format) + 64;  // a line more, so that rows do not meet in one set of a cache
+    gathered_.resize(static_cast<std::size_t>(std::min(kGatheredRows, v.rows) * pitch_bytes_));
+  }
   if (!input.scales.present()) return;
   const std::int64_t block = input.scales.block_cols;
   scales_.resize(static_cast<std::size_t>(block == kWholeAxis ? 1 : schedule::ceil_div(most_cols, block)));
@@ -61,14 +68,30 @@ std::int64_t RowReader::ahead(const ColRange& cols) const {
   return cols.size() * bytes >= 2 * kAheadBytes ? kAheadBytes : v.row_stride * bytes;
 }
 
-const std::byte* RowReader::elements(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
+void RowReader::gather(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
   const ConstView& v = input_.values;
   const std::int64_t bytes = element_bytes(v.format);
+  gathered_matrix_ = stretch.matrix;
+  gathered_rows_ = {row, std::min(row + kGatheredRows, stretch.rows.end)};
+  gathered_cols_ = cols;
   const std::byte* from = static_cast<const std::byte*>(v.data) +
                           (stretch.matrix * v.batch_stride + row * v.row_stride + cols.begin * v.col_stride) * bytes;
-  if (v.col_stride == 1) return from;
-  move_elements(bytes, cols.size(), {from, v.col_stride * bytes}, {gathered_.data(), bytes});
-  return gathered_.data();
+  for (std::int64_t col = 0; col < cols.size(); ++col) {
+    move_elements(bytes, gathered_rows_.size(), {from + col * v.col_stride * bytes, v.row_stride * bytes},
+                  {gathered_.data() + col * bytes, pitch_bytes_});
+  }
+}
+
+const std::byte* RowReader::elements(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
+  const ConstView& v = input_.values;
+  if (v.col_stride == 1) {
+    return static_cast<const std::byte*>(v.data) +
+           (stretch.matrix * v.batch_stride + row * v.row_stride + cols.begin) * element_bytes(v.format);
+  }
+  const bool there = stretch.matrix == gathered_matrix_ && row >= gathered_rows_.begin && row < gathered_rows_.end &&
+                     cols.begin == gathered_cols_.begin && cols.end == gathered_cols_.end;
+  if (!there) gather(stretch, row, cols);
+  return gathered_.data() + (row - gathered_rows_.begin) * pitch_bytes_;
 }
 
 SourceRow RowReader::read(const Stretch& stretch, std::int64_t row, const ColRange& cols) {

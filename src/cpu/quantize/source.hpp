@@ -27,6 +27,8 @@ class RowReader {
  private:
   /// Elements next to each other: where they are, or gathered.
   [[nodiscard]] const std::byte* elements(const Stretch& stretch, std::int64_t row, const ColRange& cols);
+  /// Gathers the row and those behind it that belong to the stretch, as many as there is room for.
+  void gather(const Stretch& stretch, std::int64_t row, const ColRange& cols);
   /// How many bytes behind an element the one lies that is worth asking memory for (SourceRow).
   [[nodiscard]] std::int64_t ahead(const ColRange& cols) const;
   /// Scales of the columns' blocks.
@@ -35,8 +37,12 @@ class RowReader {
   const Operand& input_;
   const Routines& routines_;
   std::vector<float> row_;           // unless rows are read where they are
-  std::vector<std::byte> gathered_;  // elements of a row that is not contiguous
-  std::vector<float> scales_;        // of the row of scales and the column below
+  std::vector<std::byte> gathered_;  // elements of rows that are not contiguous
+  std::int64_t pitch_bytes_ = 0;     // from one of these rows to the next
+  std::int64_t gathered_matrix_ = -1;
+  RowRange gathered_rows_{0, 0};
+  ColRange gathered_cols_{0, 0};
+  std::vector<float> scales_;  // of the row of scales and the column below
   const std::byte* scales_from_ = nullptr;
 };
 

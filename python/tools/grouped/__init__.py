@@ -1,0 +1,1 @@
+"""grouped_mm of ragdot.torch beside torch's own."""

@@ -1,0 +1,112 @@
+"""python -m grouped: ragdot.torch.grouped_mm in FP8 beside torch._grouped_mm in bf16, at the sizes of the preset `seed`.
+
+Eight experts, 256 rows each: w0 (K = 2048, N = 512) and wo (K = 512, N = 2048), weights stored [G, N, K] as layers store them. Products
+are checked before any is timed; the contenders take turns within one process.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+
+from ragdot.torch import GroupedLinear, ScaledTensor, grouped_mm, quantize
+
+ROWS, EXPERTS = 256, 8
+SHAPES = {"w0": (2048, 512), "wo": (512, 2048)}
+PEER = "torch bf16"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A call, and the operands that its product is to be exact of, within the rounding of its result."""
+
+    name: str
+    call: Callable[[], torch.Tensor]
+    operands: tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds of a call: median, least and greatest of the rounds; `ratio` is the peer's median over this one."""
+
+    name: str
+    median: float
+    least: float
+    greatest: float
+    ratio: float
+
+
+def _real(x: ScaledTensor) -> torch.Tensor:
+    return x.dequantize().double()
+
+
+def contenders(inner: int, outer: int, rows: int = ROWS, experts: int = EXPERTS) -> list[Contender]:
+    """torch's, and ragdot's: weights quantised once, in every call, and bf16 as torch's."""
+    generator = torch.Generator().manual_seed(0)
+    layer = GroupedLinear(experts, inner, outer, recipe="blockwise", dtype=torch.bfloat16)
+    x = torch.randn(experts * rows, inner, generator=generator).bfloat16()
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
+    w, ends = layer.weight.detach().mT, torch.arange(rows, experts * rows + 1, rows, dtype=torch.int32)
+    exact, quantized = (x.double(), w.double()), (_real(quantize(x, (1, 128))), _real(quantize(w, (128, 128))))
+    return [Contender(PEER, lambda: torch._grouped_mm(x, w, offs=ends), exact),
+            Contender("ragdot blockwise, weights kept", lambda: layer(x, ends), quantized),
+            Contender("ragdot blockwise", lambda: grouped_mm(x, w, ends, recipe="blockwise"), quantized),
+            Contender("ragdot bf16", lambda: grouped_mm(x, w, ends), exact)]  # fmt: skip
+
+
+def check(contender: Contender) -> None:
+    """Raises where a result is further from the exact product than sums and one rounding to bf16 can take it."""
+    x, w = contender.operands
+    parts = list(zip(x.chunk(len(w)), w))
+    exact, magnitude = torch.cat([a @ b for a, b in parts]), torch.cat([a.abs() @ b.abs() for a, b in parts])
+    error = (contender.call().double() - exact).abs()
+    wrong = int((~(error <= exact.abs() * 2.0**-8 + magnitude * x.shape[1] * 2.0**-24)).sum())
+    if wrong:
+        raise SystemExit(f"grouped: {contender.name} is wrong in {wrong} of {error.numel()} results, by up to {float(error.max())}; nothing was timed")
+
+
+def measure(found: Iterable[Contender], rounds: int, calls: int) -> list[Row]:
+    """Every contender in every round, after a round that is not counted: the mean of so many calls."""
+    found, times = list(found), {}
+    for round in range(rounds + 1):
+        for contender in found:
+            start = time.perf_counter()
+            for _ in range(calls):
+                contender.call()
+            if round:
+                times.setdefault(contender.name, []).append((time.perf_counter() - start) / calls)
+    medians = {name: statistics.median(of) for name, of in times.items()}
+    return [Row(name, medians[name], min(of), max(of), medians[PEER] / medians[name]) for name, of in times.items()]
+
+
+def table(rows: Iterable[Row], flops: int) -> str:
+    """For a terminal."""
+    lines = [f"{'':<32} {'ms':>7} {'least':>7} {'greatest':>8} {'TFLOP/s':>8}  torch / this"]
+    for r in rows:
+        lines.append(f"{r.name:<32} {r.median * 1e3:>7.2f} {r.least * 1e3:>7.2f} {r.greatest * 1e3:>8.2f} {flops / r.median / 1e12:>8.2f}  {r.ratio:.2f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="grouped", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="(%(default)s)")
+    parser.add_argument("--calls", type=int, default=10, help="of each contender in each round (%(default)s)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()], help="(one, and all of torch's)")
+    given = parser.parse_args()
+    for name, (inner, outer) in SHAPES.items():
+        found = contenders(inner, outer)
+        with torch.no_grad():
+            for contender in found:
+                check(contender)
+            for threads in given.threads:
+                torch.set_num_threads(threads)
+                print(f"{name}, {EXPERTS} x {ROWS} rows, {threads} thread{'s' * (threads > 1)}, medians of {given.rounds} rounds of {given.calls} calls")
+                print(table(measure(found, given.rounds, given.calls), 2 * EXPERTS * ROWS * inner * outer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
