@@ -103,25 +103,10 @@ struct Relaid {
 
 ConstView relay(const ConstView& from, std::int64_t offset, bool transposed, std::int64_t padding,
                 std::vector<std::byte>& buffer) {
-  const std::int64_t bytes = element_bytes(from.format);
-  const std::int64_t inner = (transposed ? from.rows : from.cols) + padding;
-  const std::int64_t outer = transposed ? from.cols : from.rows;
-  buffer.assign(static_cast<std::size_t>(from.batch * outer * inner * bytes + offset), std::byte{0xff});
-  ConstView to = from;
+  ConstView to = relaid(from, transposed, padding, nullptr);
+  buffer.assign(static_cast<std::size_t>(to.batch * to.batch_stride * element_bytes(to.format) + offset), std::byte{0xff});
   to.data = buffer.data() + offset;
-  to.batch_stride = outer * inner;
-  to.row_stride = transposed ? 1 : inner;
-  to.col_stride = transposed ? inner : 1;
-  for (std::int64_t b = 0; b < from.batch; ++b) {
-    for (std::int64_t r = 0; r < from.rows; ++r) {
-      for (std::int64_t c = 0; c < from.cols; ++c) {
-        std::memcpy(buffer.data() + offset + (b * to.batch_stride + r * to.row_stride + c * to.col_stride) * bytes,
-                    static_cast<const std::byte*>(from.data) +
-                        (b * from.batch_stride + r * from.row_stride + c * from.col_stride) * bytes,
-                    static_cast<std::size_t>(bytes));
-      }
-    }
-  }
+  copy_elements(from, to, buffer.data() + offset);
   return to;
 }
 

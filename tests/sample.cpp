@@ -300,6 +300,40 @@ Sample make_tgmm(const Grids& grids, const Shape& shape, Data data, std::uint64_
   return s;
 }
 
+namespace {
+
+std::int64_t offset_of(const ConstView& v, std::int64_t b, std::int64_t r, std::int64_t c) {
+  return (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
+}
+
+}  // namespace
+
+ConstView relaid(const ConstView& view, bool transposed, std::int64_t padding, const void* data) {
+  const std::int64_t inner = (transposed ? view.rows : view.cols) + padding;
+  ConstView to = view;
+  to.data = data;
+  to.batch_stride = (transposed ? view.cols : view.rows) * inner;
+  to.row_stride = transposed ? 1 : inner;
+  to.col_stride = transposed ? inner : 1;
+  return to;
+}
+
+std::size_t extent_bytes(const ConstView& view) {
+  if (view.batch == 0 || view.rows == 0 || view.cols == 0) return 0;
+  return static_cast<std::size_t>(offset_of(view, view.batch - 1, view.rows - 1, view.cols - 1) + element_bytes(view.format));
+}
+
+void copy_elements(const ConstView& from, const ConstView& to, std::byte* memory) {
+  const auto bytes = static_cast<std::size_t>(element_bytes(from.format));
+  for (std::int64_t b = 0; b < from.batch; ++b) {
+    for (std::int64_t r = 0; r < from.rows; ++r) {
+      for (std::int64_t c = 0; c < from.cols; ++c) {
+        std::memcpy(memory + offset_of(to, b, r, c), static_cast<const std::byte*>(from.data) + offset_of(from, b, r, c), bytes);
+      }
+    }
+  }
+}
+
 void expect_same(const Sample& sample, const std::vector<std::byte>& expected, const std::vector<std::byte>& got,
                  const std::string& what) {
   ASSERT_EQ(expected.size(), got.size()) << what;

@@ -121,6 +121,14 @@ struct Shape {
 [[nodiscard]] Sample make_tgmm(const Grids& grids, const Shape& shape, Data data, std::uint64_t seed);
 [[nodiscard]] Shape touching(const std::vector<std::int64_t>& sizes, std::int64_t m, std::int64_t k, std::int64_t n);
 
+/// A view of the same shape over other memory: rows contiguous, or columns where it is transposed, with `padding` elements
+/// between them.
+[[nodiscard]] ConstView relaid(const ConstView& view, bool transposed, std::int64_t padding, const void* data);
+/// Bytes from the first element of a view whose strides are in order to the end of its last one.
+[[nodiscard]] std::size_t extent_bytes(const ConstView& view);
+/// Copies every element to where `to` has it; `memory` is what begins at to.data, writable.
+void copy_elements(const ConstView& from, const ConstView& to, std::byte* memory);
+
 /// Two results that must be the same bytes; a failure names the count and the first place as (batch, row, col).
 void expect_same(const Sample& sample, const std::vector<std::byte>& expected, const std::vector<std::byte>& got,
                  const std::string& what);
