@@ -1,13 +1,15 @@
-// In front of glibc's allocator, and of the two calls that libraries get memory and stacks by.
+// In front of glibc's allocator, of oneTBB's for tasks, and of the two calls that libraries get memory and stacks by.
 #include "tests/promises/failing_memory.hpp"
 
 #include <dlfcn.h>
+#include <oneapi/tbb/detail/_small_object_pool.h>
 #include <pthread.h>
 #include <sys/mman.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <new>
 
 namespace {
 
@@ -81,6 +83,23 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
   return fails() ? EAGAIN : real(thread, attributes, body, argument);
 }
 }
+
+namespace tbb::detail::r1 {
+
+void* __TBB_EXPORTED_FUNC allocate(d1::small_object_pool*& pool, std::size_t bytes) {
+  static auto* const real =
+      next<void*(d1::small_object_pool*&, std::size_t)>("_ZN3tbb6detail2r18allocateERPNS0_2d117small_object_poolEm");
+  if (fails()) throw std::bad_alloc();
+  return real(pool, bytes);
+}
+void* __TBB_EXPORTED_FUNC allocate(d1::small_object_pool*& pool, std::size_t bytes, const d1::execution_data& data) {
+  static auto* const real = next<void*(d1::small_object_pool*&, std::size_t, const d1::execution_data&)>(
+      "_ZN3tbb6detail2r18allocateERPNS0_2d117small_object_poolEmRKNS2_14execution_dataE");
+  if (fails()) throw std::bad_alloc();
+  return real(pool, bytes, data);
+}
+
+}  // namespace tbb::detail::r1
 
 namespace ragdot::suites {
 
