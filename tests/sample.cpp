@@ -328,7 +328,8 @@ void copy_elements(const ConstView& from, const ConstView& to, std::byte* memory
   for (std::int64_t b = 0; b < from.batch; ++b) {
     for (std::int64_t r = 0; r < from.rows; ++r) {
       for (std::int64_t c = 0; c < from.cols; ++c) {
-        std::memcpy(memory + offset_of(to, b, r, c), static_cast<const std::byte*>(from.data) + offset_of(from, b, r, c), bytes);
+        std::memcpy(memory + offset_of(to, b, r, c), static_cast<const std::byte*>(from.data) + offset_of(from, b, r, c),
+                    bytes);
       }
     }
   }
