@@ -1,6 +1,7 @@
 // The same matrices in other memory: padded, transposed, at any byte, with poison between the elements.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "ragdot/view.hpp"
@@ -21,7 +22,15 @@ struct Layout {
 /// The view of a copy of `from` in `buffer`, which is poison (bytes 0xff) wherever no element lies.
 [[nodiscard]] ConstView relay(const ConstView& from, const Layout& layout, Bytes& buffer);
 
-/// Copies the elements of `from` to `to`, a view of the same shape and format.
+/// A view of the same shape over other memory, laid out so; `offset` does not count.
+[[nodiscard]] ConstView relaid(const ConstView& from, const Layout& layout, const void* data);
+
+/// Bytes from the first element of a view whose strides are in order to the end of its last one.
+[[nodiscard]] std::size_t extent_bytes(const ConstView& view);
+
+/// Copies the elements of `from` to where `to`, a view of the same shape and format, has them; `memory` is what begins at
+/// to.data, writable.
+void copy_elements(const ConstView& from, const ConstView& to, void* memory);
 void copy_elements(const ConstView& from, const View& to);
 
 }  // namespace ragdot::testing

@@ -15,7 +15,7 @@ struct KernelInfo {
   std::string reason;  // empty when usable
 };
 
-/// All kernels of this build, best first: the order in which a plan tries them.
+/// All kernels of this build, best first: the order in which a plan tries them. May throw std::bad_alloc.
 [[nodiscard]] std::vector<KernelInfo> list_kernels();
 
 /// Every later plan of the process takes this kernel; "" ends that. Refuses an unknown or unusable name with the list.

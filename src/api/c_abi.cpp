@@ -3,30 +3,26 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace ragdot::c_abi {
 namespace {
 
-/// The thread's last sentence: `text` where it could be kept, `fallback` (static) otherwise.
-struct LastError {
-  std::string text;
-  const char* fallback = nullptr;
-};
-thread_local LastError last_error;
+/// The thread's last sentence. Plain memory: a string would have to be destroyed with its thread, and glibc ends the process
+/// where it has no memory to take note of that.
+constinit thread_local std::array<char, 2048> last_error{};
 
-int keep(Code code, const std::string& text) noexcept {
-  try {
-    last_error.text = text;
-    last_error.fallback = nullptr;
-  } catch (...) {
-    last_error.fallback = "the call was refused, and no memory was left to keep the reason";
-  }
-  return static_cast<int>(code);
+/// Longer sentences are cut.
+int keep(int code, std::string_view sentence) noexcept {
+  const std::size_t count = std::min(sentence.size(), last_error.size() - 1);
+  std::copy_n(sentence.begin(), count, last_error.begin());
+  last_error[count] = '\0';
+  return code;
 }
-
-constexpr auto kFailed = static_cast<Code>(RAGDOT_FAILED);
 
 struct StaticKernels {
   std::vector<KernelInfo> list = list_kernels();
@@ -38,20 +34,18 @@ const std::vector<KernelInfo>& kernels() {
 
 }  // namespace
 
-int report(const Status& status) noexcept { return status.ok() ? RAGDOT_OK : keep(status.code(), status.message()); }
+int report(const Status& status) noexcept {
+  return status.ok() ? RAGDOT_OK : keep(static_cast<int>(status.code()), status.message());
+}
 
-int report_no_memory(const char* sentence) noexcept {
-  last_error.fallback = sentence;
-  return RAGDOT_OUT_OF_MEMORY;
+int report_no_memory() noexcept {
+  return keep(RAGDOT_OUT_OF_MEMORY, "an allocation failed; free memory or give smaller arguments");
 }
 
 int report_failure(const char* function, const char* what) noexcept {
-  try {
-    return keep(kFailed, fmt::format("{}: {}", function, what));
-  } catch (...) {
-    last_error.fallback = "the call failed, and no memory was left to say why";
-    return RAGDOT_FAILED;
-  }
+  const auto end = fmt::format_to_n(last_error.data(), last_error.size() - 1, "{}: {}", function, what).out;
+  *end = '\0';
+  return RAGDOT_FAILED;
 }
 
 }  // namespace ragdot::c_abi
@@ -60,9 +54,7 @@ using ragdot::Code;
 using ragdot::Status;
 namespace c_abi = ragdot::c_abi;
 
-const char* ragdot_last_error(void) {
-  return c_abi::last_error.fallback != nullptr ? c_abi::last_error.fallback : c_abi::last_error.text.c_str();
-}
+const char* ragdot_last_error(void) { return c_abi::last_error.data(); }
 
 const char* ragdot_version(void) { return ragdot::version(); }
 

@@ -24,10 +24,10 @@ namespace ragdot::c_abi {
 
 /// Keeps the sentence for ragdot_last_error unless the status is ok; returns the code as the C interface has it.
 int report(const Status& status) noexcept;
-/// The same for what an exception said. The text is cut where memory is short.
+/// The same for what an exception said.
 int report_failure(const char* function, const char* what) noexcept;
-/// The same without any allocation. `sentence` is static.
-int report_no_memory(const char* sentence) noexcept;
+/// The same for an allocation that failed.
+int report_no_memory() noexcept;
 
 /// Runs the body of a C function: whatever is thrown in it ends here as a code and a sentence.
 template <class Body>
@@ -35,7 +35,7 @@ int guarded(const char* function, Body body) noexcept {
   try {
     return report(body());
   } catch (const std::bad_alloc&) {
-    return report_no_memory("an allocation failed; free memory or give smaller arguments");
+    return report_no_memory();
   } catch (const std::exception& e) {
     return report_failure(function, e.what());
   } catch (...) {

@@ -1,9 +1,7 @@
 // The doors of the two products: check, plan, compute. Nothing is written before every check has passed.
 #include <fmt/format.h>
 
-#include <new>
-#include <vector>
-
+#include "api/door.hpp"
 #include "api/validate.hpp"
 #include "plan/backend.hpp"
 #include "ragdot/plan.hpp"
@@ -82,19 +80,12 @@ Result<Plan> plan_for(const Args& args, const Options& options) {
   return plan::choose(problem, options, kernel.value());
 }
 
-template <class F>
-Status catching(const char* op, F call) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return {Code::out_of_memory,
-            fmt::format("{}: the workspace could not be allocated; use a plan with a workspace of your own", op)};
-  }
-}
+constexpr char kNoWorkspace[] = "the workspace could not be allocated; use a plan with a workspace of your own";
+constexpr char kNoPlan[] = "the plan could not be allocated; free memory";
 
 template <class Args>
 Status one_shot(const Args& args, const Options& options) {
-  return catching(op_name(args), [&]() -> Status {
+  return api::door(op_name(args), kNoWorkspace, [&]() -> Status {
     const Result<Plan> plan = plan_for(args, options);
     if (!plan.ok()) return plan.status();
     const std::unique_ptr<std::byte[]> workspace(new std::byte[plan.value().workspace_bytes()]);
@@ -106,7 +97,7 @@ Status one_shot(const Args& args, const Options& options) {
 template <class Args>
 Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspace) {
   const char* op = op_name(args);
-  return catching(op, [&]() -> Status {
+  return api::door(op, "a sentence or the executor's tasks could not be allocated; free memory", [&]() -> Status {
     if (!plan.present()) return {Code::invalid_argument, fmt::format("{}: the plan is empty; get one from make_plan", op)};
     const Plan::Choice& choice = *plan.choice();
     if (workspace.size() < plan.workspace_bytes() || workspace.data() == nullptr) {
@@ -129,14 +120,10 @@ Status gmm(const GmmArgs& args, const Options& options) { return one_shot(args, 
 Status tgmm(const TgmmArgs& args, const Options& options) { return one_shot(args, options); }
 
 Result<Plan> make_plan(const GmmArgs& like, const Options& options) {
-  Result<Plan> plan = Status();
-  Status s = catching("gmm", [&] { return (plan = plan_for(like, options)).status(); });
-  return s.ok() ? plan : s;
+  return api::door("gmm", kNoPlan, [&] { return plan_for(like, options); });
 }
 Result<Plan> make_plan(const TgmmArgs& like, const Options& options) {
-  Result<Plan> plan = Status();
-  Status s = catching("tgmm", [&] { return (plan = plan_for(like, options)).status(); });
-  return s.ok() ? plan : s;
+  return api::door("tgmm", kNoPlan, [&] { return plan_for(like, options); });
 }
 
 Status run(const Plan& plan, const GmmArgs& args, std::span<std::byte> workspace) { return run_plan(plan, args, workspace); }

@@ -1,9 +1,9 @@
 // The public face of the oracle: exact results and error bounds of a checked call.
 #include <fmt/format.h>
 
-#include <new>
 #include <vector>
 
+#include "api/door.hpp"
 #include "api/validate.hpp"
 #include "ragdot/error_bound.hpp"
 #include "reference/oracle.hpp"
@@ -33,7 +33,8 @@ Status check(const char* op, Args args, std::size_t outputs, std::span<double> e
 
 template <class Args>
 Status answer(const char* op, const Args& args, std::span<double> exact, std::span<double> bound) {
-  try {
+  constexpr char kNoOperands[] = "its decoded operands could not be allocated; ask for a smaller call";
+  return api::door("exact_and_bound", kNoOperands, [&]() -> Status {
     if (Status s = api::check_shapes(args, {}); !s.ok()) return s;
     const View& out = args.out;
     const auto outputs = static_cast<std::size_t>(out.batch * out.rows * out.cols);
@@ -52,9 +53,7 @@ Status answer(const char* op, const Args& args, std::span<double> exact, std::sp
       }
     }
     return {};
-  } catch (const std::bad_alloc&) {
-    return {Code::out_of_memory, "exact_and_bound: its decoded operands could not be allocated; ask for a smaller call"};
-  }
+  });
 }
 
 }  // namespace

@@ -1,8 +1,7 @@
 // Packs weights for the kernel that a gmm with them would take.
 #include <fmt/format.h>
 
-#include <new>
-
+#include "api/door.hpp"
 #include "api/validate.hpp"
 #include "plan/backend.hpp"
 #include "ragdot/pack.hpp"
@@ -45,17 +44,16 @@ std::string PackedRhs::describe() const {
 }
 
 Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options) {
-  const GmmArgs call = empty_call(rhs);
-  if (Status s = api::check_shapes(call, options); !s.ok()) return s;
-  if (Status s = check_data(rhs); !s.ok()) return s;
-  try {
+  constexpr char kNoCopy[] = "the packed copy could not be allocated; pack fewer matrices";
+  return api::door("pack_rhs", kNoCopy, [&]() -> Result<PackedRhs> {
+    const GmmArgs call = empty_call(rhs);
+    if (Status s = api::check_shapes(call, options); !s.ok()) return s;
+    if (Status s = check_data(rhs); !s.ok()) return s;
     const Result<Plan> plan = plan::choose(plan::problem_of(call), options, plan::forced_kernel(options).kernel);
     if (!plan.ok()) return plan.status();
     const Plan::Choice& choice = *plan.value().choice();
     return PackedRhs(choice.backend->pack(choice.kernel_index, rhs));
-  } catch (const std::bad_alloc&) {
-    return Status(Code::out_of_memory, "pack_rhs: the packed copy could not be allocated; pack fewer matrices");
-  }
+  });
 }
 
 }  // namespace ragdot

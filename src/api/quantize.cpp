@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <new>
 
+#include "api/door.hpp"
 #include "api/validate_quantize.hpp"
 #include "cpu/quantize/quantize.hpp"
 #include "cpu/quantize/routines.hpp"
@@ -64,18 +64,24 @@ Status check_elements(const char* op, const Operand& input, const GroupRows& gro
   return {};
 }
 
-template <class Call>
-Status catching(const char* op, Call call) {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return {Code::out_of_memory, fmt::format("{}: its tables could not be allocated; give fewer rows at once", op)};
-  }
+constexpr char kNoTables[] = "its tables could not be allocated; give fewer rows at once";
+
+Status check_plain(const char* op, const ConstView& input) {
+  if (input.format == Format::f32 || input.format == Format::bf16 || input.format == Format::f16) return {};
+  if (element_bytes(input.format) == 0) return {};  // absent or no format at all: the checks of a view say so
+  return {Code::invalid_argument,
+          fmt::format("{}: input is {}; give f32, bf16 or f16, or use requantize", op, name(input.format))};
 }
 
-Status quantize_copies(const char* op, const Operand& input, const std::optional<Groups>& groups,
+/// Which inputs a quantiser takes.
+enum class Inputs { plain, scaled };
+
+Status quantize_copies(const char* op, Inputs inputs, const Operand& input, const std::optional<Groups>& groups,
                        std::span<const NamedOut> outs, const Options& options) {
-  return catching(op, [&]() -> Status {
+  return api::door(op, kNoTables, [&]() -> Status {
+    if (inputs == Inputs::plain) {
+      if (Status s = check_plain(op, input.values); !s.ok()) return s;
+    }
     GroupRows rows;
     if (Status s = api::read_optional_groups(op, groups, input.values, rows); !s.ok()) return s;
     if (Status s = api::check_quantize({op, input, groups, rows}, outs, options); !s.ok()) return s;
@@ -87,13 +93,6 @@ Status quantize_copies(const char* op, const Operand& input, const std::optional
     cpu::quantize(input, rows, copies, options, *routines.value());
     return {};
   });
-}
-
-Status check_plain(const char* op, const ConstView& input) {
-  if (input.format == Format::f32 || input.format == Format::bf16 || input.format == Format::f16) return {};
-  if (element_bytes(input.format) == 0) return {};  // absent or no format at all: the checks of a view say so
-  return {Code::invalid_argument,
-          fmt::format("{}: input is {}; give f32, bf16 or f16, or use requantize", op, name(input.format))};
 }
 
 Status convert_to_e8m0(const ConstView& scales, const View& codes) {
@@ -129,24 +128,22 @@ Status convert_to_e8m0(const ConstView& scales, const View& codes) {
 }  // namespace
 
 Status quantize(const QuantizeArgs& args, const Options& options) {
-  if (Status s = check_plain("quantize", args.input); !s.ok()) return s;
   const std::array<NamedOut, 1> outs = {{{"out", args.out}}};
-  return quantize_copies("quantize", args.input, args.groups, outs, options);
+  return quantize_copies("quantize", Inputs::plain, args.input, args.groups, outs, options);
 }
 
 Status quantize_both(const QuantizeBothArgs& args, const Options& options) {
-  if (Status s = check_plain("quantize_both", args.input); !s.ok()) return s;
   const std::array<NamedOut, 2> outs = {{{"row_wise", args.row_wise}, {"col_wise", args.col_wise}}};
-  return quantize_copies("quantize_both", args.input, args.groups, outs, options);
+  return quantize_copies("quantize_both", Inputs::plain, args.input, args.groups, outs, options);
 }
 
 Status requantize(const RequantizeArgs& args, const Options& options) {
   const std::array<NamedOut, 1> outs = {{{"out", args.out}}};
-  return quantize_copies("requantize", args.input, args.groups, outs, options);
+  return quantize_copies("requantize", Inputs::scaled, args.input, args.groups, outs, options);
 }
 
 Status dequantize(const DequantizeArgs& args, const Options& options) {
-  return catching("dequantize", [&]() -> Status {
+  return api::door("dequantize", kNoTables, [&]() -> Status {
     GroupRows rows;
     if (Status s = api::read_optional_groups("dequantize", args.groups, args.input.values, rows); !s.ok()) return s;
     if (Status s = api::check_dequantize({"dequantize", args.input, args.groups, rows}, args.out, options); !s.ok()) return s;
@@ -158,7 +155,7 @@ Status dequantize(const DequantizeArgs& args, const Options& options) {
 }
 
 Status to_e8m0(ConstView scales, View codes) {
-  return catching("to_e8m0", [&] { return convert_to_e8m0(scales, codes); });
+  return api::door("to_e8m0", kNoTables, [&] { return convert_to_e8m0(scales, codes); });
 }
 
 }  // namespace ragdot

@@ -2,8 +2,10 @@
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -15,9 +17,17 @@ namespace {
 class TbbExecutor final : public Executor {
  public:
   void run(int tasks, void (*task)(void* context, int index), void* context) override {
-    // Isolated, so that a thread which waits here takes no unrelated task of the caller's.
-    tbb::this_task_arena::isolate(
-        [&] { tbb::parallel_for(0, tasks, [&](int index) { task(context, index); }, tbb::simple_partitioner()); });
+    std::atomic<int> next{0};
+    const auto one = [&] {
+      const int index = next.fetch_add(1, std::memory_order_relaxed);
+      if (index < tasks) task(context, index);
+    };
+    try {
+      // Isolated, so that a thread which waits here takes no unrelated task of the caller's.
+      tbb::this_task_arena::isolate([&] { tbb::parallel_for(0, tasks, [&](int) { one(); }, tbb::simple_partitioner()); });
+    } catch (const std::bad_alloc&) {  // oneTBB's own: what it has started has ended, the caller does the rest
+      while (next.load(std::memory_order_relaxed) < tasks) one();
+    }
   }
 
   [[nodiscard]] int concurrency() const override { return tbb::this_task_arena::max_concurrency(); }

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "plan/backend.hpp"
+#include "plan/out_of_memory.hpp"
 
 namespace ragdot::plan {
 namespace {
@@ -100,9 +101,9 @@ std::vector<KernelInfo> list_kernels() {
 }
 
 Status force_kernel(std::string_view name) {
-  if (!name.empty()) {
+  return plan::catching("force_kernel", "the kernel's name could not be kept; free memory", [&]() -> Status {
     std::string known;
-    bool found = false;
+    bool found = name.empty();
     for (const KernelInfo& kernel : list_kernels()) {
       known += (known.empty() ? "" : ", ") + kernel.name + (kernel.usable ? "" : " (" + kernel.reason + ")");
       found = found || (kernel.name == name && kernel.usable);
@@ -110,10 +111,10 @@ Status force_kernel(std::string_view name) {
     if (!found) {
       return {Code::unsupported, fmt::format("force_kernel: \"{}\" is not usable here; take one of {}", name, known)};
     }
-  }
-  const std::scoped_lock lock(plan::forced_mutex);
-  plan::forced_name = name;
-  return {};
+    const std::scoped_lock lock(plan::forced_mutex);
+    plan::forced_name = name;
+    return {};
+  });
 }
 
 const char* version() { return RAGDOT_VERSION; }

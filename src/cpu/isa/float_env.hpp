@@ -10,8 +10,9 @@ class FloatEnv {
  public:
   /// Products: round to nearest even, subnormals zero on both ends, no traps.
   static constexpr unsigned kProducts = 0x9FC0;
-  /// Quantisers: round to nearest even, subnormals kept, no traps.
-  static constexpr unsigned kQuantisers = 0x1F80;
+  /// A thread's first: round to nearest even, subnormals kept, no traps.
+  static constexpr unsigned kPlain = 0x1F80;
+  static constexpr unsigned kQuantisers = kPlain;
 
   explicit FloatEnv(unsigned mxcsr = kProducts) : saved_(_mm_getcsr()) { _mm_setcsr(mxcsr); }
   ~FloatEnv() { _mm_setcsr(saved_); }

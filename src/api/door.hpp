@@ -1,0 +1,19 @@
+// What every public call goes through: the caller's floating-point environment is put aside, and no allocation failure comes
+// out as an exception.
+#pragma once
+
+#include "cpu/isa/float_env.hpp"
+#include "plan/out_of_memory.hpp"
+
+namespace ragdot::api {
+
+/// Runs the body of a call, which gives a Status or a Result, in the plain environment: checks compare numbers that may be NaN,
+/// which must neither trap nor leave flags with the caller, and oneTBB puts flags down. `sentence` says what could not be
+/// allocated and the way out.
+template <class Call>
+[[nodiscard]] auto door(const char* op, const char* sentence, Call call) {
+  const cpu::FloatEnv environment(cpu::FloatEnv::kPlain);
+  return plan::catching(op, sentence, call);
+}
+
+}  // namespace ragdot::api
