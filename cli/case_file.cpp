@@ -153,7 +153,7 @@ Status CaseFile::read_buffers() {
           fmt::format("{}: tensor bias is {} {}; it must be F32 with 2 dimensions", path_, bias.dtype, shape_text(bias.shape)));
     bias_ = dense_view(bias, file_.data(bias), Format::f32);
   }
-  if (problem_.first + problem_.local.value_or(0) > problem_.g)
+  if (problem_.first > problem_.g - problem_.local.value_or(0))
     return refused(fmt::format("{}: its problem says first={}, the groups from there on are {} and its tensors have {}", path_,
                                problem_.first, problem_.local.value_or(0), problem_.g));
   out_bytes_ = element_bytes(problem_.out);

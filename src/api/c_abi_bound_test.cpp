@@ -10,6 +10,7 @@ namespace {
 
 TEST(CAbiBound, IsTheCppBound) {
   EXPECT_EQ(ragdot_error_bound(3, 2, 128, 7), error_bound({3, 2, 128, 7}));
+  EXPECT_GE(ragdot_error_bound(0, INT64_MAX, INT64_MAX, 7), 0) << "numbers whose sums pass 2^63";
   const float lhs[2][3] = {{1, 2, 3}, {4, 5, 6}};
   const float rhs[3][1] = {{1}, {10}, {100}};
   const std::int32_t size = 1;

@@ -18,6 +18,7 @@ TARGETS = {
     "safetensors": "files in memory: a sentence, or tensors within the file and a call that is computed or refused",
     "problem": "problem strings: a sentence, or a problem that is printed and read back as the same",
 }
+STRUCTURED = ("abi", "product")  # every byte is a choice: long inputs from the start
 MOST_BYTES = {"abi": 256, "product": 128, "safetensors": 1024, "problem": 256}
 SECONDS_PER_INPUT = 20  # on a loaded machine; the slowest takes milliseconds
 FAILED = ("crash-*", "timeout-*", "oom-*", "leak-*")
@@ -34,6 +35,8 @@ def command(target: str, seconds: int) -> list[str]:
         f"-max_len={MOST_BYTES[target]}",
         f"-timeout={SECONDS_PER_INPUT}",
         f"-artifact_prefix={work}/",
+        f"-len_control={0 if target in STRUCTURED else 100}",
+        "-print_funcs=0",
         "-print_final_stats=1",
     ]
     dictionary = HERE / f"{target}.dict"

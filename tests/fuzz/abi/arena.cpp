@@ -4,6 +4,7 @@
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "testing/random.hpp"
 
@@ -21,11 +22,13 @@ void Arena::reset(std::uint8_t seed, int plain) {
     std::memset(memory_, plain, sizeof memory_);
     return;
   }
-  testing::Random random(seed);
-  for (std::int64_t i = 0; i < kBytes; i += 8) {
-    const std::uint64_t bits = random.next();
-    std::memcpy(memory_ + i, &bits, sizeof bits);
-  }
+  static const std::vector<std::uint64_t> kRandom = [] {
+    std::vector<std::uint64_t> words(kBytes / 8 + 256);
+    testing::Random random(1);
+    std::generate(words.begin(), words.end(), [&] { return random.next(); });
+    return words;
+  }();
+  std::memcpy(memory_, kRandom.data() + seed, sizeof memory_);
 }
 
 std::byte* Arena::take(std::int64_t bytes, std::int64_t offset) {
@@ -71,10 +74,13 @@ void Arena::seal() {
 
 bool Arena::unseal_changed(bool refused) {
   ASAN_UNPOISON_MEMORY_REGION(memory_, sizeof memory_);
-  if (std::memcmp(before_, memory_, sizeof memory_) == 0) return false;
-  if (refused) return true;
-  for (std::int64_t i = 0; i < kBytes; ++i) {
-    if (written_[i] == 0 && before_[i] != memory_[i]) return true;
+  constexpr std::int64_t kBlock = 64;
+  for (std::int64_t block = 0; block < kBytes; block += kBlock) {
+    if (std::memcmp(before_ + block, memory_ + block, kBlock) == 0) continue;
+    if (refused) return true;
+    for (std::int64_t i = block; i < block + kBlock; ++i) {
+      if (written_[i] == 0 && before_[i] != memory_[i]) return true;
+    }
   }
   return false;
 }
