@@ -47,7 +47,7 @@ std::size_t size(Input& in, std::size_t old) {
   constexpr std::size_t kEdges[] = {0, 7, 8, 9, std::numeric_limits<std::size_t>::max()};
   switch (in.below(3)) {
     case 0: return old + 8;
-    case 1: return static_cast<std::size_t>(in.number<std::uint16_t>()) % (old + 1);
+    case 1: return static_cast<std::size_t>(in.number<std::uint16_t>()) % 1024;
     default: return in.pick(kEdges);
   }
 }

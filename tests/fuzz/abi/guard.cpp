@@ -19,6 +19,8 @@ std::int64_t bytes_of(std::int32_t format) {
   }
 }
 
+constexpr __int128 kFar = static_cast<__int128>(1) << 100;  // beyond all memory, and sums of it fit
+
 }  // namespace
 
 template <class View>
@@ -29,24 +31,28 @@ Guard::Memory Guard::memory_of(const View& v) {
 }
 
 template <class Pointer>
-Guard::Reach Guard::hold(const Memory& m, Pointer& data) {
+Guard::Reach Guard::hold(const Memory& m, Pointer& data, Beyond beyond) {
   bool known = m.element_bytes > 0;
   bool empty = false;
+  bool steps_back = false;
   __int128 last = 0;
   for (const Axis& axis : m.axes) {
-    known = known && axis.extent >= 0 && (axis.extent <= 1 || axis.stride >= 0);
+    known = known && axis.extent >= 0;
     empty = empty || axis.extent == 0;
-    if (axis.extent > 1) last += static_cast<__int128>(axis.extent - 1) * axis.stride;
+    steps_back = steps_back || (axis.extent > 1 && axis.stride < 0);
+    const __int128 step = axis.extent > 1 ? static_cast<__int128>(axis.extent - 1) * axis.stride : 0;
+    last += step > kFar ? kFar : step;
   }
-  if (known && empty) return Reach::nothing;
+  if (known && empty) return Reach::nothing;  // whatever its strides
+  known = known && !steps_back;
   const __int128 bytes = (last + 1) * m.element_bytes;
   if (known && arena_.holds(data, bytes)) {
     arena_.open(data, static_cast<std::int64_t>(bytes));
     return Reach::within;
   }
-  const bool beyond =
+  const bool is_beyond =
       known && static_cast<__int128>(reinterpret_cast<std::uintptr_t>(data)) + bytes > std::numeric_limits<std::int64_t>::max();
-  if (!beyond) data = nullptr;
+  if (!is_beyond || beyond == Beyond::unchecked) data = nullptr;
   refused_ = true;
   return Reach::unknown;
 }
@@ -74,7 +80,7 @@ bool Guard::for_elements(const Memory& m, Visit visit) {
 void Guard::reads(ragdot_const_view& view) {
   if (view.format == RAGDOT_NONE) return;
   const Memory memory = memory_of(view);
-  if (hold(memory, view.data) == Reach::within) reads_[read_count_++] = memory;
+  if (hold(memory, view.data, Beyond::refused) == Reach::within) reads_[read_count_++] = memory;
 }
 
 void Guard::reads(ragdot_operand& operand) {
@@ -84,7 +90,7 @@ void Guard::reads(ragdot_operand& operand) {
 
 void Guard::reads(const void*& data, std::int64_t count, std::int64_t element_bytes) {
   const Memory memory{static_cast<const std::byte*>(data), element_bytes, {{{1, 0}, {1, 0}, {count, 1}}}};
-  if (hold(memory, data) == Reach::within) reads_[read_count_++] = memory;
+  if (hold(memory, data, Beyond::unchecked) == Reach::within) reads_[read_count_++] = memory;
 }
 
 void Guard::reads(ragdot_groups& groups) {
@@ -98,12 +104,12 @@ void Guard::reads(ragdot_groups& groups) {
 void Guard::writes(ragdot_view& view) {
   if (view.format == RAGDOT_NONE) return;
   const Memory memory = memory_of(view);
-  if (hold(memory, view.data) == Reach::within) writes_[write_count_++] = memory;
+  if (hold(memory, view.data, Beyond::refused) == Reach::within) writes_[write_count_++] = memory;
 }
 
 void Guard::writes(double* data, std::int64_t count) {
   const Memory memory{reinterpret_cast<const std::byte*>(data), sizeof(double), {{{1, 0}, {1, 0}, {count, 1}}}};
-  if (data != nullptr && hold(memory, data) == Reach::within) writes_[write_count_++] = memory;
+  if (data != nullptr && hold(memory, data, Beyond::unchecked) == Reach::within) writes_[write_count_++] = memory;
 }
 
 void Guard::writes(ragdot_quantized_out& out) {

@@ -43,12 +43,14 @@ class Guard {
     std::array<Axis, 3> axes;
   };
   enum class Reach : std::int32_t { nothing, within, unknown };
+  /// What becomes of a pointer beyond the address space: views are refused with it, arrays of numbers are not looked at.
+  enum class Beyond : std::int32_t { refused, unchecked };
 
   template <class View>
   static Memory memory_of(const View& view);
   /// Takes the pointer of what is not within the arena.
   template <class Pointer>
-  Reach hold(const Memory& memory, Pointer& data);
+  Reach hold(const Memory& memory, Pointer& data, Beyond beyond);
   /// False where elements meet each other: more of them than bytes, or one written twice.
   template <class Visit>
   static bool for_elements(const Memory& memory, Visit visit);
