@@ -21,8 +21,8 @@ class Arena {
   void close_all();
   /// The next free `bytes`, `offset` behind a multiple of 8; null where none are left.
   std::byte* take(std::int64_t bytes, std::int64_t offset);
-  /// Any place in the arena.
-  std::byte* at(std::int64_t index) { return memory_ + index % kBytes; }
+  /// A place in the part that is taken, or right behind it.
+  std::byte* at(std::int64_t index) { return memory_ + index % (used_ + 1); }
   [[nodiscard]] bool holds(const void* data, __int128 bytes) const;
 
   /// The call may read, or write, these bytes of the arena.

@@ -52,10 +52,12 @@ std::size_t size(Input& in, std::size_t old) {
   }
 }
 
-const void* pointer(Input& in, Arena& arena) {
+/// `other` is the pointer of another field.
+const void* pointer(Input& in, Arena& arena, const void* other) {
   switch (in.below(4)) {
     case 0: return nullptr;
     case 1: return reinterpret_cast<const void*>(kMost - in.byte());
+    case 2: return other;
     default: return arena.at(in.number<std::uint16_t>());
   }
 }
@@ -70,7 +72,10 @@ void Fields::mutate(Input& in, Arena& arena) const {
       case Kind::number64: *static_cast<std::int64_t*>(field.at) = number64(in, *static_cast<std::int64_t*>(field.at)); break;
       case Kind::size: *static_cast<std::size_t*>(field.at) = size(in, *static_cast<std::size_t*>(field.at)); break;
       case Kind::pointer: {
-        const void* made = pointer(in, arena);
+        const Field& other = fields_[in.byte() % count_];
+        const void* held = nullptr;
+        if (other.kind == Kind::pointer) std::memcpy(&held, other.at, sizeof held);
+        const void* made = pointer(in, arena, held);
         std::memcpy(field.at, &made, sizeof made);
         break;
       }

@@ -109,7 +109,7 @@ void Guard::writes(ragdot_view& view) {
 
 void Guard::writes(double* data, std::int64_t count) {
   const Memory memory{reinterpret_cast<const std::byte*>(data), sizeof(double), {{{1, 0}, {1, 0}, {count, 1}}}};
-  if (data != nullptr && hold(memory, data, Beyond::unchecked) == Reach::within) writes_[write_count_++] = memory;
+  if (data != nullptr && hold(memory, data, Beyond::unchecked) == Reach::within) shared_[shared_count_++] = memory;
 }
 
 void Guard::writes(ragdot_quantized_out& out) {
@@ -129,6 +129,10 @@ bool Guard::seal() {
   for (std::size_t i = 0; i < read_count_; ++i) {
     const Memory& m = reads_[i];
     refused_ = !for_elements(m, [&](const std::byte* at) { return !arena_.is_written(at, m.element_bytes); }) || refused_;
+  }
+  for (std::size_t i = 0; i < shared_count_; ++i) {
+    const Memory& m = shared_[i];
+    for_elements(m, [&](const std::byte* at) { return arena_.mark_written(at, m.element_bytes); });
   }
   arena_.seal();
   return refused_;

@@ -23,7 +23,7 @@ class Guard {
   /// `count` elements in one run.
   void reads(const void*& data, std::int64_t count, std::int64_t element_bytes);
   void writes(ragdot_view& view);
-  /// `count` numbers in one run; null: none.
+  /// `count` numbers in one run, which may share memory with what is read; null: none.
   void writes(double* data, std::int64_t count);
   /// Values and scales of a quantised copy; scales that are given (recipe fixed) are read.
   void writes(ragdot_quantized_out& out);
@@ -61,6 +61,8 @@ class Guard {
   std::size_t read_count_ = 0;
   std::array<Memory, 8> writes_;
   std::size_t write_count_ = 0;
+  std::array<Memory, 2> shared_;
+  std::size_t shared_count_ = 0;
 };
 
 }  // namespace ragdot::fuzz
