@@ -39,7 +39,7 @@ Status answer(const char* op, const Args& args, std::span<double> exact, std::sp
     const View& out = args.out;
     const auto outputs = static_cast<std::size_t>(out.batch * out.rows * out.cols);
     if (Status s = check(op, args, outputs, exact, bound); !s.ok()) return s;
-    if (outputs == 0) return {};  // though there may be 2^60 rows of no column
+    if (outputs == 0) return {};  // though there may be 2^50 rows of no column
     const reference::Oracle oracle(args);
     std::vector<reference::Exact> row(static_cast<std::size_t>(out.cols));
     // Apart until all is known: the oracle allocates for each row, and a call that ends without memory has written nothing.

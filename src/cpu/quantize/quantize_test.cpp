@@ -190,7 +190,7 @@ TEST(ToE8m0, ConvertsPowersOfTwoAndNamesTheFirstOther) {
 }
 
 TEST(ToE8m0, AnswersAtOnceWhereThereIsNothing) {
-  constexpr std::int64_t kRows = std::int64_t{1} << 60;
+  constexpr std::int64_t kRows = std::int64_t{1} << 50;
   EXPECT_TRUE(to_e8m0(matrix(static_cast<const void*>(nullptr), Format::f32, kRows, 0),
                       matrix(static_cast<void*>(nullptr), Format::e8m0, kRows, 0))
                   .ok());
