@@ -37,13 +37,17 @@ ConstView dense_view(const TensorInfo& t, const std::byte* data, Format format) 
 Result<CaseFile> CaseFile::open(const std::string& path) {
   Result<SafetensorsFile> file = SafetensorsFile::open(path);
   if (!file.ok()) return file.status();
-  CaseFile c(std::move(file.value()));
+  return read(std::move(file.value()), path);
+}
+
+Result<CaseFile> CaseFile::read(SafetensorsFile file, const std::string& path) {
+  CaseFile c(std::move(file));
   c.path_ = path;
-  if (Status s = c.read(); !s.ok()) return s;
+  if (Status s = c.read_call(); !s.ok()) return s;
   return c;
 }
 
-Status CaseFile::read() {
+Status CaseFile::read_call() {
   const auto text = file_.metadata().find("problem");
   if (text == file_.metadata().end())
     return refused(fmt::format("{}: its metadata has no entry problem, such as \"gmm lhs=bf16 rhs=bf16\"", path_));
@@ -149,6 +153,15 @@ Status CaseFile::read_buffers() {
           fmt::format("{}: tensor bias is {} {}; it must be F32 with 2 dimensions", path_, bias.dtype, shape_text(bias.shape)));
     bias_ = dense_view(bias, file_.data(bias), Format::f32);
   }
+  if (problem_.first > problem_.g - problem_.local.value_or(0))
+    return refused(fmt::format("{}: its problem says first={}, the groups from there on are {} and its tensors have {}", path_,
+                               problem_.first, problem_.local.value_or(0), problem_.g));
+  out_bytes_ = element_bytes(problem_.out);
+  for (const std::int64_t dim : out_shape()) {
+    if (__builtin_mul_overflow(out_bytes_, dim, &out_bytes_))
+      return refused(fmt::format("{}: out {} of {} has 2^63 bytes or more; give smaller tensors", path_,
+                                 shape_text(out_shape()), dtype_of(problem_.out)));
+  }
   out_ = file_.find("out");
   const bool needed = problem_.out_mode == OutMode::accumulate || problem_.rows_outside == RowsOutside::leave;
   if (needed && out_ == nullptr)
@@ -168,10 +181,8 @@ std::vector<std::int64_t> CaseFile::out_shape() const {
 }
 
 testing::Bytes CaseFile::initial_out() const {
-  std::int64_t bytes = element_bytes(problem_.out);
-  for (const std::int64_t dim : out_shape()) bytes *= dim;
-  testing::Bytes out(static_cast<std::size_t>(bytes));
-  if (out_ != nullptr && bytes > 0) std::memcpy(out.data(), file_.data(*out_), out.size());
+  testing::Bytes out(static_cast<std::size_t>(out_bytes_));
+  if (out_ != nullptr && out_bytes_ > 0) std::memcpy(out.data(), file_.data(*out_), out.size());
   return out;
 }
 

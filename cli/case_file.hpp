@@ -16,6 +16,8 @@ namespace ragdot::cli {
 class CaseFile {
  public:
   [[nodiscard]] static Result<CaseFile> open(const std::string& path);
+  /// The same for a file that is open; refusals call it `path`.
+  [[nodiscard]] static Result<CaseFile> read(SafetensorsFile file, const std::string& path);
 
   /// With g, m, k, n from the tensors.
   [[nodiscard]] const testing::Problem& problem() const { return problem_; }
@@ -23,6 +25,7 @@ class CaseFile {
   [[nodiscard]] bool is_gmm() const { return problem_.op != testing::Op::tgmm; }
   /// [M, N] or [L, K, N].
   [[nodiscard]] std::vector<std::int64_t> out_shape() const;
+  [[nodiscard]] std::int64_t out_bytes() const { return out_bytes_; }
   /// What out holds before the call: the case's own `out`, or zeros.
   [[nodiscard]] testing::Bytes initial_out() const;
   [[nodiscard]] GmmArgs gmm_args(std::byte* out) const;
@@ -30,7 +33,7 @@ class CaseFile {
 
  private:
   explicit CaseFile(SafetensorsFile file) : file_(std::move(file)) {}
-  [[nodiscard]] Status read();
+  [[nodiscard]] Status read_call();
   [[nodiscard]] Status read_operand(const char* name, const testing::OperandSpec& spec, std::size_t rank, Operand& out) const;
   [[nodiscard]] Status read_sizes();
   [[nodiscard]] Status read_groups();
@@ -46,6 +49,7 @@ class CaseFile {
   Groups groups_;
   ConstView bias_;
   const TensorInfo* out_ = nullptr;
+  std::int64_t out_bytes_ = 0;
 };
 
 }  // namespace ragdot::cli

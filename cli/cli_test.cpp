@@ -278,6 +278,9 @@ TEST_F(RunVerb, RefusesCasesThatDisagreeWithThemselves) {
   const Tensor groups = tensor("group_sizes", "I32", {1}, {reinterpret_cast<const char*>(sizes.data()), 4});
   const Tensor lhs = tensor("lhs", "F32", {2, 3}, bytes_of(some_weights(6)));
   const Tensor rhs = tensor("rhs", "F32", {1, 3, 4}, bytes_of(some_weights(12)));
+  const Tensor flat = tensor("rhs", "F32", {2, 4}, bytes_of(some_weights(8)));
+  const Tensor long_lhs = tensor("lhs", "F32", {std::int64_t{1} << 40, 0}, "");
+  const Tensor wide_rhs = tensor("rhs", "F32", {1, 0, std::int64_t{1} << 40}, "");
   const std::tuple<const char*, std::vector<Tensor>, const char*> table[] = {
       {"gmm lhs=f32 rhs=f32 k=5", {lhs, rhs, groups}, "its problem says k=5, its tensors have 3"},
       {"gmm lhs=bf16 rhs=f32", {lhs, rhs, groups}, "tensor lhs is F32 and the problem says lhs=bf16; they must agree"},
@@ -290,6 +293,10 @@ TEST_F(RunVerb, RefusesCasesThatDisagreeWithThemselves) {
       {"gmm lhs=f32 rhs=f32", {lhs, rhs}, "tensor group_sizes is missing"},
       {"gmm lhs=f32 rhs=f32 wat=1", {lhs, rhs, groups}, "key wat is unknown"},
       {"tgmm lhs=f32 rhs=f32", {lhs, rhs, groups}, "tensor rhs is [1, 3, 4]; it needs 2 dimensions"},
+      {"tgmm lhs=f32 rhs=f32 first=9",
+       {lhs, flat, groups},
+       "its problem says first=9, the groups from there on are 0 and its tensors have 1"},
+      {"gmm lhs=f32 rhs=f32", {long_lhs, wide_rhs, groups}, "has 2^63 bytes or more"},
   };
   for (const auto& [problem, tensors, sentence] : table) {
     fs::remove(path("c"));

@@ -29,10 +29,13 @@ enum class DtypeUse : std::int32_t { values, scales };
 [[nodiscard]] const char* dtype_of(Format format);
 [[nodiscard]] std::string shape_text(const std::vector<std::int64_t>& shape);
 
-/// A file that has passed every check of the format. Tensors lie in a read-only mapping.
+/// A file that has passed every check of the format. Tensors lie in its bytes: those of a read-only mapping, or given ones.
 class SafetensorsFile {
  public:
   [[nodiscard]] static Result<SafetensorsFile> open(const std::string& path);
+  /// The same for a file of `size` bytes in memory; refusals call it `path`.
+  [[nodiscard]] static Result<SafetensorsFile> read(std::shared_ptr<const std::byte> bytes, std::int64_t size,
+                                                    const std::string& path);
 
   /// In the order of their bytes.
   [[nodiscard]] const std::vector<TensorInfo>& tensors() const { return tensors_; }

@@ -38,6 +38,10 @@ const Dtype* dtype_named(const std::string& name) {
 
 Status refused(std::string sentence) { return {Code::invalid_argument, std::move(sentence)}; }
 
+Status too_short(const std::string& path, std::int64_t size) {
+  return refused(fmt::format("{}: has {} bytes; a safetensors file starts with an 8-byte header length", path, size));
+}
+
 /// Remembers keys, since a JSON object keeps only the last of two equal ones.
 struct DuplicateKeys {
   std::vector<std::set<std::string>> open;
@@ -125,28 +129,33 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return refused(fmt::format("{}: {}", path, std::strerror(errno)));
   struct stat info{};
-  SafetensorsFile file;
   Status status = refused(fmt::format("{}: is no regular file", path));
+  std::shared_ptr<const std::byte> bytes;
   if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
-    file.size_ = info.st_size;
-    status =
-        file.size_ < kLengthBytes
-            ? refused(fmt::format("{}: has {} bytes; a safetensors file starts with an 8-byte header length", path, file.size_))
-            : Status();
+    status = info.st_size < kLengthBytes ? too_short(path, info.st_size) : Status();
   }
   if (status.ok()) {
-    const auto size = static_cast<std::size_t>(file.size_);
+    const auto size = static_cast<std::size_t>(info.st_size);
     void* map = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (map == MAP_FAILED) {
       status = refused(fmt::format("{}: cannot be mapped: {}", path, std::strerror(errno)));
     } else {
-      file.bytes_ = std::shared_ptr<const std::byte>(static_cast<const std::byte*>(map),
-                                                     [size](const std::byte* p) { ::munmap(const_cast<std::byte*>(p), size); });
-      status = file.read_header(path);
+      bytes = std::shared_ptr<const std::byte>(static_cast<const std::byte*>(map),
+                                               [size](const std::byte* p) { ::munmap(const_cast<std::byte*>(p), size); });
     }
   }
   ::close(fd);
   if (!status.ok()) return status;
+  return read(std::move(bytes), info.st_size, path);
+}
+
+Result<SafetensorsFile> SafetensorsFile::read(std::shared_ptr<const std::byte> bytes, std::int64_t size,
+                                              const std::string& path) {
+  if (size < kLengthBytes) return too_short(path, size);
+  SafetensorsFile file;
+  file.bytes_ = std::move(bytes);
+  file.size_ = size;
+  if (Status s = file.read_header(path); !s.ok()) return s;
   return file;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -49,7 +50,7 @@ template <class T>
 Status number(std::string_view key, std::string_view text, T low, T& out) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < low) {
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= low)) {
     return refused(fmt::format("problem: {}={} is no number from {} on", key, text, low));
   }
   out = value;
@@ -169,6 +170,12 @@ Status entry(std::string_view key, std::string_view v, Problem& p) {
   return choice(key, v, p);
 }
 
+/// Of numbers that are not negative.
+std::int64_t saturating_sum(std::int64_t a, std::int64_t b) {
+  std::int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<std::int64_t>::max() : sum;
+}
+
 /// Groups ascend, do not overlap and end within the rows.
 Status check_starts(const Problem& p) {
   if (p.dist.kind != Distribution::Kind::sizes || p.starts.size() != p.dist.sizes.size()) {
@@ -179,7 +186,7 @@ Status check_starts(const Problem& p) {
     if (p.starts[g] < end)
       return refused(fmt::format("problem: group {} starts at row {}; the one before ends at {}, start there or later", g,
                                  p.starts[g], end));
-    end = p.starts[g] + p.dist.sizes[g];
+    end = saturating_sum(p.starts[g], p.dist.sizes[g]);
   }
   if (end > p.m)
     return refused(fmt::format("problem: the last group ends at row {}; m={} needs to be at least that", end, p.m));
@@ -193,8 +200,11 @@ Status check(Problem& p, const std::map<std::string, std::string, std::less<>>& 
       return refused(fmt::format("problem: {} is missing; every problem names g, m, k and n", key));
   }
   if (p.out == Format::none) p.out = p.op == Op::tgmm || p.out_mode == OutMode::accumulate ? Format::f32 : Format::bf16;
+  for (OperandSpec* spec : {&p.lhs, &p.rhs}) {
+    if (!spec->scaled) spec->scale = OperandSpec().scale;  // scale= is said of both, and of no use to one without a block
+  }
   if (p.dist.kind == Distribution::Kind::sizes) {
-    const std::int64_t sum = std::accumulate(p.dist.sizes.begin(), p.dist.sizes.end(), std::int64_t{0});
+    const std::int64_t sum = std::accumulate(p.dist.sizes.begin(), p.dist.sizes.end(), std::int64_t{0}, saturating_sum);
     if (shapes == Shapes::required && (static_cast<std::int64_t>(p.dist.sizes.size()) != p.g || sum > p.m)) {
       return refused(fmt::format("problem: dist names {} sizes of {} rows; g={} m={} needs {} sizes of at most {} rows",
                                  p.dist.sizes.size(), sum, p.g, p.m, p.g, p.m));
@@ -203,7 +213,7 @@ Status check(Problem& p, const std::map<std::string, std::string, std::less<>>& 
   if (given.contains("starts")) {
     if (Status s = check_starts(p); !s.ok()) return s;
   }
-  if (given.contains("g") && p.first + p.local.value_or(0) > p.g) {
+  if (given.contains("g") && p.first > p.g - p.local.value_or(0)) {
     return refused(fmt::format("problem: first={} local={} reach beyond g={}", p.first, p.local.value_or(0), p.g));
   }
   return {};
@@ -231,6 +241,7 @@ std::string text_of(const Distribution& d) {
 }  // namespace
 
 std::string nearest(std::string_view word, std::span<const char* const> words) {
+  word = word.substr(0, 32);  // longer than any of ours: what follows makes no difference
   const auto best = std::min_element(words.begin(), words.end(),
                                      [&](const char* a, const char* b) { return edits(word, a) < edits(word, b); });
   return best == words.end() ? "" : *best;

@@ -22,6 +22,8 @@ struct OperandSpec {
   std::int64_t block_rows = kWholeAxis;
   std::int64_t block_cols = kWholeAxis;
   Format scale = Format::f32;
+
+  bool operator==(const OperandSpec&) const = default;
 };
 
 /// How M rows are dealt to G groups.
@@ -30,6 +32,8 @@ struct Distribution {
   Kind kind = Kind::even;
   double parameter = 0;             // zipf exponent, onehot index, empty percent
   std::vector<std::int64_t> sizes;  // for Kind::sizes
+
+  bool operator==(const Distribution&) const = default;
 };
 
 struct Problem {

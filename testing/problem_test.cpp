@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "testing/sizes.hpp"
+
 namespace ragdot::testing {
 namespace {
 
@@ -27,6 +29,22 @@ TEST(ProblemString, DefaultsAndRoundTrip) {
   EXPECT_EQ(p.value().rhs.scale, Format::e8m0);
 }
 
+TEST(ProblemString, ScalesBelongToBlocks) {
+  const auto p = parse_problem("gmm g=1 m=1 k=1 n=1 lhs=e4m3:1x32 rhs=bf16 scale=e8m0");
+  ASSERT_TRUE(p.ok());
+  EXPECT_EQ(p.value().lhs.scale, Format::e8m0);
+  const auto again = parse_problem(to_string(p.value()));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again.value().lhs, p.value().lhs);
+  EXPECT_EQ(again.value().rhs, p.value().rhs);
+}
+
+TEST(ProblemString, OneHotBehindTheLastGroupIsTheLast) {
+  const auto p = parse_problem("gmm g=3 m=5 k=1 n=1 dist=onehot:1e300");
+  ASSERT_TRUE(p.ok());
+  EXPECT_EQ(group_sizes(p.value()), (std::vector<std::int64_t>{0, 0, 5}));
+}
+
 TEST(ProblemString, Refusals) {
   const std::pair<const char*, const char*> table[] = {
       {"", "problem: it is empty; start with gmm, dlhs or tgmm"},
@@ -40,6 +58,10 @@ TEST(ProblemString, Refusals) {
       {"gmm g=1 g=2", "problem: g is given twice"},
       {"gmm g=2 m=9 k=1 n=1 dist=sizes:4", "problem: dist names 1 sizes of 4 rows; g=2 m=9 needs 2 sizes of at most 9 rows"},
       {"gmm g=2 m=9 k=1 n=1 first=2 local=1", "problem: first=2 local=1 reach beyond g=2"},
+      {"gmm g=2 m=9 k=1 n=1 first=9223372036854775807 local=2", "problem: first=9223372036854775807 local=2 reach beyond g=2"},
+      {"gmm g=2 m=9 k=1 n=1 dist=sizes:9223372036854775807,2",
+       "problem: dist names 2 sizes of 9223372036854775807 rows; g=2 m=9 needs 2 sizes of at most 9 rows"},
+      {"gmm g=2 m=9 k=1 n=1 dist=zipf:nan", "problem: dist=nan is no number from 0 on"},
       {"gmm g=2 m=9 k=1 n=1 tile=3x4", "problem: tile=3x4 is neither auto nor TMxTKxTN"},
       {"gmm nk", "problem: nk is not KEY=VALUE"},
   };

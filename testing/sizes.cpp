@@ -47,7 +47,8 @@ std::vector<std::int64_t> group_sizes(const Problem& p) {
       break;
     case Kind::onehot: {
       std::vector<std::int64_t> sizes(weights.size());
-      sizes[std::min(static_cast<std::size_t>(p.dist.parameter), sizes.size() - 1)] = p.m;
+      const double last = static_cast<double>(sizes.size() - 1);
+      sizes[static_cast<std::size_t>(std::min(p.dist.parameter, last))] = p.m;
       return sizes;
     }
     case Kind::empty:

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <memory>
 
-#include "testing/relay.hpp"
 #include "tests/cases.hpp"
+#include "tests/relaid.hpp"
 
 namespace ragdot::suites {
 namespace {
@@ -93,20 +93,6 @@ TEST_P(Invariance, CallersFloatEnvironment) {
       EXPECT_EQ(after & ~0x3fU, 0x1f80U | rounding);
     }
   }
-}
-
-/// A copy of an operand in other memory; scales are transposed where values are not.
-struct Relaid {
-  testing::Bytes values;
-  testing::Bytes scales;
-  Operand operand;
-};
-
-void relay(const Operand& from, std::int64_t offset, bool transposed, std::int64_t padding, Relaid& to) {
-  to.operand = from;
-  to.operand.values = testing::relay(from.values, {transposed, padding, offset}, to.values);
-  if (from.scales.present())
-    to.operand.scales.view = testing::relay(from.scales.view, {!transposed, padding, offset}, to.scales);
 }
 
 TEST_P(Invariance, StorageOrderAndLeadingDimensions) {

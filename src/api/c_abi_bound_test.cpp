@@ -10,6 +10,7 @@ namespace {
 
 TEST(CAbiBound, IsTheCppBound) {
   EXPECT_EQ(ragdot_error_bound(3, 2, 128, 7), error_bound({3, 2, 128, 7}));
+  EXPECT_GE(ragdot_error_bound(0, INT64_MAX, INT64_MAX, 7), 0) << "numbers whose sums pass 2^63";
   const float lhs[2][3] = {{1, 2, 3}, {4, 5, 6}};
   const float rhs[3][1] = {{1}, {10}, {100}};
   const std::int32_t size = 1;
@@ -39,6 +40,15 @@ TEST(CAbiBound, IsTheCppBound) {
   double gradient[3] = {};
   ASSERT_EQ(ragdot_tgmm_exact_and_bound(&weights, gradient, nullptr, 3), RAGDOT_OK) << ragdot_last_error();
   EXPECT_THAT(gradient, testing::ElementsAre(1, 2, 3));
+}
+
+TEST(CAbiBound, AnswersAtOnceWhereThereIsNothing) {
+  ragdot_gmm_args args{};
+  args.struct_size = sizeof args;
+  args.lhs.values = ragdot_const_matrix(nullptr, RAGDOT_F32, 1LL << 50, 0, 1);
+  args.rhs.values = ragdot_const_matrices(nullptr, RAGDOT_F32, 0, 0, 0);
+  args.out = ragdot_matrix(nullptr, RAGDOT_F32, 1LL << 50, 0, 1);
+  EXPECT_EQ(ragdot_gmm_exact_and_bound(&args, nullptr, nullptr, 0), RAGDOT_OK) << ragdot_last_error();
 }
 
 TEST(CAbiBound, RefusesSizesThatInt64CannotHold) {

@@ -266,6 +266,18 @@ TEST(CAbi, TakesNullHandles) {
   EXPECT_STREQ(ragdot_packed_describe(nullptr), "");
 }
 
+TEST(CAbi, PacksNoWeightsBeyondTheAddressSpace) {
+  CGmm c;
+  ragdot_packed_rhs* packed = nullptr;
+  c.c.rhs.values.data = reinterpret_cast<const void*>(INT64_MAX);
+  EXPECT_EQ(ragdot_pack_rhs(&c.c.rhs, nullptr, &packed), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_THAT(ragdot_last_error(), HasSubstr("beyond the address space"));
+  c.c.rhs.values.data = nullptr;
+  EXPECT_EQ(ragdot_pack_rhs(&c.c.rhs, nullptr, &packed), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ragdot_last_error(), "pack_rhs: rhs [3, 8, 4]: data is null; give it");
+  EXPECT_EQ(packed, nullptr);
+}
+
 TEST(CAbi, PacksWeights) {
   CGmm c;
   ragdot_packed_rhs* packed = nullptr;

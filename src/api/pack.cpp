@@ -3,6 +3,7 @@
 
 #include "api/door.hpp"
 #include "api/validate.hpp"
+#include "api/validate_view.hpp"
 #include "plan/backend.hpp"
 #include "ragdot/pack.hpp"
 
@@ -20,13 +21,9 @@ GmmArgs empty_call(const Operand& rhs) {
   return args;
 }
 
-Status check_data(const Operand& rhs) {
-  const bool empty = rhs.values.batch == 0 || rhs.values.rows == 0 || rhs.values.cols == 0;
-  if (!empty && rhs.values.data == nullptr) return {Code::invalid_argument, "pack_rhs: rhs is null; give its data"};
-  if (!empty && rhs.scales.present() && rhs.scales.view.data == nullptr) {
-    return {Code::invalid_argument, "pack_rhs: rhs scales are null; give their data"};
-  }
-  return {};
+Status check_memory(const Operand& rhs) {
+  if (Status s = api::check_data({"pack_rhs", "rhs"}, rhs.values, api::Rank::batch); !s.ok()) return s;
+  return api::check_data({"pack_rhs", "rhs scales"}, rhs.scales.view, api::Rank::batch);
 }
 
 }  // namespace
@@ -48,7 +45,7 @@ Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options) {
   return api::door("pack_rhs", kNoCopy, [&]() -> Result<PackedRhs> {
     const GmmArgs call = empty_call(rhs);
     if (Status s = api::check_shapes(call, options); !s.ok()) return s;
-    if (Status s = check_data(rhs); !s.ok()) return s;
+    if (Status s = check_memory(rhs); !s.ok()) return s;
     const Result<Plan> plan = plan::choose(plan::problem_of(call), options, plan::forced_kernel(options).kernel);
     if (!plan.ok()) return plan.status();
     const Plan::Choice& choice = *plan.value().choice();

@@ -9,6 +9,12 @@ namespace {
 using fault::Id;
 using schedule::AxisGrid;
 
+/// The element `elements` behind `data`. Null stays null: a view without elements may have no memory, and nothing is read
+/// there.
+const std::byte* element_at(const void* data, std::int64_t elements, Format format) {
+  return data == nullptr ? nullptr : static_cast<const std::byte*>(data) + elements * element_bytes(format);
+}
+
 /// The side with rows as outer axis; grids still those of a whole matrix.
 Side rows_as_outer(const Operand& operand, std::int64_t matrix, std::int64_t first_row) {
   Side side;
@@ -16,14 +22,13 @@ Side rows_as_outer(const Operand& operand, std::int64_t matrix, std::int64_t fir
   side.format = v.format;
   side.outer_stride = v.row_stride;
   side.depth_stride = v.col_stride;
-  side.values =
-      static_cast<const std::byte*>(v.data) + (matrix * v.batch_stride + first_row * v.row_stride) * element_bytes(v.format);
+  side.values = element_at(v.data, matrix * v.batch_stride + first_row * v.row_stride, v.format);
   if (!operand.scales.present()) return side;
   const ConstView& s = operand.scales.view;
   side.scale_format = s.format;
   side.scale_outer_stride = s.row_stride;
   side.scale_depth_stride = s.col_stride;
-  side.scales = static_cast<const std::byte*>(s.data) + matrix * s.batch_stride * element_bytes(s.format);
+  side.scales = element_at(s.data, matrix * s.batch_stride, s.format);
   side.outer_grid = {operand.scales.block_rows, 0, 0};
   side.depth_grid = {operand.scales.block_cols, 0, 0};
   return side;

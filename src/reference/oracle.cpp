@@ -59,8 +59,8 @@ struct Oracle::Decoded : DecodedCall {
       const std::int64_t begin = x;
       for (; x < end; ++x) {
         const auto a = static_cast<double>(lhs_value(at, row, x));
-        const float* b = is_gmm ? &rhs.values[static_cast<std::size_t>(((at.group - first_group) * inner + x) * cols + first)]
-                                : &rhs.values[static_cast<std::size_t>((at.begin + x) * cols + first)];
+        // A pointer, not an element: without columns there is none.
+        const float* b = rhs.values.data() + (is_gmm ? (at.group - first_group) * inner + x : at.begin + x) * cols + first;
         for (std::size_t c = 0; c < block.size(); ++c) {
           const double product = a * static_cast<double>(b[c]);
           block[c] += product;
@@ -102,8 +102,9 @@ namespace ragdot {
 
 double error_bound(const BoundTerms& terms) {
   constexpr double kUnit = 0x1p-24;
-  const std::int64_t chunks = (terms.longest_segment + 31) / 32;
-  const auto h = static_cast<double>(terms.segments + chunks + 17);
+  // In double: sums of any two numbers fit, and those of real calls are exact.
+  const double chunks = std::ceil(static_cast<double>(terms.longest_segment) / 32);
+  const double h = static_cast<double>(terms.segments) + chunks + 17;
   return h * kUnit / (1 - h * kUnit) * terms.abs_sum + 0x1p-125 * terms.flush_sum;
 }
 

@@ -189,5 +189,12 @@ TEST(ToE8m0, ConvertsPowersOfTwoAndNamesTheFirstOther) {
   EXPECT_EQ(codes, std::vector<std::uint8_t>(4, 0xaa));
 }
 
+TEST(ToE8m0, AnswersAtOnceWhereThereIsNothing) {
+  constexpr std::int64_t kRows = std::int64_t{1} << 50;
+  EXPECT_TRUE(to_e8m0(matrix(static_cast<const void*>(nullptr), Format::f32, kRows, 0),
+                      matrix(static_cast<void*>(nullptr), Format::e8m0, kRows, 0))
+                  .ok());
+}
+
 }  // namespace
 }  // namespace ragdot
