@@ -79,7 +79,7 @@ std::vector<std::byte> dense(const ConstView& view) {
 
 constexpr std::int64_t kApart[] = {(std::int64_t{1} << 31) + 7, (std::int64_t{1} << 32) + 11};
 
-class Far : public testing::TestWithParam<SuiteCase> {
+class Far : public ::testing::TestWithParam<SuiteCase> {
  protected:
   Far() : sample_(make_sample(GetParam(), touching({5, 0, 3}, 9, 37, 35))), expected_(compute(sample_)) {}
 
@@ -113,7 +113,7 @@ std::vector<SuiteCase> far_cases() {
   }
   return cases;
 }
-INSTANTIATE_TEST_SUITE_P(All, Far, testing::ValuesIn(far_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(All, Far, ::testing::ValuesIn(far_cases()), case_name);
 
 TEST_P(Far, Strides) {
   RAGDOT_NEEDS_ADDRESS_SPACE();

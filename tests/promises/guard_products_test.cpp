@@ -35,7 +35,7 @@ std::vector<GuardCase> guard_cases() {
   return cases;
 }
 
-std::string guard_name(const testing::TestParamInfo<GuardCase>& info) {
+std::string guard_name(const ::testing::TestParamInfo<GuardCase>& info) {
   constexpr const char* kNames[] = {"gmm_", "dlhs_", "tgmm_"};
   return kNames[static_cast<int>(info.param.op)] + info.param.grids.name;
 }
@@ -105,7 +105,7 @@ void run_guarded(Args args, const Sample& s, const std::string& kernel, Edge edg
   ASSERT_TRUE(status.ok()) << status.message();
 }
 
-class Guards : public testing::TestWithParam<GuardCase> {
+class Guards : public ::testing::TestWithParam<GuardCase> {
  protected:
   [[nodiscard]] bool is_gmm() const { return GetParam().op != Op::tgmm; }
 
@@ -169,7 +169,7 @@ class Guards : public testing::TestWithParam<GuardCase> {
   Memory memory_;
 };
 
-INSTANTIATE_TEST_SUITE_P(All, Guards, testing::ValuesIn(guard_cases()), guard_name);
+INSTANTIATE_TEST_SUITE_P(All, Guards, ::testing::ValuesIn(guard_cases()), guard_name);
 
 TEST_P(Guards, EveryTailOfEveryAxis) {
   std::vector<std::string> kernels;

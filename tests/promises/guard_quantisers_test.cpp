@@ -50,7 +50,7 @@ View room(Format format, std::int64_t rows, std::int64_t cols, bool transposed, 
 }
 
 /// A random input, its quantised copy in ordinary memory, and guarded memory for calls that must give the same.
-class QuantiserGuards : public testing::TestWithParam<Copy> {
+class QuantiserGuards : public ::testing::TestWithParam<Copy> {
  protected:
   static constexpr std::size_t kMost = 1U << 17;
 
@@ -144,7 +144,7 @@ class QuantiserGuards : public testing::TestWithParam<Copy> {
   Guarded guarded_more_scales_{kMost, Access::write};
 };
 
-INSTANTIATE_TEST_SUITE_P(All, QuantiserGuards, testing::ValuesIn(kCopies),
+INSTANTIATE_TEST_SUITE_P(All, QuantiserGuards, ::testing::ValuesIn(kCopies),
                          [](const auto& of) { return std::string(of.param.name); });
 
 TEST_P(QuantiserGuards, EveryTailOfBothAxes) {
