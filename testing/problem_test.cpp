@@ -17,6 +17,7 @@ TEST(ProblemString, DefaultsAndRoundTrip) {
            "dlhs g=1 m=1 k=1 n=1 lhs=i8:1x* rhs=i8:*x* rows_outside=leave act=gelu_erf bias=1 recipe=pow2 tile=1x2x3 "
            "kernel=portable "
            "threads=2 seed=7 data=outlier",
+           "tgmm g=2 m=9 k=3 n=4 lhs=bf16 rhs=bf16 dist=sizes:2,3 starts=1,6 data=edges",
        }) {
     const auto problem = parse_problem(text);
     ASSERT_TRUE(problem.ok()) << problem.status().message();
@@ -63,6 +64,11 @@ TEST(ProblemString, Refusals) {
        "problem: dist names 2 sizes of 9223372036854775807 rows; g=2 m=9 needs 2 sizes of at most 9 rows"},
       {"gmm g=2 m=9 k=1 n=1 dist=zipf:nan", "problem: dist=nan is no number from 0 on"},
       {"gmm g=2 m=9 k=1 n=1 tile=3x4", "problem: tile=3x4 is neither auto nor TMxTKxTN"},
+      {"gmm g=2 m=9 k=1 n=1 starts=1,2", "problem: starts names 2 groups; it needs dist=sizes:... of as many"},
+      {"gmm g=2 m=9 k=1 n=1 dist=sizes:4,3 starts=0,3",
+       "problem: group 1 starts at row 3; the one before ends at 4, start there or later"},
+      {"gmm g=2 m=9 k=1 n=1 dist=sizes:4,3 starts=0,7",
+       "problem: the last group ends at row 10; m=9 needs to be at least that"},
       {"gmm nk", "problem: nk is not KEY=VALUE"},
   };
   for (const auto& [text, sentence] : table) EXPECT_EQ(parse_problem(text).status().message(), sentence) << text;
