@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -43,8 +44,7 @@ int report_no_memory() noexcept {
 }
 
 int report_failure(const char* function, const char* what) noexcept {
-  const auto end = fmt::format_to_n(last_error.data(), last_error.size() - 1, "{}: {}", function, what).out;
-  *end = '\0';
+  (void)std::snprintf(last_error.data(), last_error.size(), "%s: %s", function, what);
   return RAGDOT_FAILED;
 }
 
