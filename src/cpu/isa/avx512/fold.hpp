@@ -127,8 +127,9 @@ class Folder {
   /// nothing is left to fold once the values have been decoded with it.
   bool one_scale(std::int64_t outer, std::int64_t outers, std::int64_t depth, std::int64_t depths, int& steps) {
     read(outer, outers, depth);
-    if (!alike_ || !near_ || depth + depths > end_) return false;
-    steps = (codes_[0] - 127) * 128;
+    const bool cut = depth + depths > end_ && !fault::on(fault::Id::granule_scale_change_missed);
+    if (!alike_ || !near_ || cut) return false;
+    steps = fault::on(fault::Id::granule_scale_dropped) ? 0 : (codes_[0] - 127) * 128;
     return true;
   }
 
@@ -157,7 +158,8 @@ class Folder {
     const __m256i codes = _mm256_load_si256(reinterpret_cast<const __m256i*>(codes_.data()));
     const auto within = static_cast<__mmask32>((std::uint64_t{1} << outers) - 1);
     near_ = (_mm256_cmplt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kLeast))) |
-             _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMost)))) == 0;
+             _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMost)))) == 0 ||
+            fault::on(fault::Id::far_codes_folded_as_near);
     alike_ = (_mm256_cmpneq_epi8_mask(codes, _mm256_set1_epi8(static_cast<char>(codes_[0]))) & within) == 0;
   }
 

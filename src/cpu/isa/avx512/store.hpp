@@ -77,6 +77,7 @@ template <Format kFormat, Stores kStores>
     store_line<kStores>(sums.bf16(), out);
   } else {
     store_line<kStores>(sums.low, out);
+    if (kStores == Stores::streamed && fault::on(fault::Id::avx512_second_line_not_streamed)) return;
     store_line<kStores>(sums.high, out + 64);
   }
 }
@@ -89,7 +90,8 @@ void store_rows(const float* sums, const StoreJob& job, std::byte* out) {
 
 template <Format kFormat>
 void store_part_rows(const float* sums, const StoreJob& job, std::int64_t cols, std::byte* out) {
-  const auto lanes = static_cast<__mmask32>((std::uint64_t{1} << cols) - 1);
+  const std::int64_t taken = fault::on(fault::Id::avx512_last_column_unstored) ? cols - 1 : cols;
+  const auto lanes = static_cast<__mmask32>((std::uint64_t{1} << taken) - 1);
   for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes) {
     const Sums s(sums);
     if constexpr (kFormat == Format::bf16) {
