@@ -110,7 +110,7 @@ Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspa
   return catching(op, [&]() -> Status {
     if (!plan.present()) return {Code::invalid_argument, fmt::format("{}: the plan is empty; get one from make_plan", op)};
     const Plan::Choice& choice = *plan.choice();
-    const std::size_t short_by = fault::on(fault::Id::workspace_one_short_accepted) ? 1 : 0;
+    std::size_t short_by = fault::on(fault::Id::workspace_one_short_accepted) ? 1 : 0;
     if (workspace.size() + short_by < plan.workspace_bytes() || workspace.data() == nullptr) {
       return {Code::invalid_argument, fmt::format("{}: the workspace has {} bytes{}; the plan needs {}", op, workspace.size(),
                                                   workspace.data() == nullptr ? " at null" : "", plan.workspace_bytes())};

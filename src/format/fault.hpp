@@ -1,4 +1,4 @@
-// Planted mistakes for the fault suite: a test build can switch on one at a time; every other build has none of it.
+// Planted mistakes: a test build can switch on one at a time, other builds have none. A const that on() alone decides is none.
 #pragma once
 
 #ifdef RAGDOT_FAULTS

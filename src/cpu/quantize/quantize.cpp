@@ -166,7 +166,7 @@ void Quantiser::finish_row(const QuantizedOut& out, const Stretch& stretch, std:
     routines_.quantize(source, {out.recipe, values, out.scales.view.format, block}, factors, to);
     store_scales(out, stretch.matrix, blocks, factors);
   } else {
-    const bool known = fault::on(fault::Id::given_scales_read_once) && copy.given_row >= 0;
+    bool known = fault::on(fault::Id::given_scales_read_once) && copy.given_row >= 0;
     if (copy.given_row != blocks.first_row && !known) read_scales(out, stretch.matrix, blocks, factors);
     copy.given_row = blocks.first_row;
     routines_.encode(source, values, scaling_of(out.recipe), {factors, block}, to);
@@ -188,7 +188,7 @@ void Quantiser::first_pass(const Stretch& stretch, const RowRange& rows, const C
         finish_row(outs_[i], stretch, r, cols, source, copy);
       } else {
         std::uint32_t* amax = copy.blocks.amax.data() + copy.range.offset(r - stretch.group_begin);
-        const bool missed = fault::on(fault::Id::amax_misses_last_row) && r + 1 == rows.end && rows.size() > 1;
+        bool missed = fault::on(fault::Id::amax_misses_last_row) && r + 1 == rows.end && rows.size() > 1;
         if (!missed) routines_.raise_amax(source, outs_[i].scales.block_cols, amax);
       }
     }

@@ -119,7 +119,7 @@ inline void transpose_tile(const std::byte* from, std::byte* to) {
     t[8 + c] = _mm512_shuffle_i32x4(high01, high23, 0x88);
     t[12 + c] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
   }
-  const int exchanged = fault::on(fault::Id::granule_transpose_rows_exchanged) ? 4 : 0;
+  int exchanged = fault::on(fault::Id::granule_transpose_rows_exchanged) ? 4 : 0;
   for (int i = 0; i < 16; ++i) _mm512_store_si512(to + (i ^ exchanged) * kRowBytes, t[i]);
 }
 

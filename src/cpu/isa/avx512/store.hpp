@@ -26,7 +26,7 @@ inline __m512i canonical(__m512 sums) {
   constexpr int kKeepNan = 0x0;  // the first operand
   constexpr int kValue = 0x1;
   constexpr int kPlusZero = 0x8;
-  const int zero = fault::on(fault::Id::negative_zero_kept) ? kValue : kPlusZero;
+  int zero = fault::on(fault::Id::negative_zero_kept) ? kValue : kPlusZero;
   const int tokens = kKeepNan | kKeepNan << 4 | zero << 8 | 0x11111 << 12;
   const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(format::kF32Nan)));
   return _mm512_castps_si512(_mm512_fixupimm_ps(nan, sums, _mm512_set1_epi32(tokens), 0));

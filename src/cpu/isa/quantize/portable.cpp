@@ -105,7 +105,7 @@ void convert(const Conversion& row, std::byte* out) {
 /// Bits of |x|, 0 for NaN and Inf.
 std::int32_t finite_magnitude(float x) {
   const auto magnitude = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffU);
-  const std::int32_t infinite = fault::on(fault::Id::inf_counts_in_amax) ? 1 : 0;
+  std::int32_t infinite = fault::on(fault::Id::inf_counts_in_amax) ? 1 : 0;
   return magnitude < static_cast<std::int32_t>(format::kF32Exponent) + infinite ? magnitude : 0;
 }
 
