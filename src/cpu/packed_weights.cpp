@@ -21,8 +21,7 @@ void copy_tile(const ConstView& v, std::int64_t b, std::int64_t row, std::int64_
   const std::byte* from = at(v, b, row, col);
   const std::int64_t down = v.row_stride * static_cast<std::int64_t>(kBytes);
   const std::int64_t across = v.col_stride * static_cast<std::int64_t>(kBytes);
-  std::size_t pitch =
-      (fault::on(fault::Id::packed_tail_columns_dense) ? static_cast<std::size_t>(cols) : kPackedCols) * kBytes;
+  std::size_t pitch = (fault::on(fault::Id::packed_tail_columns_dense) ? static_cast<std::size_t>(cols) : kPackedCols) * kBytes;
   if (v.col_stride == 1) {
     for (std::int64_t r = 0; r < rows; ++r, to += pitch)
       std::memcpy(to, from + r * down, static_cast<std::size_t>(cols) * kBytes);
