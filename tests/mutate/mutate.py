@@ -86,7 +86,9 @@ class Program:
         # The replaced ones first: of equal inline functions the linker keeps the first.
         objects = [str(path) for path in replaced.values()] + [o for o in self.objects if o not in replaced]
         link = f"{self.linker} -fuse-ld=gold {' '.join(objects)} -o {program} {self.libraries}"
-        subprocess.run(link, shell=True, cwd=BUILD, check=True, capture_output=True)
+        linked = subprocess.run(link, shell=True, cwd=BUILD, capture_output=True, text=True)
+        if linked.returncode != 0:
+            raise SystemExit(f"mutate: {self.name} does not link; run ./dev build. {linked.stderr[-500:]}")
         start = time.monotonic()
         try:
             command = [program, "--gtest_brief=1", "--gtest_fail_fast", f"--gtest_filter={self.tests}"]
