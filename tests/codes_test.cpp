@@ -49,39 +49,55 @@ double folded(float value, std::size_t scale) {
 
 class FoldedCodes : public ::testing::TestWithParam<Format> {};
 
-/// Element i has code i / 256 and scale i % 256; the other operand is one.
-TEST_P(FoldedCodes, AreExactOnBothSides) {
-  const Format format = GetParam();
-  constexpr std::int64_t kCount = 256 * 256;
-  std::vector<std::uint8_t> codes(kCount);
-  std::vector<std::uint8_t> scales(kCount);
-  for (std::size_t i = 0; i < codes.size(); ++i) {
-    codes[i] = static_cast<std::uint8_t>(i / 256);
-    scales[i] = static_cast<std::uint8_t>(i % 256);
-  }
-  const std::uint16_t one = 0x3f80;
+/// Multiplies `codes`, each as a row and as a column of depth 1, by 2^`exponent`, on every kernel. `scales` are of blocks of
+/// `block`.
+void expect_folded(Format format, const std::vector<std::uint8_t>& codes, const std::vector<std::uint8_t>& scales,
+                   std::int64_t block, int exponent) {
+  const auto count = static_cast<std::int64_t>(codes.size());
+  const auto factor = static_cast<std::uint16_t>((127 + exponent) << 7);
   const auto check = [&](const std::string& kernel, const std::vector<float>& out) {
     int wrong = 0;
     for (std::size_t i = 0; i < out.size(); ++i) {
-      const double exact = folded(value_of(format, i / 256), i % 256);
+      const std::size_t scale = scales[i / static_cast<std::size_t>(block)];
+      const double exact = std::ldexp(folded(value_of(format, codes[i]), scale), exponent);
       if (std::bit_cast<std::uint32_t>(out[i]) != out_bits(exact) && wrong++ == 0) {
-        ADD_FAILURE() << kernel << ": code " << i / 256 << ", scale " << i % 256 << " give " << out[i] << ", not " << exact;
+        ADD_FAILURE() << kernel << ": code " << int{codes[i]} << ", scale " << scale << " give " << out[i] << ", not " << exact;
       }
     }
     EXPECT_EQ(wrong, 0) << kernel << ", of 65,536";
   };
   const auto* values = static_cast<const void*>(codes.data());
   const auto* powers = static_cast<const void*>(scales.data());
-  const auto* ones = static_cast<const void*>(&one);
+  const auto* factors = static_cast<const void*>(&factor);
+  const auto blocks = static_cast<std::int64_t>(scales.size());
   GmmArgs rows;
-  rows.lhs = Operand(matrix(values, format, kCount, 1), {matrix(powers, Format::e8m0, kCount, 1), 1, 1, ScaleOrigin::global});
-  rows.rhs = matrices(ones, Format::bf16, 1, 1, 1);
-  on_every_kernel(rows, kCount, 1, check);
+  rows.lhs =
+      Operand(matrix(values, format, count, 1), {matrix(powers, Format::e8m0, blocks, 1), block, 1, ScaleOrigin::global});
+  rows.rhs = matrices(factors, Format::bf16, 1, 1, 1);
+  on_every_kernel(rows, count, 1, check);
   GmmArgs columns;
-  columns.lhs = matrix(ones, Format::bf16, 1, 1);
-  columns.rhs = Operand(matrices(values, format, 1, 1, kCount),
-                        {matrices(powers, Format::e8m0, 1, 1, kCount), 1, 1, ScaleOrigin::global});
-  on_every_kernel(columns, 1, kCount, check);
+  columns.lhs = matrix(factors, Format::bf16, 1, 1);
+  columns.rhs = Operand(matrices(values, format, 1, 1, count),
+                        {matrices(powers, Format::e8m0, 1, 1, blocks), 1, block, ScaleOrigin::global});
+  on_every_kernel(columns, 1, count, check);
+}
+
+/// Times one, and times 2^20, which shows what is zero below bf16's range.
+TEST_P(FoldedCodes, AreExactOnBothSides) {
+  std::vector<std::uint8_t> codes(256 * 256);
+  std::vector<std::uint8_t> scales(codes.size());
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    codes[i] = static_cast<std::uint8_t>(i / 256);
+    scales[i] = static_cast<std::uint8_t>(i % 256);
+  }
+  for (const int exponent : {0, 20}) expect_folded(GetParam(), codes, scales, 1, exponent);
+}
+
+/// Kernels may decode values together with a scale that they share.
+TEST_P(FoldedCodes, AreExactInBlocksOfOneScale) {
+  std::vector<std::uint8_t> codes(256 * 256);
+  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::uint8_t>(i);
+  for (const int exponent : {0, 20}) expect_folded(GetParam(), codes, all_codes(), 256, exponent);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, FoldedCodes, ::testing::Values(Format::e4m3, Format::e5m2),
@@ -101,6 +117,26 @@ TEST(Int8, SumsAtTheExtremesAreExact) {
     for (std::size_t i = 0; i < out.size(); ++i) {
       const double exact = static_cast<double>(kDepth) * (i % kCols == 1 ? -128.0 * 127 : 128.0 * 128);
       ASSERT_EQ(out[i], static_cast<float>(exact)) << kernel << " at " << i;
+    }
+  });
+}
+
+/// Row i has scale code i. Code 0 is a subnormal f32, which counts as zero; 255 is NaN.
+TEST(Int8, EveryE8m0ScaleIsItsPower) {
+  const std::vector<std::uint8_t> scales = all_codes();
+  const std::vector<std::uint8_t> lhs(256, 3);
+  const std::vector<std::uint8_t> rhs(40, 1);
+  GmmArgs args;
+  args.lhs = Operand(matrix(static_cast<const void*>(lhs.data()), Format::i8, 256, 1),
+                     {matrix(static_cast<const void*>(scales.data()), Format::e8m0, 256, 1), 1, 1, ScaleOrigin::global});
+  args.rhs = matrices(static_cast<const void*>(rhs.data()), Format::i8, 1, 1, 40);
+  on_every_kernel(args, 256, 40, [](const std::string& kernel, const std::vector<float>& out) {
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const std::size_t code = i / 40;
+      const double exact = code == 255 ? std::numeric_limits<double>::quiet_NaN()
+                           : code == 0 ? 0
+                                       : std::ldexp(3.0, static_cast<int>(code) - 127);
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(out[i]), out_bits(exact)) << kernel << ", scale " << code;
     }
   });
 }

@@ -193,6 +193,36 @@ TEST(Extremes, NothingAtAll) {
   }
 }
 
+struct alignas(64) Line {
+  std::byte bytes[64];
+};
+
+/// Outputs above 4 MiB that begin at a cache line go to memory past the caches, where a kernel can; the others do not.
+TEST(Extremes, LargeOutputsHaveTheBitsOfCachedOnes) {
+  constexpr std::int64_t kCols = 1050;  // behind whole lines and blocks of 32 columns
+  constexpr std::int64_t kStride = 1056;
+  for (const auto& [format, rows] : {std::pair{Format::f32, 1010}, {Format::bf16, 2030}}) {
+    Sample s = make_gmm(gmm_grids().front(), touching({rows}, rows, 3, kCols), Data::mixed, 7);
+    s.out_format = format;
+    const std::vector<std::byte> expected = compute(s);
+    const std::int64_t bytes = element_bytes(format);
+    ASSERT_GT(rows * kCols * bytes, 4 << 20);
+    for (const std::string& kernel : kernels_for(s, s.lhs.operand(), s.rhs.operand())) {
+      std::vector<Line> memory(static_cast<std::size_t>(rows * kStride * bytes / 64));
+      auto* out = reinterpret_cast<std::byte*>(memory.data());
+      Options options;
+      options.kernel = kernel;
+      const View view = matrix(static_cast<void*>(out), format, rows, kCols, kStride);
+      const Status status = gmm(s.gmm_args(s.lhs.operand(), s.rhs.operand(), view), options);
+      ASSERT_TRUE(status.ok()) << status.message();
+      std::vector<std::byte> dense;
+      for (std::int64_t r = 0; r < rows; ++r)
+        dense.insert(dense.end(), out + r * kStride * bytes, out + (r * kStride + kCols) * bytes);
+      expect_same(s, expected, dense, "kernel " + kernel);
+    }
+  }
+}
+
 TEST(Extremes, EveryPatternOfEmptyGroups) {
   const Grids& gmm_blockwise = gmm_grids().front();
   const Grids& tgmm_blockwise = tgmm_grids()[1];

@@ -151,6 +151,34 @@ TEST_F(Plans, PackedWeightsDescribeThemselvesAndRefuseARival) {
   expect_untouched();
 }
 
+TEST_F(Plans, PackedWeightsOfAnotherDepthAreRefused) {
+  const Sample deeper = make_gmm(gmm_grids().front(), touching({5, 6}, 12, 131, 20), Data::mixed, 1);
+  const auto packed = pack_rhs(deeper.rhs.operand());
+  ASSERT_TRUE(packed.ok()) << packed.status().message();
+  GmmArgs call = args();
+  call.rhs = {};
+  call.packed_rhs = packed.value();
+  EXPECT_EQ(
+      gmm(call).message(),
+      "gmm: inner sizes differ: lhs [12, 130] has K = 130, rhs [2, 131, 20] has K = 131; give rhs as [L, K, N], weights stored "
+      "as [L, N, K] as their transposed view");
+  expect_untouched();
+}
+
+TEST_F(Plans, OfTgmmTakeNoMoreRows) {
+  const Grids& grids = tgmm_grids().front();
+  const Sample small = make_tgmm(grids, touching({5, 6}, 12, 9, 7), Data::mixed, 1);
+  const Sample large = make_tgmm(grids, touching({5, 6}, 13, 9, 7), Data::mixed, 1);
+  std::vector<float> slabs(2 * 9 * 7, -1.0F);
+  const View out = matrices(static_cast<void*>(slabs.data()), Format::f32, 2, 9, 7);
+  const auto plan = make_plan(small.tgmm_args(small.lhs.operand(), small.rhs.operand(), out));
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  std::vector<std::byte> workspace(plan.value().workspace_bytes());
+  const Status status = run(plan.value(), large.tgmm_args(large.lhs.operand(), large.rhs.operand(), out), workspace);
+  EXPECT_EQ(status.message(), "tgmm: the call has 13 rows and the plan was made for at most 12; make a plan for the largest M");
+  EXPECT_EQ(slabs, std::vector<float>(slabs.size(), -1.0F));
+}
+
 /// Runs every task on the calling thread, last one first.
 class Backwards final : public Executor {
  public:

@@ -60,6 +60,8 @@ const std::vector<BadCall<GmmCall>> kNull = {
 const std::vector<BadCall<GmmCall>> kOverlap = {
     {"Lhs", [](auto& c) { c.args.lhs.values.data = c.memory.out.data() + 95; },
      "gmm: out [6, 4] overlaps lhs [6, 8]; give out memory of its own"},
+    {"LhsEnd", [](auto& c) { c.args.out.data = c.memory.lhs.data() + 47; },
+     "gmm: out [6, 4] overlaps lhs [6, 8]; give out memory of its own"},
     {"LhsScales", [](auto& c) { c.args.lhs.scales.view.data = c.memory.out.data(); },
      "gmm: out [6, 4] overlaps lhs scales [6, 2]; give out memory of its own"},
     {"Rhs", [](auto& c) { c.args.rhs.values.data = c.memory.out.data(); },

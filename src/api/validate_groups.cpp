@@ -8,6 +8,7 @@
 #include "api/overlap.hpp"
 #include "api/validate.hpp"
 #include "api/validate_view.hpp"
+#include "format/fault.hpp"
 
 namespace ragdot::api {
 namespace {
@@ -41,14 +42,15 @@ Status read_sizes(const char* op, const Groups& groups, std::int64_t rows, std::
   std::int64_t sum = 0;
   for (std::int64_t g = 0; g < groups.count; ++g) {
     const std::int64_t size = number_at(groups.data, groups.index, g);
-    if (size < 0) return negative_size(op, g, size);
+    if (size < 0 && !fault::on(fault::Id::negative_size_accepted)) return negative_size(op, g, size);
     if (size > kMax - sum) {
       return refused(op, fmt::format("group sizes pass 2^63 - 1 at size {}, which is {}; there are {} rows", g, size, rows));
     }
     out[static_cast<std::size_t>(g)] = {sum, sum + size};
     sum += size;
   }
-  if (sum > rows) return refused(op, fmt::format("group sizes sum to {}; there are {} rows", sum, rows));
+  if (sum > rows + (fault::on(fault::Id::sum_one_above_rows_accepted) ? 1 : 0))
+    return refused(op, fmt::format("group sizes sum to {}; there are {} rows", sum, rows));
   return {};
 }
 
@@ -62,7 +64,7 @@ Status read_ascending(const char* op, const Groups& groups, std::int64_t rows, s
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t value = number_at(groups.data, groups.index, i);
     if (i == 0 && value < 0) return refused(op, fmt::format("group {} 0 is {}; {}s are 0 or more", one, value, one));
-    if (value < previous) {
+    if (value < previous && !fault::on(fault::Id::falling_ends_accepted)) {
       return refused(op, fmt::format("group {} {} is {}, below the {} before it; {}s ascend", one, i, value, previous, one));
     }
     if (value > rows) return refused(op, fmt::format("group {} {} is {}; there are {} rows", one, i, value, rows));

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "format/fault.hpp"
 #include "schedule/segments.hpp"
 
 namespace ragdot::api {
@@ -41,7 +42,9 @@ Status check_extents(const NamedOperand& n) {
   needed.rows = schedule::group_scale_rows(values.rows, s.block_rows);
   needed.cols = schedule::group_scale_rows(values.cols, s.block_cols);
   const bool rows_known = s.origin == ScaleOrigin::global;
-  if (s.view.batch == needed.batch && s.view.cols == needed.cols && (!rows_known || s.view.rows == needed.rows)) return {};
+  if (s.view.batch == needed.batch && (s.view.cols == needed.cols || fault::on(fault::Id::scale_columns_unchecked)) &&
+      (!rows_known || s.view.rows == needed.rows))
+    return {};
   const std::string expected = rows_known ? shape_text(needed, n.rank) : fmt::format("{} columns", needed.cols);
   return {Code::invalid_argument,
           fmt::format("{}: {} are {}; {} {} with block {} needs {}", n.op, n.scales, shape_text(s.view, n.rank), n.what,

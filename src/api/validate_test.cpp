@@ -184,6 +184,8 @@ const std::vector<BadCall<TgmmCall>> kTgmm = {
     {"RhsAbsent", [](auto& c) { c.args.rhs = {}; }, "tgmm: rhs is absent (format none); give it"},
     {"RhsIsABatch", [](auto& c) { c.args.rhs.values.batch = 2; },
      "tgmm: rhs: batch is 2; a single matrix is needed, with batch 1"},
+    {"LhsRowsOverlap", [](auto& c) { c.args.lhs.values.row_stride = 7; },
+     "tgmm: lhs [6, 8] with strides [7, 1]: the row stride must be at least 8, or elements overlap"},
     {"RowCounts", [](auto& c) { c.args.rhs.values.rows = 5; },
      "tgmm: row counts differ: lhs [6, 8] has M = 6, rhs [5, 4] has M = 5; give both with the same rows"},
     {"OutShape", [](auto& c) { c.args.out = matrices(c.memory.out.data(), Format::f32, 3, 4, 8); },

@@ -222,14 +222,16 @@ void compute(const Call& call, const Scratch& scratch, std::int64_t number) {
 
 void work(void* context, int thread) {
   Call& call = *static_cast<Call*>(context);
-  const Scratch scratch(call, thread);
+  const Scratch scratch(call, fault::on(Id::scratch_shared) ? 0 : thread);
   std::optional<FloatEnv> environment;
   if (!fault::on(Id::float_environment_not_set)) environment.emplace();
   if (call.kernel->enter != nullptr) call.kernel->enter();
   for (;;) {
     const std::int64_t number = call.next_item.fetch_add(1, std::memory_order_relaxed);
     if (number >= call.items) break;
+    if (fault::on(Id::last_item_dropped) && call.items > 1 && number + 1 == call.items) break;
     compute(call, scratch, number);
+    if (fault::on(Id::item_run_twice)) compute(call, scratch, number);
   }
   if (call.kernel->leave != nullptr) call.kernel->leave();
 }

@@ -33,7 +33,7 @@ Item item_of(const Call& call, std::int64_t number) {
     item.rhs = weights(call.rhs, span.matrix, call.rhs_layout);
   } else {
     item.lhs = rows_reduced(call.lhs, span, span.scale_row);
-    item.rhs = rows_reduced(call.rhs, span, span.scale_row_rhs);
+    item.rhs = rows_reduced(call.rhs, span, fault::on(Id::rhs_scale_rows_of_lhs) ? span.scale_row : span.scale_row_rhs);
   }
   if (fault::on(Id::last_depth_element_dropped) && item.depth > 1) --item.depth;
   return item;

@@ -21,15 +21,15 @@ void copy_tile(const ConstView& v, std::int64_t b, std::int64_t row, std::int64_
   const std::byte* from = at(v, b, row, col);
   const std::int64_t down = v.row_stride * static_cast<std::int64_t>(kBytes);
   const std::int64_t across = v.col_stride * static_cast<std::int64_t>(kBytes);
-  constexpr std::size_t kRow = kPackedCols * kBytes;
+  std::size_t pitch = (fault::on(fault::Id::packed_tail_columns_dense) ? static_cast<std::size_t>(cols) : kPackedCols) * kBytes;
   if (v.col_stride == 1) {
-    for (std::int64_t r = 0; r < rows; ++r, to += kRow)
+    for (std::int64_t r = 0; r < rows; ++r, to += pitch)
       std::memcpy(to, from + r * down, static_cast<std::size_t>(cols) * kBytes);
     return;
   }
   for (std::int64_t c = 0; c < cols; ++c) {
     for (std::int64_t r = 0; r < rows; ++r)
-      std::memcpy(to + static_cast<std::size_t>(r) * kRow + static_cast<std::size_t>(c) * kBytes, from + c * across + r * down,
+      std::memcpy(to + static_cast<std::size_t>(r) * pitch + static_cast<std::size_t>(c) * kBytes, from + c * across + r * down,
                   kBytes);
   }
 }
@@ -63,7 +63,8 @@ ConstView copy_dense(const ConstView& v, std::vector<std::byte>& buffer) {
   std::byte* to = buffer.data();
   for (std::int64_t b = 0; b < v.batch; ++b) {
     for (std::int64_t r = 0; r < v.rows; ++r) {
-      for (std::int64_t c = 0; c < v.cols; ++c, to += bytes) std::memcpy(to, at(v, b, r, c), bytes);
+      for (std::int64_t c = 0; c < v.cols; ++c, to += bytes)
+        std::memcpy(to, at(v, fault::on(fault::Id::packed_scales_of_first_matrix) ? 0 : b, r, c), bytes);
     }
   }
   return matrices(static_cast<const void*>(buffer.data()), v.format, v.batch, v.rows, v.cols);

@@ -19,7 +19,7 @@ float scale_value(const std::byte* at, Format format) {
     bits = static_cast<std::uint32_t>(half) << 16;
   } else {
     const auto code = std::to_integer<std::uint32_t>(*at);
-    bits = code == 255 ? 0x7fc00000U : code << 23;
+    bits = code == 255 && !fault::on(fault::Id::i8_scale_nan_is_inf) ? 0x7fc00000U : code << 23;
   }
   return std::bit_cast<float>(bits);
 }
@@ -38,6 +38,7 @@ void gather_scales(const Side& side, std::int64_t outer, std::int64_t count, std
   }
   const std::int64_t step = side.scale_outer_stride * element_bytes(side.scale_format);
   std::int64_t run = side.outer_grid.next_cut(outer) - outer;
+  if (fault::on(fault::Id::scale_run_from_block_start)) run = side.outer_grid.block;
   for (std::int64_t i = 0; i < count; at += step, run = side.outer_grid.block) {
     const std::int64_t end = run < count - i ? i + run : count;
     std::fill(scales + i, scales + end, scale_value(at, side.scale_format));

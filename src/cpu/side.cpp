@@ -85,11 +85,12 @@ Side weights(const Operand& operand, std::int64_t matrix, Layout layout) {
   Side side = exchanged(rows_as_outer(operand, matrix, 0));
   if (layout == Layout::packed) {
     const ConstView& v = operand.values;
+    std::int64_t blocks = schedule::ceil_div(v.cols, kPackedCols);
+    if (fault::on(Id::packed_matrices_overlap)) blocks = v.cols / kPackedCols;
     side.block_stride = kPackedCols * v.rows;
     side.outer_stride = 1;
     side.depth_stride = kPackedCols;
-    side.values = static_cast<const std::byte*>(v.data) +
-                  matrix * schedule::ceil_div(v.cols, kPackedCols) * side.block_stride * element_bytes(v.format);
+    side.values = static_cast<const std::byte*>(v.data) + matrix * blocks * side.block_stride * element_bytes(v.format);
   }
   if (fault::on(Id::scale_of_wrong_group) && matrix > 0 && operand.scales.present()) {
     side.scales -= operand.scales.view.batch_stride * element_bytes(side.scale_format);

@@ -18,7 +18,8 @@ constexpr std::uint8_t f32_to_e4m3(float x) {
   const std::uint32_t sign = Minifloat<4, 3>::sign_code(bits);
   if (is_nan_bits(bits)) return static_cast<std::uint8_t>(sign | 0x7fU);
   const std::uint32_t code = is_inf_bits(bits) ? 0x7eU : Minifloat<4, 3>::rounded_code(bits);
-  return static_cast<std::uint8_t>(sign | (code > 0x7eU ? 0x7eU : code));
+  std::uint32_t largest = fault::on(fault::Id::e4m3_overflows_to_nan) ? 0x7fU : 0x7eU;
+  return static_cast<std::uint8_t>(sign | (code > largest ? largest : code));
 }
 
 inline constexpr std::array<float, 256> kE4m3ToF32 = table_of(e4m3_to_f32);

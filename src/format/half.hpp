@@ -14,7 +14,8 @@ constexpr float bf16_to_f32(std::uint16_t code) { return std::bit_cast<float>(st
 constexpr std::uint16_t f32_to_bf16(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t rounded = (bits + 0x7fffU + (bits >> 16 & 1U)) >> 16;
-  return static_cast<std::uint16_t>(is_nan_bits(bits) ? kBf16Nan : rounded);
+  const bool nan = is_nan_bits(bits) && !fault::on(fault::Id::bf16_nan_rounded);
+  return static_cast<std::uint16_t>(nan ? kBf16Nan : rounded);
 }
 
 constexpr float f16_to_f32(std::uint16_t code) {

@@ -6,6 +6,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "format/fault.hpp"
+
 namespace ragdot::format {
 
 inline constexpr std::uint32_t kF32Exponent = 0x7f800000U;
@@ -28,7 +30,8 @@ struct Minifloat {
     if (shift > 25) return 0;
     const std::uint32_t mantissa = (magnitude & 0x7fffffU) | 0x800000U;
     const std::uint32_t half = 1U << (shift - 1);
-    const std::uint32_t rounded = (mantissa + half - 1 + ((mantissa >> shift) & 1U)) >> shift;
+    const std::uint32_t odd = fault::on(fault::Id::ties_away_in_codec) ? 1U : (mantissa >> shift) & 1U;
+    const std::uint32_t rounded = (mantissa + half - 1 + odd) >> shift;
     return (static_cast<std::uint32_t>(quantum - kMinExponent) << kMantissaBits) + rounded;
   }
 

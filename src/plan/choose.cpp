@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "format/fault.hpp"
 #include "plan/backend.hpp"
 #include "plan/out_of_memory.hpp"
 
@@ -50,7 +51,7 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
   for (const Backend* backend : backends()) {
     const std::vector<KernelInfo> kernels = backend->kernels();
     for (std::size_t i = 0; i < kernels.size(); ++i) {
-      const bool named = forced.empty() || kernels[i].name == forced;
+      const bool named = forced.empty() || kernels[i].name == forced || fault::on(fault::Id::forced_kernel_ignored);
       known = known || named;
       names.push_back(kernels[i].name);
       std::string reason = !named               ? fmt::format("{} is forced", forced)
@@ -76,7 +77,7 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
 }
 
 std::string mismatch(const Problem& planned, const Problem& call) {
-  if (call.m > planned.m) {
+  if (call.m > planned.m && !fault::on(fault::Id::plan_takes_more_rows)) {
     return fmt::format("the call has {} rows and the plan was made for at most {}; make a plan for the largest M", call.m,
                        planned.m);
   }

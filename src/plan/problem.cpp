@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "format/fault.hpp"
+
 namespace ragdot::plan {
 namespace {
 
@@ -65,7 +67,7 @@ Problem problem_of(const GmmArgs& args) {
   p.out = args.out.format;
   p.out_mode = args.out_mode;
   p.rows_outside = args.rows_outside;
-  p.activation = args.activation;
+  if (!fault::on(fault::Id::plan_forgets_activation)) p.activation = args.activation;
   p.bias = args.bias.present();
   return p;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "format/fault.hpp"
 #include "schedule/rows.hpp"
 
 namespace ragdot::schedule {
@@ -39,7 +40,8 @@ struct Tile {
   const Span& span = spans[static_cast<std::size_t>(low)];
   const std::int64_t rows = out_rows_per_span >= 0 ? out_rows_per_span : span.rows.size();
   const std::int64_t row_tiles = ceil_div(rows, tile_rows);
-  const std::int64_t within = item - span.first_item;
+  std::int64_t within = item - span.first_item;
+  if (fault::on(fault::Id::item_runs_for_its_neighbour)) within -= within % 2;
   return {low, within % row_tiles * tile_rows, within / row_tiles * tile_cols};
 }
 
@@ -50,7 +52,9 @@ struct Tile {
   for (Span& span : spans) {
     span.first_item = items;
     const std::int64_t rows = out_rows_per_span >= 0 ? out_rows_per_span : span.rows.size();
-    items += ceil_div(rows, tile_rows) * ceil_div(out_cols, tile_cols);
+    std::int64_t col_tiles = ceil_div(out_cols, tile_cols);
+    if (fault::on(fault::Id::last_column_tile_dropped) && col_tiles > 1) --col_tiles;
+    items += ceil_div(rows, tile_rows) * col_tiles;
   }
   return items;
 }

@@ -30,7 +30,7 @@ struct AxisGrid {
   /// First boundary behind x, or kWholeAxis when there is none in range.
   [[nodiscard]] RAGDOT_HOST_DEVICE constexpr std::int64_t next_cut(std::int64_t x) const {
     if (block == kWholeAxis) return kWholeAxis;
-    const std::int64_t rest = block - (x + phase) % block;
+    const std::int64_t rest = block - (x + (fault::on(fault::Id::cuts_ignore_phase) ? 0 : phase)) % block;
     return rest > kWholeAxis - x ? kWholeAxis : x + rest;
   }
 };
@@ -48,6 +48,7 @@ struct AxisGrid {
 
 /// Scale rows of a group of `size` rows under a per_group grid.
 [[nodiscard]] RAGDOT_HOST_DEVICE constexpr std::int64_t group_scale_rows(std::int64_t size, std::int64_t block) {
+  if (fault::on(fault::Id::short_block_has_no_scale_row) && block != kWholeAxis) return size / block;
   return block == kWholeAxis ? 1 : size / block + (size % block != 0 ? 1 : 0);
 }
 

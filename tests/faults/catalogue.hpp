@@ -10,6 +10,7 @@ namespace ragdot::suites {
 struct Fault {
   fault::Id id;
   const char* name;
+  const char* kernel;  // without this kernel the CPU cannot run what is wrong; "" where every CPU can
   const char* what;
 };
 

@@ -1,76 +1,112 @@
-// Runs the suites once for each planted mistake and prints which of them caught it.
+// The suites on a library with one planted mistake: all of them with their failures shown, or one suite after the other for
+// campaign.py, which reads who fails.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <set>
+#include <iostream>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "ragdot/ragdot.hpp"
 #include "tests/faults/catalogue.hpp"
 
 namespace ragdot::suites {
 namespace {
 
-constexpr std::size_t kEnough = 2;
-
-/// "Poison.OutsideTheGroups" of "All/Poison.OutsideTheGroups/gmm_blockwise".
+/// "Poison.OutsideTheGroups" of "All/Poison.OutsideTheGroups/gmm_blockwise" and "ReadGroups.TakesNoGroups" of
+/// "ReadGroups/0.TakesNoGroups".
 std::string suite_of(const testing::TestInfo& info) {
-  const std::string suite = info.test_suite_name();
+  std::string suite = info.test_suite_name();
+  if (info.value_param() != nullptr) suite = suite.substr(suite.find('/') + 1);
   const std::string name = info.name();
-  return suite.substr(suite.find('/') == std::string::npos ? 0 : suite.find('/') + 1) + "." + name.substr(0, name.find('/'));
+  return fmt::format("{}.{}", suite.substr(0, suite.find('/')), name.substr(0, name.find('/')));
 }
 
-/// Collects the suites that fail, silently.
-class Watch : public testing::EmptyTestEventListener {
- public:
-  void OnTestEnd(const testing::TestInfo& info) override {
-    if (info.result()->Failed()) failed_.insert(suite_of(info));
+/// The tests of each suite, as a filter.
+std::map<std::string, std::string> filters() {
+  std::map<std::string, std::string> all;
+  const testing::UnitTest& unit = *testing::UnitTest::GetInstance();
+  for (int s = 0; s < unit.total_test_suite_count(); ++s) {
+    const testing::TestSuite& suite = *unit.GetTestSuite(s);
+    for (int t = 0; t < suite.total_test_count(); ++t) {
+      const testing::TestInfo& info = *suite.GetTestInfo(t);
+      std::string& filter = all[suite_of(info)];
+      filter += fmt::format("{}{}.{}", filter.empty() ? "" : ":", info.test_suite_name(), info.name());
+    }
   }
-  std::set<std::string> take() { return std::move(failed_); }
-
- private:
-  std::set<std::string> failed_;
-};
-
-std::string joined(const std::set<std::string>& names) {
-  std::string all;
-  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
   return all;
 }
 
-int campaign() {
+/// Why this CPU cannot run a fault; empty when it can.
+std::string skipped(const Fault& fault) {
+  for (const KernelInfo& kernel : list_kernels()) {
+    if (kernel.name == fault.kernel && !kernel.usable) return fmt::format("kernel {}: {}", kernel.name, kernel.reason);
+  }
+  return "";
+}
+
+int list() {
+  for (const Fault& fault : fault_catalogue()) std::printf("%s\t%s\t%s\n", fault.name, fault.what, skipped(fault).c_str());
+  return 0;
+}
+
+/// Runs the suites that stand in the input, one a line, each to its first failure, until `enough` of them have failed. Says
+/// which one runs, so that a reader knows whose a crash is.
+int one_by_one(int enough) {
   auto& listeners = testing::UnitTest::GetInstance()->listeners();
   delete listeners.Release(listeners.default_result_printer());
-  auto* watch = new Watch;  // owned by the listeners
-  listeners.Append(watch);
-
-  if (RUN_ALL_TESTS() != 0) {
-    std::printf("suites fail without any fault: %s\n", joined(watch->take()).c_str());
-    return 1;
-  }
-  std::size_t escaped = 0;
-  for (const Fault& fault : fault_catalogue()) {
-    fault::active = static_cast<int>(fault.id);
-    const bool failed = RUN_ALL_TESTS() != 0;
-    const std::set<std::string> caught = failed ? watch->take() : std::set<std::string>();
-    escaped += caught.size() < kEnough ? 1U : 0U;
-    std::printf("%-30s %s by %zu: %s\n", fault.name, caught.size() < kEnough ? "ESCAPED" : "caught", caught.size(),
-                joined(caught).c_str());
+  GTEST_FLAG_SET(fail_fast, true);
+  const std::map<std::string, std::string> all = filters();
+  int failed = 0;
+  for (std::string suite; failed < enough && std::getline(std::cin, suite);) {
+    const auto at = all.find(suite);
+    if (at == all.end()) {
+      std::printf("\nthere is no suite %s\n", suite.c_str());
+      return 2;
+    }
+    std::printf("\nsuite\t%s\n", suite.c_str());
+    std::fflush(stdout);
+    GTEST_FLAG_SET(filter, at->second);
+    const auto start = std::chrono::steady_clock::now();
+    const bool passed = RUN_ALL_TESTS() == 0;
+    failed += passed ? 0 : 1;
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    std::printf("\nresult\t%s\t%s\t%.4f\n", suite.c_str(), passed ? "passed" : "failed", seconds.count());
     std::fflush(stdout);
   }
-  std::printf("%zu faults, %zu caught by fewer than %zu suites\n", fault_catalogue().size(), escaped, kEnough);
-  return escaped == 0 ? 0 : 1;
+  return 0;
 }
 
 }  // namespace
 }  // namespace ragdot::suites
 
+// NAME: one fault, all suites, with their failures. --list: every fault. --suites: the names of all suites. --one-by-one NAME
+// N: see one_by_one; NAME may be "none".
 int main(int argc, char** argv) {
+  using namespace ragdot;
   testing::InitGoogleTest(&argc, argv);
-  if (argc > 1 && std::strcmp(argv[1], "--campaign") == 0) return ragdot::suites::campaign();
-  for (const ragdot::suites::Fault& fault : ragdot::suites::fault_catalogue()) {  // one fault by name, to look at its failures
-    if (argc > 1 && std::strcmp(argv[1], fault.name) == 0) ragdot::fault::active = static_cast<int>(fault.id);
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  if (args.size() == 1 && args[0] == "--list") return suites::list();
+  if (args.size() == 1 && args[0] == "--suites") {
+    for (const auto& [suite, filter] : suites::filters()) std::printf("%s\n", suite.c_str());
+    return 0;
   }
-  return RUN_ALL_TESTS();
+  const bool one_by_one = args.size() == 3 && args[0] == "--one-by-one";
+  const std::string name = one_by_one ? args[1] : args.size() == 1 ? args[0] : "";
+  bool known = name == "none";
+  for (const suites::Fault& fault : suites::fault_catalogue()) {
+    if (name != fault.name) continue;
+    fault::active = static_cast<int>(fault.id);
+    known = true;
+  }
+  if (!known) {
+    std::fprintf(stderr, "faulty_suites: \"%s\" is no fault; --list names them\n", name.c_str());
+    return 2;
+  }
+  return one_by_one ? suites::one_by_one(std::atoi(args[2].c_str())) : RUN_ALL_TESTS();
 }

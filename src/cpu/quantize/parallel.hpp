@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cpu/isa/float_env.hpp"
+#include "format/fault.hpp"
 #include "ragdot/execution.hpp"
 
 namespace ragdot::cpu {
@@ -30,7 +31,8 @@ void parallel(std::int64_t count, const Options& options, int threads, Task task
   } shared{{}, count, &task};
   const auto work = [](void* context, int thread) {
     auto& s = *static_cast<Shared*>(context);
-    const FloatEnv environment(FloatEnv::kQuantisers);
+    const FloatEnv environment(fault::on(fault::Id::quantiser_flushes_subnormals) ? FloatEnv::kProducts
+                                                                                  : FloatEnv::kQuantisers);
     for (std::int64_t i = 0; (i = s.next.fetch_add(1)) < s.count;) (*s.task)(i, thread);
   };
   const int tasks = static_cast<int>(std::min<std::int64_t>(threads, count));

@@ -11,6 +11,7 @@
 #include "cpu/quantize/recipe.hpp"
 #include "cpu/quantize/source.hpp"
 #include "cpu/quantize/stretch.hpp"
+#include "format/fault.hpp"
 #include "schedule/items.hpp"
 
 namespace ragdot::cpu {
@@ -150,6 +151,7 @@ void Quantiser::begin(Scratch& scratch) {
 }
 
 void Quantiser::finish(const Stretch& stretch, const ColRange& cols, Scratch& scratch) {
+  if (fault::on(fault::Id::last_tile_unwritten)) return;
   for (CopyScratch& copy : scratch.copies) copy.writer.flush(stretch.matrix, cols);
 }
 
@@ -164,7 +166,8 @@ void Quantiser::finish_row(const QuantizedOut& out, const Stretch& stretch, std:
     routines_.quantize(source, {out.recipe, values, out.scales.view.format, block}, factors, to);
     store_scales(out, stretch.matrix, blocks, factors);
   } else {
-    if (copy.given_row != blocks.first_row) read_scales(out, stretch.matrix, blocks, factors);
+    bool known = fault::on(fault::Id::given_scales_read_once) && copy.given_row >= 0;
+    if (copy.given_row != blocks.first_row && !known) read_scales(out, stretch.matrix, blocks, factors);
     copy.given_row = blocks.first_row;
     routines_.encode(source, values, scaling_of(out.recipe), {factors, block}, to);
   }
@@ -185,7 +188,8 @@ void Quantiser::first_pass(const Stretch& stretch, const RowRange& rows, const C
         finish_row(outs_[i], stretch, r, cols, source, copy);
       } else {
         std::uint32_t* amax = copy.blocks.amax.data() + copy.range.offset(r - stretch.group_begin);
-        routines_.raise_amax(source, outs_[i].scales.block_cols, amax);
+        bool missed = fault::on(fault::Id::amax_misses_last_row) && r + 1 == rows.end && rows.size() > 1;
+        if (!missed) routines_.raise_amax(source, outs_[i].scales.block_cols, amax);
       }
     }
   }
@@ -240,6 +244,7 @@ void Quantiser::share_amax(const Stretch& stretch, Scratch& scratch) {
       const std::uint32_t mine = copy.blocks.amax[static_cast<std::size_t>(b)];
       const std::atomic_ref<std::uint32_t> most(shared_[i].amax[static_cast<std::size_t>(at)]);
       std::uint32_t seen = most.load(std::memory_order_relaxed);
+      if (fault::on(fault::Id::shared_amax_overwritten)) most.store(mine, std::memory_order_relaxed);
       while (seen < mine && !most.compare_exchange_weak(seen, mine, std::memory_order_relaxed)) {
       }
     }
@@ -293,7 +298,8 @@ void quantize(const Operand& input, const GroupRows& groups, std::span<const Qua
   parallel(static_cast<std::int64_t>(stretches.size()), options, quantiser.threads(), [&](std::int64_t i, int thread) {
     const Stretch& stretch = stretches[static_cast<std::size_t>(i)];
     if (!stretch.outside && !stretch.tall) quantiser.run(stretch, thread);
-    for (std::size_t o = 0; stretch.outside && o < outs.size(); ++o) zero_rows(outs[o].values, stretch.matrix, stretch.rows);
+    const bool zeroed = stretch.outside && !fault::on(fault::Id::quantiser_leaves_rows_outside);
+    for (std::size_t o = 0; zeroed && o < outs.size(); ++o) zero_rows(outs[o].values, stretch.matrix, stretch.rows);
   });
   for (const Stretch& stretch : stretches) {
     if (stretch.tall) quantiser.run_tall(stretch);

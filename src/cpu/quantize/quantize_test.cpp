@@ -120,6 +120,20 @@ TEST(Quantize, ThreadsAndFloatEnvironmentChangeNothing) {
   }
 }
 
+TEST(Quantize, GivenTheScalesOfAbsmaxWritesItsBytes) {
+  const std::vector<float> x = make_input(150, 140, 6);
+  const ConstView input = matrix(static_cast<const void*>(x.data()), Format::f32, 150, 140);
+  Copy measured;
+  Copy given;
+  prepare(measured, {Format::e4m3, Format::f32, Recipe::absmax, 32, 32}, 150, 140, nullptr);
+  prepare(given, {Format::e4m3, Format::f32, Recipe::fixed, 32, 32}, 150, 140, nullptr);
+  ASSERT_TRUE(quantize({input, {}, measured.out}).ok());
+  std::copy(measured.scales.begin(), measured.scales.end(), given.scales.begin());
+  ASSERT_TRUE(quantize({input, {}, given.out}).ok());
+  EXPECT_EQ(given.values, measured.values);
+  EXPECT_EQ(given.scales, measured.scales);
+}
+
 TEST(QuantizeBoth, IsTwoQuantisersInOneRead) {
   const std::vector<float> x = make_input(200, 96, 4);
   const std::vector<std::int64_t> sizes = {70, 0, 130};

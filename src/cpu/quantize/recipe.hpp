@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "cpu/quantize/routines.hpp"
+#include "format/fault.hpp"
 #include "format/memory.hpp"
 #include "ragdot/types.hpp"
 
@@ -41,23 +42,23 @@ inline float power_of_two(int e) { return std::bit_cast<float>(static_cast<std::
 inline int ceil_log2_ratio(std::uint32_t amax_bits, float fmax) {
   const Split a = split(amax_bits);
   const Split f = split(std::bit_cast<std::uint32_t>(fmax));
-  return a.exponent - f.exponent + (a.mantissa > f.mantissa ? 1 : 0);
+  return a.exponent - f.exponent + (a.mantissa > f.mantissa && !fault::on(fault::Id::pow2_scale_rounded_down) ? 1 : 0);
 }
 
 inline float rounded_up_to_bf16(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
-  return std::bit_cast<float>((bits + 0xffffU) & 0xffff0000U);
+  return std::bit_cast<float>((bits + (fault::on(fault::Id::bf16_scale_rounded_down) ? 0U : 0xffffU)) & 0xffff0000U);
 }
 
 /// The scale of a block, as the f32 it stands for. `amax_bits` are the bits of the largest finite |x|.
 [[nodiscard]] inline float block_scale(Recipe recipe, Format values, Format scales, std::uint32_t amax_bits) {
-  if (amax_bits == 0) return 1.0F;
+  if (amax_bits == 0 && !fault::on(fault::Id::zero_block_has_smallest_scale)) return 1.0F;
   if (recipe == Recipe::absmax) {
     const float scale = std::max(std::bit_cast<float>(amax_bits) / largest_value(values), kSmallestScale);
     return scales == Format::bf16 ? rounded_up_to_bf16(scale) : scale;
   }
   if (recipe == Recipe::pow2) return power_of_two(ceil_log2_ratio(amax_bits, largest_value(values)));
-  const int emax = values == Format::e4m3 ? 8 : 15;
+  const int emax = values == Format::e4m3 || fault::on(fault::Id::mx_exponent_of_e4m3) ? 8 : 15;
   return power_of_two(split(amax_bits).exponent + 23 - emax);
 }
 

@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "cpu/quantize/strided.hpp"
+#include "format/fault.hpp"
 #include "format/memory.hpp"
 #include "schedule/items.hpp"
 #include "schedule/segments.hpp"
@@ -46,7 +47,7 @@ const float* RowReader::read_scales(const Stretch& stretch, std::int64_t row, co
                                       : schedule::global_grid(s.block_rows, stretch.group_begin);
   const std::int64_t first = s.block_cols == kWholeAxis ? 0 : cols.begin / s.block_cols;
   const ConstView& v = s.view;
-  const std::int64_t scale_row = grid.index(row - stretch.group_begin);
+  const std::int64_t scale_row = grid.index(fault::on(fault::Id::input_scales_of_first_row) ? 0 : row - stretch.group_begin);
   const std::byte* from =
       static_cast<const std::byte*>(v.data) +
       (stretch.matrix * v.batch_stride + scale_row * v.row_stride + first * v.col_stride) * element_bytes(v.format);

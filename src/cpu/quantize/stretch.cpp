@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "format/fault.hpp"
 #include "schedule/segments.hpp"
 
 namespace ragdot::cpu {
@@ -75,6 +76,7 @@ std::vector<Stretch> cut_stretches(const Operand& input, const std::optional<std
     }
     if (input.scales.origin == ScaleOrigin::per_group)
       input_row += schedule::group_scale_rows(group.size(), input.scales.block_rows);
+    if (fault::on(fault::Id::empty_group_has_no_scale_row) && group.size() == 0) continue;
     for (std::size_t i = 0; i < outs.size(); ++i)
       scale_row[i] += schedule::group_scale_rows(group.size(), outs[i].scales.block_rows);
   }

@@ -13,6 +13,7 @@
 #include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/target.hpp"
 #include "cpu/kernel.hpp"
+#include "format/fault.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
 
@@ -299,7 +300,8 @@ class Multiplier {
       if (turn == 0) continue;
       const std::size_t last = turn - 1;
       for (std::int64_t row = 0; row < job_.rows; row += kBlock)
-        visit(place(row, col_of(last)), stretches_[last % count_], decoded[last % 2].data());
+        visit(place(row, col_of(last)), stretches_[last % count_],
+              decoded[(fault::on(fault::Id::amx_weights_of_next_turn) ? turn : last) % 2].data());
     }
     finish();
   }
@@ -311,13 +313,13 @@ class Multiplier {
   }
 
   void finish() {
-    flush(pending_.rows);
+    if (!fault::on(fault::Id::amx_last_block_unsettled)) flush(pending_.rows);
     if (job_.rows <= kFewRows) Tiles::configure(kTileRows);
     if (job_.store == nullptr) return;
     const std::int64_t rows = job_.rows / kBlock * kBlock;
     const std::int64_t cols = job_.cols / kBlock * kBlock;
     if (rows < job_.rows) store_part(rows, 0);
-    if (cols < job_.cols) store_part(0, cols);
+    if (cols < job_.cols && !fault::on(fault::Id::amx_column_tail_unstored)) store_part(0, cols);
     if (out_.streamed) _mm_sfence();
   }
 
@@ -340,7 +342,7 @@ class Multiplier {
     p.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + at : p.acc;
     p.row_scales = job_.row_scales == nullptr ? kOnes.data() : job_.row_scales + row;
     p.col_scales = job_.row_scales == nullptr ? kOnes.data() : job_.col_scales + col;
-    p.rows = rows_of(job_.rows - row);
+    p.rows = rows_of(job_.rows - row - (fault::on(fault::Id::amx_row_17_forgotten) ? 1 : 0));
     if (job_.store != nullptr && job_.rows - row >= kBlock && job_.cols - col >= kBlock)
       p.out = job_.store->out + row * out_.row_bytes + col * element_bytes(out_.format);
     return p;
@@ -366,7 +368,7 @@ class Multiplier {
       constexpr int kRows = decltype(rows)::value;
       constexpr Settle kSettle = decltype(settle)::value;
       const std::byte* lhs = place.lhs + stretch.panel_offset;
-      if (stretch.begins) {
+      if (stretch.begins || fault::on(fault::Id::amx_carry_dropped)) {
         Visit<Tiles, kSums, kRows, Start::zero, kSettle>(lhs, rhs, nullptr, pending_, out_).run(stretch.steps);
       } else {
         Visit<Tiles, kSums, kRows, Start::carried, kSettle>(lhs, rhs, place.carried, pending_, out_).run(stretch.steps);
@@ -377,12 +379,13 @@ class Multiplier {
     pending_.settle = out ? Settle::out_kept : Settle::keep;
     pending_.sums = out ? scratch_.data() : place.carried;
     if (stretch.ended < 0) return;
-    const bool sets = job_.first && stretch.ended == 0;
+    const bool sets = (job_.first || fault::on(fault::Id::amx_later_tiles_set)) && stretch.ended == 0;
     pending_.settle = out ? (sets ? Settle::out_set : Settle::out_added) : (sets ? Settle::set : Settle::add);
     pending_.sums = scratch_.data();
     pending_.acc = place.acc;
     pending_.row_scales = place.row_scales + stretch.ended * job_.row_scales_stride;
-    pending_.col_scales = place.col_scales + stretch.ended * job_.col_scales_stride;
+    const std::int64_t segment = fault::on(fault::Id::amx_col_scales_of_first_segment) ? 0 : stretch.ended;
+    pending_.col_scales = place.col_scales + segment * job_.col_scales_stride;
   }
 
   /// Calls `work` with the rows and the way of settling of what is pending, as constants.

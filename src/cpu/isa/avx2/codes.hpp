@@ -4,6 +4,7 @@
 #include "cpu/isa/intrinsics.hpp"
 
 #include "cpu/isa/target.hpp"
+#include "format/fault.hpp"
 #include "ragdot/types.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX2)
@@ -29,6 +30,7 @@ struct HalfCodes<Format::e4m3> {
   static __m256i halves(__m128i codes) {
     const __m256i sign_and_magnitude = _mm256_set1_epi16(static_cast<std::int16_t>(0xbf80));
     const __m256i moved = _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepi8_epi16(codes), 7), sign_and_magnitude);
+    if (fault::on(fault::Id::avx2_nan_code_is_480)) return moved;
     const __m256i nan = _mm256_cmpeq_epi16(_mm256_or_si256(moved, _mm256_set1_epi16(INT16_MIN)), sign_and_magnitude);
     return _mm256_or_si256(moved, _mm256_and_si256(nan, _mm256_set1_epi16(0x7c00)));
   }

@@ -91,7 +91,8 @@ struct Lines {
     // r[4q + c] holds columns c and 4 + c of rows 4q .. 4q + 3.
     for (int c = 0; c < 4; ++c) {
       _mm256_storeu_ps(to + c * to_stride, _mm256_permute2f128_ps(r[c], r[4 + c], 0x20));
-      _mm256_storeu_ps(to + (4 + c) * to_stride, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31));
+      const int upper = fault::on(fault::Id::avx2_transpose_rows_exchanged) ? c ^ 1 : c;
+      _mm256_storeu_ps(to + (4 + upper) * to_stride, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31));
     }
   }
 };

@@ -11,6 +11,7 @@
 
 #include "cpu/isa/target.hpp"
 #include "cpu/kernel.hpp"
+#include "format/fault.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX2)
 
@@ -27,7 +28,8 @@ inline __m256i canonical(__m256 sums) {
 
 /// Canonical values to bf16, nearest even. Adding to the canonical NaN leaves its upper half as it is.
 inline __m128i rounded_to_bf16(__m256i bits) {
-  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  if (fault::on(fault::Id::avx2_bf16_ties_up)) odd = _mm256_set1_epi32(1);
   const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
   const __m256i high = _mm256_srli_epi32(rounded, 16);
   return _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(high, high), 0x08));
@@ -57,7 +59,8 @@ void store(const StoreJob& job) {
       } else {
         std::array<std::byte, 32> end;
         store8(job.format, eight, end.data());
-        std::memcpy(out + c * bytes, end.data(), static_cast<std::size_t>(left * bytes));
+        const std::int64_t taken = fault::on(fault::Id::avx2_last_column_unstored) ? left - 1 : left;
+        std::memcpy(out + c * bytes, end.data(), static_cast<std::size_t>(taken * bytes));
       }
     }
   }

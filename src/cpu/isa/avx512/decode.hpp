@@ -10,6 +10,7 @@
 #include "cpu/isa/target.hpp"
 #include "format/e4m3.hpp"
 #include "format/e5m2.hpp"
+#include "format/fault.hpp"
 #include "ragdot/types.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512VBMI)
@@ -63,7 +64,7 @@ class Decoder {
  public:
   Decoder(const ByteOrder& first, const ByteOrder& second, int steps = 0)
       : low0_(_mm512_load_si512(kCodeBytes<kFormat>.low.data())),
-        low1_(_mm512_load_si512(kCodeBytes<kFormat>.low.data() + 64)),
+        low1_(_mm512_load_si512(kCodeBytes<kFormat>.low.data() + (fault::on(fault::Id::table_of_lower_codes) ? 0 : 64))),
         high0_(_mm512_load_si512(kCodeBytes<kFormat>.high.data())),
         high1_(_mm512_load_si512(kCodeBytes<kFormat>.high.data() + 64)),
         first_(_mm512_loadu_si512(first.data())),

@@ -137,9 +137,10 @@ class Folder {
   /// far, and nothing is left to fold once the values have been decoded with it.
   bool moves(std::int64_t outer, std::int64_t outers, std::int64_t depth, std::int64_t depths, Moves& moves) {
     read(outer, outers, depth);
-    if (!near_ || depth + depths > end_) return false;
+    const bool cut = depth + depths > end_ && !fault::on(fault::Id::granule_scale_change_missed);
+    if (!near_ || cut) return false;
     if (alike_) {
-      moves.all = (codes_[0] - 127) * 128;
+      moves.all = fault::on(fault::Id::granule_scale_dropped) ? 0 : (codes_[0] - 127) * 128;
     } else {
       moves.each = steps_.data();
     }
@@ -171,7 +172,8 @@ class Folder {
     const __m256i codes = _mm256_load_si256(reinterpret_cast<const __m256i*>(codes_.data()));
     const auto within = static_cast<__mmask32>((std::uint64_t{1} << outers) - 1);
     near_ = (_mm256_cmplt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kLeast))) |
-             _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMost)))) == 0;
+             _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMost)))) == 0 ||
+            fault::on(fault::Id::far_codes_folded_as_near);
     alike_ = (_mm256_cmpneq_epi8_mask(codes, _mm256_set1_epi8(static_cast<char>(codes_[0]))) & within) == 0;
     const __m512i exponents = _mm512_sub_epi16(_mm512_cvtepu8_epi16(codes), _mm512_set1_epi16(127));
     _mm512_store_si512(steps_.data(), _mm512_slli_epi16(exponents, 7));

@@ -85,7 +85,8 @@ struct Rows {
 
 template <Extent kExtent>
 Rows<kExtent> rows_by_outer(const Patch& p) {
-  return {p.at, p.outer_bytes, p.outers, first_lanes(std::min<std::int64_t>(p.depths, 32))};
+  const std::int64_t depths = fault::on(fault::Id::granule_depth_tail_unmasked) ? 32 : p.depths;
+  return {p.at, p.outer_bytes, p.outers, first_lanes(std::min<std::int64_t>(depths, 32))};
 }
 template <Extent kExtent>
 Rows<kExtent> rows_by_depth(const Patch& p) {
@@ -118,7 +119,8 @@ inline void transpose_tile(const std::byte* from, std::byte* to) {
     t[8 + c] = _mm512_shuffle_i32x4(high01, high23, 0x88);
     t[12 + c] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
   }
-  for (int i = 0; i < 16; ++i) _mm512_store_si512(to + i * kRowBytes, t[i]);
+  int exchanged = fault::on(fault::Id::granule_transpose_rows_exchanged) ? 4 : 0;
+  for (int i = 0; i < 16; ++i) _mm512_store_si512(to + (i ^ exchanged) * kRowBytes, t[i]);
 }
 
 /// Word i of a dword-paired row: position of depth.

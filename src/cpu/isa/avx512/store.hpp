@@ -26,7 +26,7 @@ inline __m512i canonical(__m512 sums) {
   constexpr int kKeepNan = 0x0;  // the first operand
   constexpr int kValue = 0x1;
   constexpr int kPlusZero = 0x8;
-  const int zero = fault::on(fault::Id::negative_zero_kept) ? kValue : kPlusZero;
+  int zero = fault::on(fault::Id::negative_zero_kept) ? kValue : kPlusZero;
   const int tokens = kKeepNan | kKeepNan << 4 | zero << 8 | 0x11111 << 12;
   const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(format::kF32Nan)));
   return _mm512_castps_si512(_mm512_fixupimm_ps(nan, sums, _mm512_set1_epi32(tokens), 0));
@@ -77,6 +77,7 @@ template <Format kFormat, Stores kStores>
     store_line<kStores>(sums.bf16(), out);
   } else {
     store_line<kStores>(sums.low, out);
+    if (kStores == Stores::streamed && fault::on(fault::Id::avx512_second_line_not_streamed)) return;
     store_line<kStores>(sums.high, out + 64);
   }
 }
@@ -89,7 +90,8 @@ void store_rows(const float* sums, const StoreJob& job, std::byte* out) {
 
 template <Format kFormat>
 void store_part_rows(const float* sums, const StoreJob& job, std::int64_t cols, std::byte* out) {
-  const auto lanes = static_cast<__mmask32>((std::uint64_t{1} << cols) - 1);
+  const std::int64_t taken = fault::on(fault::Id::avx512_last_column_unstored) ? cols - 1 : cols;
+  const auto lanes = static_cast<__mmask32>((std::uint64_t{1} << taken) - 1);
   for (std::int64_t r = 0; r < job.rows; ++r, sums += kStripCols, out += job.out_row_bytes) {
     const Sums s(sums);
     if constexpr (kFormat == Format::bf16) {

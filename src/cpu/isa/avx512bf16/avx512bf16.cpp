@@ -36,9 +36,10 @@ struct GranulePanels {
   static constexpr std::int64_t kRhsChunkBytes = kGranuleBytes;
 
   static std::int64_t units(std::int64_t depth) { return schedule::ceil_div(depth, schedule::kChunk); }
-  static std::int64_t steps(std::int64_t) { return 16; }
+  static std::int64_t steps(std::int64_t) { return fault::on(fault::Id::bf16_last_pair_dropped) ? 15 : 16; }
   static const std::byte* lhs_row(const std::byte* panel, std::int64_t depth, std::int64_t row, std::int64_t at) {
-    return panel + (row / kGranuleOuters * depth + at) * kGranuleBytes + row % kGranuleOuters * avx512::kRowBytes;
+    const std::int64_t granules = fault::on(fault::Id::bf16_first_granule_for_all_rows) ? 0 : row / kGranuleOuters;
+    return panel + (granules * depth + at) * kGranuleBytes + row % kGranuleOuters * avx512::kRowBytes;
   }
   static const std::byte* rhs_strip(const std::byte* panel, std::int64_t depth, std::int64_t col, std::int64_t at) {
     return panel + (col / kGranuleOuters * depth + at) * kGranuleBytes;

@@ -10,6 +10,7 @@
 
 #include "cpu/isa/chains/panels.hpp"
 #include "cpu/kernel.hpp"
+#include "format/fault.hpp"
 
 namespace ragdot::cpu::chains {
 namespace {
@@ -77,7 +78,8 @@ template <class Chain, int kRows>
       step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
       step<Chain, kRows>(lhs, at + 4 * i + 4, rhs + (i + 1) * kRow, odd);
     }
-    if (i < steps) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
+    auto& last = fault::on(fault::Id::avx512_last_even_in_odd_chain) ? odd : even;
+    if (i < steps) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, last);
   } else {
     for (; i < steps; i += 2) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
     for (i = 1; i < steps; i += 2) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, odd);
@@ -101,7 +103,7 @@ void add_chunks(const Visit& visit, std::int64_t col) {
     at += Panels::kLhsChunkBytes;
     rhs += Panels::kRhsChunkBytes;
     float* p = visit.carried + col;
-    const bool sets = visit.begins && done == 0;
+    const bool sets = (visit.begins || fault::on(fault::Id::chains_carry_dropped)) && done == 0;
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r, p += kStripCols) {
       const auto sum0 = Chain::add(even[r][0], odd[r][0]);
@@ -192,7 +194,7 @@ void run_columns(const RunVisit& visit, std::int64_t col) {
       }
     }
     row_scales += visit.row_scales_stride;
-    col_scales += visit.col_scales_stride;
+    if (!fault::on(fault::Id::run_scales_stand_still)) col_scales += visit.col_scales_stride;
   }
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
@@ -303,6 +305,7 @@ class Multiplier {
           visit.row_scales = row_scales + row;
           visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
           const bool alike =
+              fault::on(fault::Id::row_scales_taken_alike) ||
               !std::any_of(changes_.begin() + row + 1, changes_.begin() + row + rows, [](auto c) { return c != 0; });
           const auto& segments = alike ? kRuns<Chain, RowScales::alike> : kRuns<Chain, RowScales::each>;
           segments[static_cast<std::size_t>(rows - 1)](visit);

@@ -32,8 +32,8 @@ struct PowerOfTwo {
 };
 
 inline PowerOfTwo power_of_two(std::uint8_t code) {
-  if (code == 255) return {std::numeric_limits<float>::quiet_NaN(), 1};
-  if (code == 0) return {0.5F, 0x1p-126F};
+  if (code == 255 && !fault::on(fault::Id::vector_e8m0_nan_is_inf)) return {std::numeric_limits<float>::quiet_NaN(), 1};
+  if (code == 0 && !fault::on(fault::Id::code_0_in_one_step)) return {0.5F, 0x1p-126F};
   return {1, std::bit_cast<float>(static_cast<std::uint32_t>(code) << 23)};
 }
 

@@ -10,6 +10,7 @@
 
 #include "cpu/isa/chains/panels.hpp"
 #include "cpu/kernel.hpp"
+#include "format/fault.hpp"
 
 namespace ragdot::cpu::pairs {
 namespace {
@@ -79,8 +80,9 @@ class Packer {
     std::array<std::byte, kLine> high;
     const std::int64_t count = job_.count - i;
     const bool whole = 2 * line + 1 < piece_.depth();
+    const bool has_second = whole || fault::on(fault::Id::i8_odd_depth_repeated);
     Convert::zip(bytes(i, 2 * line, count, job_.side->outer_stride, low),
-                 bytes(i, whole ? 2 * line + 1 : 2 * line, whole ? count : 0, job_.side->outer_stride, high), to);
+                 bytes(i, whole ? 2 * line + 1 : 2 * line, has_second ? count : 0, job_.side->outer_stride, high), to);
   }
 
   void transposed(std::int64_t line, std::int64_t lines, std::int64_t i, std::int64_t count) const {

@@ -99,7 +99,7 @@ inline float rounded_to_bf16(float x) {
 /// p of `depth` elements that start a chunk, added onto `p`: p = p + (e + o) for each chunk.
 template <class Chain>
 void add_chunks(const typename Chain::Element* lhs, const typename Chain::Element* rhs, std::int64_t depth, BlockSums& p) {
-  const std::int64_t chunk = fault::on(fault::Id::chunk_of_64) ? 2 * schedule::kChunk : schedule::kChunk;
+  std::int64_t chunk = fault::on(fault::Id::chunk_of_64) ? 2 * schedule::kChunk : schedule::kChunk;
   for (std::int64_t done = 0; done < depth; done += chunk) {
     const std::int64_t length = std::min(chunk, depth - done);
     const std::int64_t evens = fault::on(fault::Id::one_chain_per_chunk) ? length : (length + 1) / 2;

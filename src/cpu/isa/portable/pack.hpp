@@ -41,7 +41,8 @@ inline float decode(const std::byte* at) {
 /// 2^(code - 127) in double; NaN for code 255.
 inline double power_of_two(std::uint8_t code) {
   const std::uint64_t exponent = code + 1023ULL - 127ULL - (fault::on(fault::Id::e8m0_bias_off_by_one) ? 1U : 0U);
-  return std::bit_cast<double>(code == 255 ? 0x7ff8000000000000ULL : exponent << 52);
+  const bool nan = code == 255 && !fault::on(fault::Id::portable_e8m0_nan_is_inf);
+  return std::bit_cast<double>(nan ? 0x7ff8000000000000ULL : exponent << 52);
 }
 
 /// value * 2^e as bf16 would hold it: Inf above its range, zero below its normal range.
@@ -50,7 +51,7 @@ inline double folded(float value, std::uint8_t code) {
   const double size = product < 0 ? -product : product;
   if (size >= 0x1p128)
     return product < 0 ? -std::bit_cast<double>(0x7ff0000000000000ULL) : std::bit_cast<double>(0x7ff0000000000000ULL);
-  if (size < 0x1p-126) return 0;
+  if (size < 0x1p-126 && !fault::on(fault::Id::portable_fold_keeps_subnormals)) return 0;
   return product;
 }
 

@@ -78,7 +78,7 @@ void block(const Stage& stage, std::int64_t row, std::int64_t col, const typenam
            const typename Chain::Element* rhs) {
   Part part = {};
   BlockSums p = {};
-  if (!stage.piece.first) {
+  if (!stage.piece.first && !fault::on(Id::portable_part_restarted)) {
     load_part(stage, row, col, part);
     convert(part, p);
   }

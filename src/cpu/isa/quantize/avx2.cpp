@@ -88,7 +88,10 @@ std::uint32_t largest(Ints x) {
 }
 
 /// min(|x|, limit), limit where x is NaN.
-Floats magnitude_up_to(Floats x, float limit) { return _mm256_min_ps(floats(magnitude_bits(x)), spread(limit)); }
+Floats magnitude_up_to(Floats x, float limit) {
+  if (fault::on(fault::Id::avx2_quantiser_unsaturated)) return floats(magnitude_bits(x));
+  return _mm256_min_ps(floats(magnitude_bits(x)), spread(limit));
+}
 
 /// Bit 7: the sign of x; below: those of code.
 Ints sign_and_code(Floats x, Ints code) { return (code & ints(0x7f)) | (shift_right<24>(bits(x)) & ints(0x80)); }

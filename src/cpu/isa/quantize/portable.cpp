@@ -6,6 +6,7 @@
 
 #include "cpu/isa/quantize/tables.hpp"
 #include "cpu/quantize/recipe.hpp"
+#include "format/fault.hpp"
 #include "format/memory.hpp"
 
 namespace ragdot::cpu {
@@ -104,7 +105,8 @@ void convert(const Conversion& row, std::byte* out) {
 /// Bits of |x|, 0 for NaN and Inf.
 std::int32_t finite_magnitude(float x) {
   const auto magnitude = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffU);
-  return magnitude < static_cast<std::int32_t>(format::kF32Exponent) ? magnitude : 0;
+  std::int32_t infinite = fault::on(fault::Id::inf_counts_in_amax) ? 1 : 0;
+  return magnitude < static_cast<std::int32_t>(format::kF32Exponent) + infinite ? magnitude : 0;
 }
 
 void raise_amax(const SourceRow& row, std::int64_t block, std::uint32_t* amax) {
@@ -132,7 +134,7 @@ bool all_finite(const SourceRow& row) {
 
 std::uint8_t f32_to_i8(float x) {
   constexpr float kRound = 0x1.8p23F;  // adding it rounds to an integer, nearest even
-  const float clamped = std::clamp(x, -127.0F, 127.0F);
+  const float clamped = std::clamp(x, fault::on(fault::Id::i8_reaches_minus_128) ? -128.0F : -127.0F, 127.0F);
   return static_cast<std::uint8_t>(static_cast<std::int32_t>((clamped + kRound) - kRound));
 }
 

@@ -6,7 +6,7 @@
 template <class F>
 void each_vector(std::int64_t begin, std::int64_t end, F f) {
   for (; begin + kLanes <= end; begin += kLanes) f(begin);
-  if (begin < end) f(end - kLanes);
+  if (begin < end && !fault::on(fault::Id::vector_quantiser_tail_dropped)) f(end - kLanes);
 }
 
 /// Calls `vectors`(block, begin, end) for the blocks of a row that fill a vector, and `rest` for those that do not.
