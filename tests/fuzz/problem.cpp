@@ -23,11 +23,11 @@ void check_refusal(const Status& status) {
 /// Names every field: a new one does not compile here before it is compared.
 bool same(const Problem& a, const Problem& b) {
   const auto fields = [](const Problem& p) {
-    const auto& [op, g, m, k, n, lhs, rhs, origin, out, order, dist, first, local, outside, act, bias, mode, recipe, tile,
-                 kernel, threads, seed, data] = p;
+    const auto& [op, g, m, k, n, lhs, rhs, origin, out, order, dist, starts, first, local, outside, act, bias, mode, recipe,
+                 tile, kernel, threads, seed, data] = p;
     const Tiling t = tile.value_or(Tiling{});
-    return std::tuple(op, g, m, k, n, lhs, rhs, origin, out, order, dist, first, local, outside, act, bias, mode, recipe, t.tm,
-                      t.tk, t.tn, kernel, threads, seed, data);
+    return std::tuple(op, g, m, k, n, lhs, rhs, origin, out, order, dist, starts, first, local, outside, act, bias, mode,
+                      recipe, t.tm, t.tk, t.tn, kernel, threads, seed, data);
   };
   return fields(a) == fields(b);
 }
