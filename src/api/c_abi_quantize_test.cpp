@@ -95,6 +95,23 @@ TEST(CAbiQuantize, GoesThereAndBack) {
   EXPECT_EQ(std::ldexp(1.0F, codes[5] - 127), c.col_scales[5]);
 }
 
+/// A block of scales that are not there divided by zero.
+TEST(CAbiQuantize, TheBlockOfNoScalesIsNotLookedAt) {
+  Copies c;
+  const ragdot_quantize_args there = {sizeof there, c.source(), &c.groups, c.row_out};
+  ASSERT_EQ(ragdot_quantize(&there, nullptr), RAGDOT_OK) << ragdot_last_error();
+  const ragdot_operand unscaled = {ragdot_const_matrix(c.row_wise.data(), RAGDOT_E4M3, kRows, kCols, 0), {}};
+  Copies plain;
+  ragdot_requantize_args args = {sizeof args, unscaled, &c.groups, plain.col_out};
+  ASSERT_EQ(ragdot_requantize(&args, nullptr), RAGDOT_OK) << ragdot_last_error();
+  Copies odd;
+  args.input.scales.origin = RAGDOT_ORIGIN_PER_GROUP;
+  args.out = odd.col_out;
+  ASSERT_EQ(ragdot_requantize(&args, nullptr), RAGDOT_OK) << ragdot_last_error();
+  EXPECT_EQ(odd.col_wise, plain.col_wise);
+  EXPECT_EQ(odd.col_scales, plain.col_scales);
+}
+
 TEST(CAbiQuantize, RefusesAsTheProductsDo) {
   Copies c;
   ragdot_quantize_args args = {0, c.source(), &c.groups, c.row_out};

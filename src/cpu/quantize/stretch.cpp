@@ -74,7 +74,7 @@ std::vector<Stretch> cut_stretches(const Operand& input, const std::optional<std
       covered = group.end;
       cut_group({0, group, false, false, group.begin, input_row, scale_row}, block, stretches);
     }
-    if (input.scales.origin == ScaleOrigin::per_group)
+    if (input.scales.present() && input.scales.origin == ScaleOrigin::per_group)  // else its block may be anything
       input_row += schedule::group_scale_rows(group.size(), input.scales.block_rows);
     if (fault::on(fault::Id::empty_group_has_no_scale_row) && group.size() == 0) continue;
     for (std::size_t i = 0; i < outs.size(); ++i)
