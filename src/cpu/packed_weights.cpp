@@ -41,7 +41,8 @@ ConstView copy_blocks(const ConstView& v, std::vector<std::byte, plan::LargePage
   buffer.resize(static_cast<std::size_t>(v.batch * blocks * kPackedCols * v.rows * bytes));
   constexpr std::int64_t kTileRows = 64;
   std::byte* to = buffer.data();
-  for (std::int64_t b = 0; b < v.batch; ++b) {
+  const std::int64_t batch = buffer.empty() ? 0 : v.batch;  // which may be 2^50 where rows or columns are none
+  for (std::int64_t b = 0; b < batch; ++b) {
     for (std::int64_t c = 0; c < v.cols; c += kPackedCols) {
       for (std::int64_t r = 0; r < v.rows; r += kTileRows) {
         const std::int64_t rows = std::min(kTileRows, v.rows - r);
@@ -61,7 +62,8 @@ ConstView copy_dense(const ConstView& v, std::vector<std::byte>& buffer) {
   const auto bytes = static_cast<std::size_t>(element_bytes(v.format));
   buffer.resize(static_cast<std::size_t>(v.batch * v.rows * v.cols) * bytes);
   std::byte* to = buffer.data();
-  for (std::int64_t b = 0; b < v.batch; ++b) {
+  const std::int64_t batch = buffer.empty() ? 0 : v.batch;  // which may be 2^50 where rows or columns are none
+  for (std::int64_t b = 0; b < batch; ++b) {
     for (std::int64_t r = 0; r < v.rows; ++r) {
       for (std::int64_t c = 0; c < v.cols; ++c, to += bytes)
         std::memcpy(to, at(v, fault::on(fault::Id::packed_scales_of_first_matrix) ? 0 : b, r, c), bytes);
