@@ -288,6 +288,9 @@ TEST(CAbi, PacksWeights) {
   EXPECT_EQ(ragdot_gmm(&c.c, nullptr), RAGDOT_INVALID_ARGUMENT);
   EXPECT_STREQ(ragdot_last_error(), "gmm: both rhs and packed_rhs are given; give one of them");
   EXPECT_TRUE(c.memory.untouched());
+  c.c.rhs.values = {};  // its scales are still there
+  EXPECT_EQ(ragdot_gmm(&c.c, nullptr), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ragdot_last_error(), "gmm: both rhs and packed_rhs are given; give one of them");
   c.c.rhs = {};
   ASSERT_EQ(ragdot_gmm(&c.c, nullptr), RAGDOT_OK) << ragdot_last_error();
   EXPECT_EQ(c.memory.out, expected<CGmm>());

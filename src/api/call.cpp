@@ -16,7 +16,7 @@ const char* op_name(const TgmmArgs&) { return "tgmm"; }
 /// The same call with the operand that packed_rhs holds in place of rhs.
 Result<GmmArgs> unpacked(const GmmArgs& args) {
   if (!args.packed_rhs.present()) return args;
-  if (args.rhs.values.present()) {
+  if (args.rhs.values.present() || args.rhs.scales.present()) {
     return Status(Code::invalid_argument, "gmm: both rhs and packed_rhs are given; give one of them");
   }
   GmmArgs plain = args;

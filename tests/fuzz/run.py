@@ -24,7 +24,7 @@ SECONDS_PER_INPUT = 20  # on a loaded machine; the slowest takes milliseconds
 FAILED = ("crash-*", "timeout-*", "oom-*", "leak-*")
 
 
-def command(target: str, seconds: int) -> list[str]:
+def command(target: str, seconds: int, seed: int) -> list[str]:
     """libFuzzer's command line: new inputs go to the first corpus, the one in the repository is read only."""
     work = BUILD / target
     words = [
@@ -32,6 +32,7 @@ def command(target: str, seconds: int) -> list[str]:
         str(work / "corpus"),
         str(HERE / "corpus" / target),
         f"-max_total_time={seconds}",
+        f"-seed={seed}",
         f"-max_len={MOST_BYTES[target]}",
         f"-timeout={SECONDS_PER_INPUT}",
         f"-artifact_prefix={work}/",
@@ -58,11 +59,11 @@ def failed_inputs(target: str) -> set[pathlib.Path]:
     return {path for pattern in FAILED for path in (BUILD / target).glob(pattern)}
 
 
-def run(target: str, seconds: int) -> dict:
+def run(target: str, seconds: int, seed: int) -> dict:
     """One target: its counters, the inputs that failed, and whether it ended as it should."""
     (BUILD / target / "corpus").mkdir(parents=True, exist_ok=True)
     before = failed_inputs(target)
-    result = subprocess.run(command(target, seconds), capture_output=True, text=True, errors="replace", cwd=ROOT)
+    result = subprocess.run(command(target, seconds, seed), capture_output=True, text=True, errors="replace", cwd=ROOT)
     (BUILD / target / "log").write_text(result.stderr)
     return {
         "target": target,
@@ -106,6 +107,7 @@ def page(rows: list[dict], seconds: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", action="store_true", help="write docs/results/trust/fuzz.md")
+    parser.add_argument("--seed", type=int, default=0, help="of the inputs that are tried; 0, the default: others each time")
     parser.add_argument("seconds", type=int, nargs="?", default=60)
     parser.add_argument("targets", nargs="*", metavar="target", help=f"of {', '.join(TARGETS)}; default: all")
     words = parser.parse_args()
@@ -114,7 +116,7 @@ def main() -> int:
         parser.error(f"target {unknown[0]} is unknown; take one of {', '.join(TARGETS)}")
     targets = words.targets or list(TARGETS)
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        rows = list(pool.map(lambda target: run(target, words.seconds), targets))
+        rows = list(pool.map(lambda target: run(target, words.seconds, words.seed), targets))
     print("\n".join(table(rows)))
     bad = [r for r in rows if not r["ok"]]
     for r in bad:
