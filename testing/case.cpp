@@ -111,7 +111,7 @@ void poison_outside(StoredOperand& o, const Case& c) {
   const std::int64_t row = o.cols * element_bytes(o.operand.values.format);
   std::int64_t end = 0;
   const auto poison_up_to = [&](std::int64_t begin) {
-    std::memset(o.values.data() + end * row, 0xff, static_cast<std::size_t>((begin - end) * row));
+    std::fill(o.values.begin() + end * row, o.values.begin() + begin * row, std::byte{0xff});
   };
   for (std::size_t g = 0; g < c.sizes.size(); ++g) {
     poison_up_to(c.starts[g]);
