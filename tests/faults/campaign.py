@@ -16,7 +16,6 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/results/trust/faults.md"
 ENOUGH = 2  # suites that have to catch a fault
-ALL = 1 << 30
 PATIENCE_S = 300  # beyond twenty times what a suite takes without a fault, where that is known: then it hangs
 
 Outcome = collections.namedtuple("Outcome", "failed how seconds")  # how: "", "crash" or "hang"
@@ -26,7 +25,7 @@ class Suites:
     """One process of the program with one fault, started anew when a suite brings it down."""
 
     def __init__(self, program: str, fault: str):
-        self.command = [program, "--one-by-one", fault, str(ALL)]
+        self.command = [program, "--one-by-one", fault]
         self.process = None
 
     def run(self, suite: str, limit_s: float) -> Outcome:

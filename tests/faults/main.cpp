@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <map>
@@ -55,15 +54,14 @@ int list() {
   return 0;
 }
 
-/// Runs the suites that stand in the input, one a line, each to its first failure, until `enough` of them have failed. Says
-/// which one runs, so that a reader knows whose a crash is.
-int one_by_one(int enough) {
+/// Runs the suites that stand in the input, one a line, each to its first failure. Says which one runs, so that a reader
+/// knows whose a crash is.
+int one_by_one() {
   auto& listeners = testing::UnitTest::GetInstance()->listeners();
   delete listeners.Release(listeners.default_result_printer());
   GTEST_FLAG_SET(fail_fast, true);
   const std::map<std::string, std::string> all = filters();
-  int failed = 0;
-  for (std::string suite; failed < enough && std::getline(std::cin, suite);) {
+  for (std::string suite; std::getline(std::cin, suite);) {
     const auto at = all.find(suite);
     if (at == all.end()) {
       std::printf("\nthere is no suite %s\n", suite.c_str());
@@ -74,7 +72,6 @@ int one_by_one(int enough) {
     GTEST_FLAG_SET(filter, at->second);
     const auto start = std::chrono::steady_clock::now();
     const bool passed = RUN_ALL_TESTS() == 0;
-    failed += passed ? 0 : 1;
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     std::printf("\nresult\t%s\t%s\t%.4f\n", suite.c_str(), passed ? "passed" : "failed", seconds.count());
     std::fflush(stdout);
@@ -85,8 +82,8 @@ int one_by_one(int enough) {
 }  // namespace
 }  // namespace ragdot::suites
 
-// NAME: one fault, all suites, with their failures. --list: every fault. --suites: the names of all suites. --one-by-one NAME
-// N: see one_by_one; NAME may be "none".
+// NAME: one fault, all suites, with their failures. --list: every fault. --suites: the names of all suites. --one-by-one NAME:
+// see one_by_one; NAME may be "none".
 int main(int argc, char** argv) {
   using namespace ragdot;
   testing::InitGoogleTest(&argc, argv);
@@ -96,7 +93,7 @@ int main(int argc, char** argv) {
     for (const auto& [suite, filter] : suites::filters()) std::printf("%s\n", suite.c_str());
     return 0;
   }
-  const bool one_by_one = args.size() == 3 && args[0] == "--one-by-one";
+  const bool one_by_one = args.size() == 2 && args[0] == "--one-by-one";
   const std::string name = one_by_one ? args[1] : args.size() == 1 ? args[0] : "";
   bool known = name == "none";
   for (const suites::Fault& fault : suites::fault_catalogue()) {
@@ -108,5 +105,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "faulty_suites: \"%s\" is no fault; --list names them\n", name.c_str());
     return 2;
   }
-  return one_by_one ? suites::one_by_one(std::atoi(args[2].c_str())) : RUN_ALL_TESTS();
+  return one_by_one ? suites::one_by_one() : RUN_ALL_TESTS();
 }

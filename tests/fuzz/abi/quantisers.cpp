@@ -48,7 +48,8 @@ void add(Fields& f, ragdot_dequantize_args& a) {
   f.add_view(a.out);
 }
 
-void guard_views(Guard& guard, ragdot_quantize_args& a) {
+template <class Args>
+void guard_views(Guard& guard, Args& a) {
   guard.reads(a.input);
   guard.writes(a.out);
 }
@@ -56,14 +57,6 @@ void guard_views(Guard& guard, ragdot_quantize_both_args& a) {
   guard.reads(a.input);
   guard.writes(a.row_wise);
   guard.writes(a.col_wise);
-}
-void guard_views(Guard& guard, ragdot_requantize_args& a) {
-  guard.reads(a.input);
-  guard.writes(a.out);
-}
-void guard_views(Guard& guard, ragdot_dequantize_args& a) {
-  guard.reads(a.input);
-  guard.writes(a.out);
 }
 
 template <class Args>

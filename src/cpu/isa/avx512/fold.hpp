@@ -49,11 +49,13 @@ inline std::uint16_t folded(std::uint16_t bits, std::uint8_t code) {
   return static_cast<std::uint16_t>((bits & 0x807f) | exponent << 7);
 }
 
+inline __mmask32 first_lanes(std::int64_t count) { return static_cast<__mmask32>((std::uint64_t{1} << count) - 1); }
+
 /// Codes of the granule's outer elements for depth `depth`.
 inline void gather_codes(const Side& side, std::int64_t outer, std::int64_t outers, std::int64_t depth, std::uint8_t* codes) {
   const std::byte* at = side.scale(outer, depth);
   if (side.outer_grid.block == 1 && side.scale_outer_stride == 1 && !fault::on(fault::Id::e8m0_bias_off_by_one)) {
-    const auto within = static_cast<__mmask32>((std::uint64_t{1} << outers) - 1);
+    const __mmask32 within = first_lanes(outers);
     return _mm256_mask_storeu_epi8(codes, within, _mm256_maskz_loadu_epi8(within, at));
   }
   std::int64_t run = side.outer_grid.next_cut(outer) - outer;
@@ -170,7 +172,7 @@ class Folder {
     constexpr std::uint8_t kLeast = 127 - 110;
     constexpr std::uint8_t kMost = 127 + 112;
     const __m256i codes = _mm256_load_si256(reinterpret_cast<const __m256i*>(codes_.data()));
-    const auto within = static_cast<__mmask32>((std::uint64_t{1} << outers) - 1);
+    const __mmask32 within = first_lanes(outers);
     near_ = (_mm256_cmplt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kLeast))) |
              _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMost)))) == 0 ||
             fault::on(fault::Id::far_codes_folded_as_near);

@@ -40,8 +40,6 @@ inline Storage storage_of(const Side& side) {
   return side.outer_stride == 1 ? Storage::outer_contiguous : Storage::strided;
 }
 
-inline __mmask32 first_lanes(std::int64_t count) { return static_cast<__mmask32>((std::uint64_t{1} << count) - 1); }
-
 /// Whether a patch fills its granule: then nothing has to be masked. A run is full and its rows follow each other without gaps,
 /// as those of packed weights do; what follows the patch is wanted next.
 enum class Extent : std::int32_t { full, partial, run };
