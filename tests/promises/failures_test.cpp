@@ -1,8 +1,6 @@
 // Every allocation failing in turn: the call says so or does without, nothing is half written, lost or broken for the next
 // call. Each failure has a process of its own, in which the call is the first use of the library.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +9,7 @@
 #include <thread>
 
 #include "ragdot/ragdot.h"
+#include "tests/promises/child.hpp"
 #include "tests/promises/failing_memory.hpp"
 #include "tests/sample.hpp"
 
@@ -82,23 +81,10 @@ Verdict look_for_leaks(const FailingCall& call, std::int64_t number, FailingMemo
   return live_allocations() == before ? fine : leaked;
 }
 
-/// Runs `body` in a child; -1 where it did not end by itself.
-int verdict_of(const std::function<Verdict()>& body) {
-  std::fflush(nullptr);
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(60);  // a call that hangs ends the child
-    _exit(body());
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
 /// All failures of one call; returns how many there are.
 std::int64_t fail_in_turn(const FailingCall& call, FailingMemory::Which which, bool counts_leaks) {
   for (std::int64_t number = 0;; ++number) {
-    const int verdict = verdict_of([&] {
+    const int verdict = in_child(60, [&] {
       bool reached = false;
       const Verdict v = fail_once(call, number, which, reached);
       if (v != fine) return v;

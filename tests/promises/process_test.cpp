@@ -2,8 +2,6 @@
 #include <gtest/gtest.h>
 #include <immintrin.h>
 #include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
 #include <cmath>
@@ -14,6 +12,7 @@
 #include "ragdot/error_bound.hpp"
 #include "ragdot/quantize.hpp"
 #include "tests/cases.hpp"
+#include "tests/promises/child.hpp"
 
 namespace ragdot::suites {
 namespace {
@@ -284,19 +283,6 @@ TEST(Signals, ThatInterruptCallsChangeNothing) {
   }
 }
 
-/// How a child process ended: its exit code, or less than 0 for a signal.
-int child(const std::function<int()>& body) {
-  std::fflush(nullptr);
-  const pid_t pid = fork();
-  if (pid == 0) {
-    alarm(30);  // a call that hangs ends the child
-    _exit(body());
-  }
-  int status = 0;
-  waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
 /// Parent and child both call on, with the library's threads and with oneTBB, whose workers the child lacks.
 TEST(Forks, ChildAndParentCallOn) {
   const Product product(true);
@@ -312,14 +298,15 @@ TEST(Forks, ChildAndParentCallOn) {
       std::vector<std::byte> out;
       ASSERT_TRUE(product.call(out, options).ok());
       ASSERT_EQ(out, expected);
-      ASSERT_EQ(child([&] {
-                  for (int call = 0; call < 5; ++call) {
-                    if (!product.call(out, options).ok() || out != expected) return 1;
-                  }
-                  GmmArgs args = product.sample.gmm_args(product.sample.lhs.operand(), {}, product.view(out));
-                  args.packed_rhs = packed.value();
-                  return gmm(args, options).ok() && out == expected ? 0 : 2;
-                }),
+      ASSERT_EQ(in_child(30,
+                         [&] {
+                           for (int call = 0; call < 5; ++call) {
+                             if (!product.call(out, options).ok() || out != expected) return 1;
+                           }
+                           GmmArgs args = product.sample.gmm_args(product.sample.lhs.operand(), {}, product.view(out));
+                           args.packed_rhs = packed.value();
+                           return gmm(args, options).ok() && out == expected ? 0 : 2;
+                         }),
                 0)
           << (executor == &tbb_executor() ? "oneTBB" : "threads") << ", fork " << i;
     }
