@@ -30,10 +30,12 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 set(CMAKE_CUDA_ARCHITECTURES 90a-real)
 enable_language(CUDA)
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc has C++20
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+endif()
 add_library(ragdot_cuda_device MODULE ${device_sources})
 target_include_directories(ragdot_cuda_device PRIVATE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
-set_target_properties(ragdot_cuda_device PROPERTIES OUTPUT_NAME ragdot_cuda CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON
-  CUDA_EXTENSIONS OFF CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden
+set_target_properties(ragdot_cuda_device PROPERTIES OUTPUT_NAME ragdot_cuda CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden
   LINK_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/ragdot_cuda.map")
 # Asserts in kernels cost registers in every build type.
 target_compile_options(ragdot_cuda_device PRIVATE -O3 -DNDEBUG -Werror=all-warnings "-Xcompiler=-Wall,-Wextra")

@@ -5,14 +5,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <memory>
-
 namespace ragdot::cuda {
 namespace {
-
-struct Close {
-  void operator()(void* library) const { (void)dlclose(library); }
-};
 
 const char* loader_error() {
   const char* error = dlerror();
@@ -32,12 +26,12 @@ std::string path_beside() {
 }  // namespace
 
 OpenedHalf open_device_half(const std::string& file) {
-  std::unique_ptr<void, Close> library(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL));
+  void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     return {nullptr, fmt::format("{} cannot be opened ({}); install it beside libragdot.so, from a build that found nvcc",
                                  kDeviceHalfFile, loader_error())};
   }
-  const auto function = reinterpret_cast<DeviceHalfFunction>(dlsym(library.get(), kDeviceHalfFunction));
+  const auto function = reinterpret_cast<DeviceHalfFunction>(dlsym(library, kDeviceHalfFunction));
   if (function == nullptr) {
     return {nullptr, fmt::format("{} has no {}; install the one of this build of libragdot", file, kDeviceHalfFunction)};
   }
@@ -46,7 +40,6 @@ OpenedHalf open_device_half(const std::string& file) {
     return {nullptr, fmt::format("{} has interface {} and libragdot has {}; install both from one build", file,
                                  table == nullptr ? 0 : table->interface, kInterface)};
   }
-  (void)library.release();
   return {table, ""};
 }
 
