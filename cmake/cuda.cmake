@@ -1,7 +1,7 @@
 # The device half (src/cuda/device), libragdot_cuda.so: the only thing here that nvcc compiles. Built where nvcc is, opened at run
 # time. RAGDOT_CUDA_LEFT_OUT holds why it is left out, for ./dev test; empty where it is built.
 option(RAGDOT_CUDA "Build the kernels for GPUs, where nvcc is found" ON)
-find_program(RAGDOT_NVCC nvcc HINTS ENV CUDACXX PATHS /usr/local/cuda/bin DOC "NVIDIA's compiler")
+find_program(RAGDOT_NVCC nvcc PATHS /usr/local/cuda/bin DOC "NVIDIA's compiler")
 file(GLOB device_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cuda/device/*.cu")
 set(left_out "")
 if(NOT RAGDOT_CUDA)

@@ -113,7 +113,7 @@ Status check_workspace(const char* op, const Workspace& given, std::size_t neede
   constexpr std::uintptr_t kAlignment = 128;
   if (reinterpret_cast<std::uintptr_t>(given.data) % kAlignment == 0) return {};
   return {Code::invalid_argument,
-          fmt::format("{}: the workspace lies at {}; its address is a multiple of {}, as cudaMalloc gives it", op,
+          fmt::format("{}: the address of the workspace is {}; it is a multiple of {}, as cudaMalloc gives it", op,
                       fmt::ptr(given.data), kAlignment)};
 }
 
@@ -125,10 +125,10 @@ struct Pointer {
 Status check_reachable(const char* op, const cuda::DeviceHalf& half, std::initializer_list<Pointer> pointers) {
   if (half.not_device_pointer == nullptr) return {};
   for (const Pointer& p : pointers) {
-    const char* what_it_is = p.address == nullptr ? nullptr : half.not_device_pointer(p.address);
-    if (what_it_is == nullptr) continue;
+    const char* where = p.address == nullptr ? nullptr : half.not_device_pointer(p.address);
+    if (where == nullptr) continue;
     return {Code::invalid_argument,
-            fmt::format("{}: {} is {}; give memory of the device (cudaMalloc)", op, p.what, what_it_is)};
+            fmt::format("{}: the address of {} lies in {}; give memory of the device (cudaMalloc)", op, p.what, where)};
   }
   return {};
 }
@@ -139,8 +139,8 @@ Status check_reachable(const char* op, const cuda::DeviceHalf& half, const cuda:
                           {"rhs", p.b.data},
                           {"rhs scales", p.b_scales.data},
                           {"out", p.out},
-                          {"group data", p.groups.data},
-                          {"group sizes", p.groups.sizes},
+                          {"the group numbers", p.groups.data},
+                          {"the group sizes", p.groups.sizes},
                           {"the workspace", p.workspace}});
 }
 Status check_reachable(const char* op, const cuda::DeviceHalf& half, const cuda::Quantize& q) {
@@ -151,8 +151,8 @@ Status check_reachable(const char* op, const cuda::DeviceHalf& half, const cuda:
                           {both ? "row_wise scales" : "out scales", q.first.scales},
                           {"col_wise", q.second.values},
                           {"col_wise scales", q.second.scales},
-                          {"group data", q.groups.data},
-                          {"group sizes", q.groups.sizes},
+                          {"the group numbers", q.groups.data},
+                          {"the group sizes", q.groups.sizes},
                           {"the workspace", q.workspace}});
 }
 

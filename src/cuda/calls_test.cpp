@@ -157,7 +157,7 @@ TEST_F(CudaCalls, RefuseTheirWorkspace) {
   EXPECT_THAT(ragdot_last_error(), HasSubstr("bytes at null"));
   EXPECT_EQ(ragdot_cuda_gmm(&gmm_, nullptr, static_cast<char*>(workspace_) + 64, kBytes), RAGDOT_INVALID_ARGUMENT);
   EXPECT_STREQ(ragdot_last_error(),
-               "gmm: the workspace lies at 0x1400000040; its address is a multiple of 128, as cudaMalloc gives it");
+               "gmm: the address of the workspace is 0x1400000040; it is a multiple of 128, as cudaMalloc gives it");
   expect_nothing_launched();
 }
 
@@ -203,7 +203,7 @@ TEST_F(CudaCalls, RefuseWhatTheGpuDoesNotTake) {
   gmm_.activation = RAGDOT_ACTIVATION_NONE;
   gmm_.out.data = static_cast<char*>(fake_memory(6)) + 2;
   EXPECT_EQ(gmm(), RAGDOT_UNSUPPORTED);
-  EXPECT_THAT(ragdot_last_error(), HasSubstr("out lies at 0x600000002"));
+  EXPECT_THAT(ragdot_last_error(), HasSubstr("the address of out is 0x600000002"));
   expect_nothing_launched();
 }
 
@@ -225,10 +225,11 @@ TEST_F(CudaCalls, RefuseMemoryOfTheHost) {
   fake_->host_pointer = fake_memory(5);
   EXPECT_EQ(gmm(), RAGDOT_INVALID_ARGUMENT);
   EXPECT_STREQ(ragdot_last_error(),
-               "gmm: group data is memory of the host, which the device cannot read; give memory of the device (cudaMalloc)");
+               "gmm: the address of the group numbers lies in memory of the host, which the device cannot read; give memory of "
+               "the device (cudaMalloc)");
   fake_->host_pointer = fake_memory(4);
   EXPECT_EQ(ragdot_cuda_quantize_both(&both_, nullptr, workspace_, kBytes), RAGDOT_INVALID_ARGUMENT);
-  EXPECT_THAT(ragdot_last_error(), HasSubstr("quantize_both: row_wise scales is memory of the host"));
+  EXPECT_THAT(ragdot_last_error(), HasSubstr("quantize_both: the address of row_wise scales lies in memory of the host"));
   expect_nothing_launched();
 }
 

@@ -150,8 +150,8 @@ struct DeviceHalf {
   const char* (*refusal)() = nullptr;
   const char* (*product)(const Product&, void* stream) = nullptr;
   const char* (*quantize)(const Quantize&, void* stream) = nullptr;
-  /// Null when kernels of the current device can use this address, else what it is: "memory of the host, which ...". Asks the
-  /// driver, not the stream, so that it may be called while a stream is captured. A null function: not known.
+  /// Null when kernels of the current device can use this address, else where it lies: "memory of the host, which ...". Asks
+  /// the driver, not the stream, so that it may be called while a stream is captured. A null function: not known.
   const char* (*not_device_pointer)(const void* address) = nullptr;
 };
 using DeviceHalfFunction = const DeviceHalf* (*)();

@@ -54,8 +54,8 @@ Status check_pitches(const NamedView& n, const Lines& lines) {
 Status check_alignment(const char* op, std::initializer_list<Address> addresses) {
   for (const Address& a : addresses) {
     if (reinterpret_cast<std::uintptr_t>(a.data) % static_cast<std::uintptr_t>(a.bytes) == 0) continue;
-    return not_offered("{}: {} lies at {}; on the GPU its address is a multiple of {}, copy it to such a one", op, a.what,
-                       fmt::ptr(a.data), a.bytes);
+    return not_offered("{}: the address of {} is {}; on the GPU it is a multiple of {}, copy the data to such a one", op,
+                       a.what, fmt::ptr(a.data), a.bytes);
   }
   return {};
 }

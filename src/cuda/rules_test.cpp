@@ -331,17 +331,18 @@ TEST(CudaRules, AsksForAlignment) {
   GpuGmm call;
   call.args.lhs.values.data = shifted(fake_memory(1), 8);
   EXPECT_EQ(check_addresses(launched(call.args)).message(),
-            "gmm: lhs lies at 0x100000008; on the GPU its address is a multiple of 16, copy it to such a one");
+            "gmm: the address of lhs is 0x100000008; on the GPU it is a multiple of 16, copy the data to such a one");
   call = GpuGmm();
   call.args.lhs.scales.view.data = shifted(fake_memory(2), 4);
   EXPECT_TRUE(check_addresses(launched(call.args)).ok());
   call.args.groups.data = shifted(fake_memory(5), 2);
-  EXPECT_EQ(check_addresses(launched(call.args)).message(),
-            "gmm: the group numbers lies at 0x500000002; on the GPU its address is a multiple of 4, copy it to such a one");
+  EXPECT_EQ(
+      check_addresses(launched(call.args)).message(),
+      "gmm: the address of the group numbers is 0x500000002; on the GPU it is a multiple of 4, copy the data to such a one");
   GpuTgmm tgmm;
   tgmm.args.rhs.scales.view.data = shifted(fake_memory(4), 4);
   EXPECT_EQ(check_addresses(launched(tgmm.args)).message(),
-            "tgmm: rhs scales lies at 0x400000004; on the GPU its address is a multiple of 16, copy it to such a one");
+            "tgmm: the address of rhs scales is 0x400000004; on the GPU it is a multiple of 16, copy the data to such a one");
 }
 
 TEST(CudaRules, MakesRoomForTheWorstSizes) {
