@@ -17,6 +17,7 @@
 #include "cli/safetensors.hpp"
 #include "cli/test_files.hpp"
 #include "cli/verbs.hpp"
+#include "ragdot/cuda.h"
 #include "reference/oracle.hpp"
 #include "testing/case.hpp"
 
@@ -416,6 +417,8 @@ TEST_F(InfoVerb, SaysWhatTheMachineOffers) {
     EXPECT_EQ(json["kernels"][i]["usable"], kernels[i].usable);
     EXPECT_EQ(json["kernels"][i]["reason"], kernels[i].reason);
   }
+  EXPECT_EQ(json["cuda"]["reason"], ragdot_cuda_refusal());
+  EXPECT_EQ(json["cuda"]["usable"], json["cuda"]["reason"] == "");
   EXPECT_FALSE(json.contains("plan"));
 }
 

@@ -9,6 +9,7 @@
 #include "cli/machine.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
+#include "ragdot/cuda.h"
 #include "ragdot/ragdot.hpp"
 #include "testing/case.hpp"
 
@@ -50,6 +51,11 @@ Json kernels_json() {
   return json;
 }
 
+Json cuda_json() {
+  const std::string reason = ragdot_cuda_refusal();
+  return {{"usable", reason.empty()}, {"reason", reason}};
+}
+
 /// True and false for what the operating system said, null where there is nothing to ask for.
 Json granted_json() {
   const TilePermission permission = tile_permission();
@@ -66,6 +72,7 @@ Json info_json() {
           {"executor", executor_name()},
           {"threads", default_executor().concurrency()},
           {"kernels", kernels_json()},
+          {"cuda", cuda_json()},
           {"variables", variables_json()}};
 }
 
@@ -105,6 +112,8 @@ void print_info() {
     fmt::print("{:<10} {:<12} {}\n", title, kernel.name, kernel.usable ? "usable" : "not usable: " + kernel.reason);
     title = "";
   }
+  const std::string no_gpu = ragdot_cuda_refusal();
+  fmt::print("{:<10} {}\n", "cuda", no_gpu.empty() ? "usable" : "not usable: " + no_gpu);
   std::vector<std::string> variables;
   const Json set = variables_json();
   for (const auto& [name, value] : set.items()) variables.push_back(fmt::format("{}={}", name, value.get<std::string>()));

@@ -26,8 +26,9 @@ enum {
   RAGDOT_INVALID_ARGUMENT = 1, /* the call breaks a rule; the message says which and what to change */
   RAGDOT_UNSUPPORTED = 2,      /* not offered here: a format pair, a kernel this CPU cannot run */
   RAGDOT_OUT_OF_MEMORY = 3,    /* an allocation failed */
-  RAGDOT_FAILED = 4            /* an exception of the caller's executor, or one nobody expected, ended at this border; outputs
-                                  may be half written */
+  RAGDOT_FAILED = 4 /* an exception of the caller's executor, or one nobody expected, ended at this border, or the driver
+                       of a GPU refused a launch; outputs
+                       may be half written */
 };
 
 /* The sentence of this thread's last call that was not RAGDOT_OK; "" before the first one. Valid until this thread's next

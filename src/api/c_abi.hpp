@@ -94,5 +94,9 @@ struct ReadOptions {
 [[nodiscard]] std::optional<Groups> groups_of(const ragdot_groups* g);
 [[nodiscard]] Status read_args(const char* function, const ragdot_gmm_args* given, GmmArgs& out);
 [[nodiscard]] Status read_args(const char* function, const ragdot_tgmm_args* given, TgmmArgs& out);
+[[nodiscard]] Status read_args(const char* function, const ragdot_quantize_args* given, QuantizeArgs& out);
+[[nodiscard]] Status read_args(const char* function, const ragdot_quantize_both_args* given, QuantizeBothArgs& out);
+[[nodiscard]] Status read_args(const char* function, const ragdot_requantize_args* given, RequantizeArgs& out);
+[[nodiscard]] Status read_args(const char* function, const ragdot_dequantize_args* given, DequantizeArgs& out);
 
 }  // namespace ragdot::c_abi

@@ -38,6 +38,27 @@ To converted(const From& v) {
   return {v.data, static_cast<Format>(v.format), v.batch, v.rows, v.cols, v.batch_stride, v.row_stride, v.col_stride};
 }
 
+QuantizedOut quantized_out_of(const ragdot_quantized_out& o) {
+  return {view_of(o.values), {view_of(o.scales.view), o.scales.block_rows, o.scales.block_cols}, static_cast<Recipe>(o.recipe)};
+}
+
+QuantizeArgs args_of(const ragdot_quantize_args& a) { return {view_of(a.input), groups_of(a.groups), quantized_out_of(a.out)}; }
+QuantizeBothArgs args_of(const ragdot_quantize_both_args& a) {
+  return {view_of(a.input), groups_of(a.groups), quantized_out_of(a.row_wise), quantized_out_of(a.col_wise)};
+}
+RequantizeArgs args_of(const ragdot_requantize_args& a) {
+  return {operand_of(a.input), groups_of(a.groups), quantized_out_of(a.out)};
+}
+DequantizeArgs args_of(const ragdot_dequantize_args& a) { return {operand_of(a.input), groups_of(a.groups), view_of(a.out)}; }
+
+template <class CArgs, class Args>
+Status read_args_of(const char* function, const char* type, const CArgs* given, Args& out) {
+  CArgs full;
+  if (Status s = read_struct({function, "args", type}, given, full); !s.ok()) return s;
+  out = args_of(full);
+  return {};
+}
+
 }  // namespace
 
 Status check_struct(const StructName& name, const void* given, std::size_t known_bytes) {
@@ -121,6 +142,19 @@ Status read_args(const char* function, const ragdot_tgmm_args* given, TgmmArgs& 
   out.out_mode = static_cast<OutMode>(a.out_mode);
   out.first_group = a.first_group;
   return {};
+}
+
+Status read_args(const char* function, const ragdot_quantize_args* given, QuantizeArgs& out) {
+  return read_args_of(function, "ragdot_quantize_args", given, out);
+}
+Status read_args(const char* function, const ragdot_quantize_both_args* given, QuantizeBothArgs& out) {
+  return read_args_of(function, "ragdot_quantize_both_args", given, out);
+}
+Status read_args(const char* function, const ragdot_requantize_args* given, RequantizeArgs& out) {
+  return read_args_of(function, "ragdot_requantize_args", given, out);
+}
+Status read_args(const char* function, const ragdot_dequantize_args* given, DequantizeArgs& out) {
+  return read_args_of(function, "ragdot_dequantize_args", given, out);
 }
 
 }  // namespace ragdot::c_abi

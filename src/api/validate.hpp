@@ -18,6 +18,9 @@ namespace ragdot::api {
 /// Form, index type and count of `groups`, not the numbers. `op` starts the sentence.
 [[nodiscard]] Status check_groups(const char* op, const Groups& groups);
 
+/// Null pointers where `groups` has numbers. Reads none of them.
+[[nodiscard]] Status check_group_data(const char* op, const Groups& groups);
+
 /// Reads `groups` (any of the four forms) into out[0 .. G): checks null, negative, unordered, overlapping, overflowing and
 /// out-of-range numbers against `rows`. Does what check_groups does first.
 [[nodiscard]] Status read_groups(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out);
@@ -25,7 +28,11 @@ namespace ragdot::api {
 /// What of the group metadata shares a byte with `view`, in words, or null: "the group numbers", "the group sizes".
 [[nodiscard]] const char* overlapped_numbers(const Groups& groups, const ConstView& view);
 
-/// Rules that need pointers or group numbers: null data, per_group scale rows, overlap of out with an input, strict scales.
+/// Rules that need pointers, none of which is followed: null data, overlap of out with an input.
+[[nodiscard]] Status check_memory(const GmmArgs& args);
+[[nodiscard]] Status check_memory(const TgmmArgs& args);
+
+/// Rules that need pointers or group numbers: those of check_memory, per_group scale rows, strict scales.
 [[nodiscard]] Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
 [[nodiscard]] Status check_buffers(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
 

@@ -36,18 +36,27 @@ Status check_memory(const char* op, const View& out, Rank out_rank, const Groups
 
 }  // namespace
 
+Status check_memory(const GmmArgs& args) {
+  return check_memory("gmm", args.out, Rank::matrix, args.groups,
+                      {{"lhs", args.lhs.values, Rank::matrix},
+                       {"lhs scales", args.lhs.scales.view, Rank::matrix},
+                       {"rhs", args.rhs.values, Rank::batch},
+                       {"rhs scales", args.rhs.scales.view, Rank::batch},
+                       {"bias", args.bias, Rank::matrix}});
+}
+
+Status check_memory(const TgmmArgs& args) {
+  return check_memory("tgmm", args.out, Rank::batch, args.groups,
+                      {{"lhs", args.lhs.values, Rank::matrix},
+                       {"lhs scales", args.lhs.scales.view, Rank::matrix},
+                       {"rhs", args.rhs.values, Rank::matrix},
+                       {"rhs scales", args.rhs.scales.view, Rank::matrix}});
+}
+
 Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness) {
   const NamedOperand lhs{"gmm", "lhs", "lhs scales", args.lhs, Rank::matrix};
   const NamedOperand rhs{"gmm", "rhs", "rhs scales", args.rhs, Rank::batch};
-  if (Status s = check_memory("gmm", args.out, Rank::matrix, args.groups,
-                              {{"lhs", args.lhs.values, Rank::matrix},
-                               {"lhs scales", args.lhs.scales.view, Rank::matrix},
-                               {"rhs", args.rhs.values, Rank::batch},
-                               {"rhs scales", args.rhs.scales.view, Rank::batch},
-                               {"bias", args.bias, Rank::matrix}});
-      !s.ok()) {
-    return s;
-  }
+  if (Status s = check_memory(args); !s.ok()) return s;
   if (Status s = check_group_scale_rows(lhs, groups); !s.ok()) return s;
   if (strictness == Strictness::ieee) return {};
   if (Status s = check_grouped_scales(lhs, groups, args.first_group, args.rhs.values.batch); !s.ok()) return s;
@@ -57,14 +66,7 @@ Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Stri
 Status check_buffers(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness) {
   const NamedOperand lhs{"tgmm", "lhs", "lhs scales", args.lhs, Rank::matrix};
   const NamedOperand rhs{"tgmm", "rhs", "rhs scales", args.rhs, Rank::matrix};
-  if (Status s = check_memory("tgmm", args.out, Rank::batch, args.groups,
-                              {{"lhs", args.lhs.values, Rank::matrix},
-                               {"lhs scales", args.lhs.scales.view, Rank::matrix},
-                               {"rhs", args.rhs.values, Rank::matrix},
-                               {"rhs scales", args.rhs.scales.view, Rank::matrix}});
-      !s.ok()) {
-    return s;
-  }
+  if (Status s = check_memory(args); !s.ok()) return s;
   for (const NamedOperand* operand : {&lhs, &rhs}) {
     if (Status s = check_group_scale_rows(*operand, groups); !s.ok()) return s;
     if (strictness == Strictness::ieee) continue;

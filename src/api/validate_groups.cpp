@@ -1,6 +1,7 @@
 // Reads group metadata in any of its four forms, number by number, and refuses what is no list of ascending row ranges.
 #include <fmt/format.h>
 
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <limits>
@@ -38,7 +39,6 @@ Status negative_size(const char* op, std::int64_t g, std::int64_t size) {
 }
 
 Status read_sizes(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out) {
-  if (Status s = need_data(op, "group sizes", groups.data, groups.count); !s.ok()) return s;
   std::int64_t sum = 0;
   for (std::int64_t g = 0; g < groups.count; ++g) {
     const std::int64_t size = number_at(groups.data, groups.index, g);
@@ -59,7 +59,6 @@ Status read_ascending(const char* op, const Groups& groups, std::int64_t rows, s
   const bool has_start = groups.kind == Groups::Kind::offsets;
   const char* one = has_start ? "offset" : "end";
   const std::int64_t count = groups.count + (has_start ? 1 : 0);
-  if (Status s = need_data(op, has_start ? "group offsets" : "group ends", groups.data, count); !s.ok()) return s;
   std::int64_t previous = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t value = number_at(groups.data, groups.index, i);
@@ -76,8 +75,6 @@ Status read_ascending(const char* op, const Groups& groups, std::int64_t rows, s
 }
 
 Status read_starts_and_sizes(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out) {
-  if (Status s = need_data(op, "group starts", groups.data, groups.count); !s.ok()) return s;
-  if (Status s = need_data(op, "group sizes", groups.sizes, groups.count); !s.ok()) return s;
   std::int64_t previous = 0;
   for (std::int64_t g = 0; g < groups.count; ++g) {
     const std::int64_t start = number_at(groups.data, groups.index, g);
@@ -130,8 +127,16 @@ Status check_groups(const char* op, const Groups& groups) {
   return {};
 }
 
+Status check_group_data(const char* op, const Groups& groups) {
+  constexpr std::array<const char*, 4> kNames = {"group sizes", "group ends", "group offsets", "group starts"};
+  const std::int64_t count = groups.count + (groups.kind == Groups::Kind::offsets ? 1 : 0);
+  if (Status s = need_data(op, kNames.at(static_cast<std::size_t>(groups.kind)), groups.data, count); !s.ok()) return s;
+  return groups.kind == Groups::Kind::starts_and_sizes ? need_data(op, "group sizes", groups.sizes, count) : Status();
+}
+
 Status read_groups(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out) {
   if (Status s = check_groups(op, groups); !s.ok()) return s;
+  if (Status s = check_group_data(op, groups); !s.ok()) return s;
   switch (groups.kind) {
     case Groups::Kind::sizes: return read_sizes(op, groups, rows, out);
     case Groups::Kind::starts_and_sizes: return read_starts_and_sizes(op, groups, rows, out);

@@ -15,35 +15,37 @@ namespace {
 
 Status refused(std::string sentence) { return {Code::invalid_argument, std::move(sentence)}; }
 
-Operand as_operand(const QuantizedOut& out, const GroupRows& groups) {
-  return {
-      out.values,
-      {out.scales.view, out.scales.block_rows, out.scales.block_cols, groups ? ScaleOrigin::per_group : ScaleOrigin::global}};
+Operand as_operand(const QuantizedOut& out, const NamedInput& in) {
+  const ScaleOrigin origin = in.numbers ? ScaleOrigin::per_group : ScaleOrigin::global;
+  return {out.values, {out.scales.view, out.scales.block_rows, out.scales.block_cols, origin}};
 }
 
-RowAxis row_axis(const GroupRows& groups) { return groups ? RowAxis::grouped : RowAxis::plain; }
+RowAxis row_axis(const NamedInput& in) { return in.numbers ? RowAxis::grouped : RowAxis::plain; }
 
-std::span<const RowRange> rows_of(const GroupRows& groups) {
-  return groups ? std::span<const RowRange>(*groups) : std::span<const RowRange>();
+Status check_group_rows(const NamedOperand& named, const NamedInput& in) {
+  return in.groups ? check_group_scale_rows(named, *in.groups) : Status();
 }
 
-Status check_input(const NamedInput& in) {
+Status check_input_shape(const NamedInput& in) {
   const Operand& input = in.operand;
   const NamedOperand named{in.op, "input", "input scales", input, Rank::batch};
-  if (!in.groups && input.scales.present() && input.scales.origin == ScaleOrigin::per_group) {
+  if (!in.numbers && input.scales.present() && input.scales.origin == ScaleOrigin::per_group) {
     return refused(fmt::format("{}: input scales have origin per_group and no groups are given; give the groups", in.op));
   }
-  if (Status s = check_strided_operand(named, row_axis(in.groups)); !s.ok()) return s;
+  if (Status s = check_strided_operand(named, row_axis(in)); !s.ok()) return s;
   if (input.values.format == Format::e8m0) {
     return refused(fmt::format("{}: input is e8m0, a format of scales; give values of another format", in.op));
   }
-  if (in.groups && input.values.batch != 1) {
+  if (in.numbers && input.values.batch != 1) {
     return refused(fmt::format("{}: input is {} and groups are given; groups need one matrix", in.op,
                                shape_text(input.values, Rank::batch)));
   }
-  if (Status s = check_group_scale_rows(named, rows_of(in.groups)); !s.ok()) return s;
-  if (Status s = check_data(named.values_subject(), input.values, Rank::batch); !s.ok()) return s;
-  return check_data(named.scales_subject(), input.scales.view, Rank::batch);
+  return check_group_rows(named, in);
+}
+
+Status check_input_data(const NamedInput& in) {
+  if (Status s = check_data({in.op, "input"}, in.operand.values, Rank::batch); !s.ok()) return s;
+  return check_data({in.op, "input scales"}, in.operand.scales.view, Rank::batch);
 }
 
 Status check_same_shape(const char* op, const char* what, const ConstView& view, const ConstView& input) {
@@ -75,16 +77,14 @@ Status check_recipe(const char* op, const NamedOut& named) {
   return {};
 }
 
-Status check_out(const NamedInput& in, const NamedOut& named) {
+Status check_out_shape(const NamedInput& in, const NamedOut& named) {
   const std::string scales = fmt::format("{} scales", named.what);
-  const Operand operand = as_operand(named.out, in.groups);
+  const Operand operand = as_operand(named.out, in);
   const NamedOperand n{in.op, named.what, scales.c_str(), operand, Rank::batch};
   if (Status s = check_recipe(in.op, named); !s.ok()) return s;
-  if (Status s = check_strided_operand(n, row_axis(in.groups)); !s.ok()) return s;
+  if (Status s = check_strided_operand(n, row_axis(in)); !s.ok()) return s;
   if (Status s = check_same_shape(in.op, named.what, operand.values, in.operand.values); !s.ok()) return s;
-  if (Status s = check_group_scale_rows(n, rows_of(in.groups)); !s.ok()) return s;
-  if (Status s = check_data(n.values_subject(), operand.values, Rank::batch); !s.ok()) return s;
-  return check_data(n.scales_subject(), operand.scales.view, Rank::batch);
+  return check_group_rows(n, in);
 }
 
 Status check_apart(const char* op, const char* a_what, const ConstView& a, const char* b_what, const ConstView& b) {
@@ -106,6 +106,8 @@ Status check_apart_from_input(const NamedInput& in, const char* what, const Cons
 Status check_out_memory(const NamedInput& in, const NamedOut& named) {
   const std::string scales = fmt::format("{} scales", named.what);
   const QuantizedOut& out = named.out;
+  if (Status s = check_data({in.op, named.what}, out.values, Rank::batch); !s.ok()) return s;
+  if (Status s = check_data({in.op, scales.c_str()}, out.scales.view, Rank::batch); !s.ok()) return s;
   if (Status s = check_apart_from_input(in, named.what, out.values); !s.ok()) return s;
   // Scales that are given are read only.
   if (out.recipe != Recipe::fixed) {
@@ -170,7 +172,7 @@ Status check_read_scales(const NamedInput& in, std::span<const NamedOut> outs, S
     if (named.out.recipe != Recipe::fixed) continue;
     if (strictness == Strictness::strict) {
       const std::string scales = fmt::format("{} scales", named.what);
-      const Operand operand = as_operand(named.out, in.groups);
+      const Operand operand = as_operand(named.out, in);
       if (Status s = check_strict_scales({in.op, named.what, scales.c_str(), operand, Rank::batch}, in.groups); !s.ok())
         return s;
     }
@@ -187,27 +189,38 @@ Status read_optional_groups(const char* op, const std::optional<Groups>& groups,
   if (!groups) return {};
   if (Status s = check_groups(op, *groups); !s.ok()) return s;
   // Null is refused before a table for that many groups is made.
-  if (groups->count > 0 && groups->data == nullptr) return read_groups(op, *groups, input.rows, {});
+  if (Status s = check_group_data(op, *groups); !s.ok()) return s;
   rows.emplace(static_cast<std::size_t>(groups->count));
   return read_groups(op, *groups, input.rows, *rows);
 }
 
-Status check_quantize(const NamedInput& in, std::span<const NamedOut> outs, const Options& options) {
-  if (Status s = check_options(in.op, options); !s.ok()) return s;
-  if (Status s = check_input(in); !s.ok()) return s;
+Status check_quantize_shapes(const NamedInput& in, std::span<const NamedOut> outs) {
+  if (Status s = check_input_shape(in); !s.ok()) return s;
   for (const NamedOut& out : outs) {
-    if (Status s = check_out(in, out); !s.ok()) return s;
+    if (Status s = check_out_shape(in, out); !s.ok()) return s;
+  }
+  return {};
+}
+
+Status check_quantize_memory(const NamedInput& in, std::span<const NamedOut> outs) {
+  if (Status s = check_input_data(in); !s.ok()) return s;
+  for (const NamedOut& out : outs) {
     if (Status s = check_out_memory(in, out); !s.ok()) return s;
   }
-  if (outs.size() == 2) {
-    if (Status s = check_copies_apart(in.op, outs[0].out, outs[1].out); !s.ok()) return s;
-  }
+  return outs.size() == 2 ? check_copies_apart(in.op, outs[0].out, outs[1].out) : Status();
+}
+
+Status check_quantize(const NamedInput& in, std::span<const NamedOut> outs, const Options& options) {
+  if (Status s = check_options(in.op, options); !s.ok()) return s;
+  if (Status s = check_quantize_shapes(in, outs); !s.ok()) return s;
+  if (Status s = check_quantize_memory(in, outs); !s.ok()) return s;
   return check_read_scales(in, outs, options.strictness);
 }
 
 Status check_dequantize(const NamedInput& in, const View& out, const Options& options) {
   if (Status s = check_options(in.op, options); !s.ok()) return s;
-  if (Status s = check_input(in); !s.ok()) return s;
+  if (Status s = check_input_shape(in); !s.ok()) return s;
+  if (Status s = check_input_data(in); !s.ok()) return s;
   if (Status s = check_view({in.op, "out"}, out, Rank::batch); !s.ok()) return s;
   if (out.format != Format::f32 && out.format != Format::bf16 && out.format != Format::f16) {
     return refused(fmt::format("{}: out is {}; it must be f32, bf16 or f16", in.op, name(out.format)));

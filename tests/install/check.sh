@@ -39,12 +39,12 @@ if grep -vE '^(ragdot_[a-z0-9_]+$|ragdot::[A-Za-z0-9_]+(::[A-Za-z0-9_]+)?(\[abi:
   echo "libragdot exports the names above, which are not in its public headers"
   exit 1
 fi
-# Every function of the C header is there.
-grep -oE '\bragdot_[a-z0-9_]+\(' "$prefix/include/ragdot/ragdot.h" | tr -d '(' | sort -u |
-  grep -vE '^ragdot_(const_)?matri' > "$work/declared"
+# Every function of the C headers is there.
+grep -ohE '\bragdot_[a-z0-9_]+\(' "$prefix/include/ragdot/ragdot.h" "$prefix/include/ragdot/cuda.h" | tr -d '(' | sort -u |
+  grep -vE '^ragdot_((const_)?matri|cuda_scale_rows)' > "$work/declared"
 if ! missing=$(grep -vxFf "$work/exports" "$work/declared"); then missing=; fi
 if [ -n "$missing" ]; then
-  echo "declared in ragdot.h and not exported:" $missing
+  echo "declared in ragdot.h or cuda.h and not exported:" $missing
   exit 1
 fi
 echo "exports: ok"

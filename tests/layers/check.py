@@ -65,18 +65,22 @@ def self_test() -> None:
     assert violations("bench/a.cpp", "#include <immintrin.h>")
     assert violations("src/cpu/a.cpp", '#include "bench/measure.hpp"')
     assert violations("cli/a.cpp", '#include "plan/backend.hpp"')
+    assert violations("src/cuda/a.cpp", '#include "cpu/kernel.hpp"')
+    assert violations("src/cpu/a.cpp", '#include "cuda/launch.hpp"')
+    assert violations("src/cuda/device/a.cu", '#include "api/validate.hpp"')
     assert violations("src/jax/a.cpp", '#include "plan/backend.hpp"')
     assert not violations("cli/a.cpp", '#include "cpu/isa/features.hpp"')
     assert not violations("src/cpu/isa/a.cpp", "#include <immintrin.h>")
     assert not violations("bench/peaks/a.cpp", "#include <immintrin.h>")
     assert not violations("bench/a.cpp", '#include "cpu/kernel.hpp"')
     assert not violations("src/jax/a.cpp", '#include "jax/buffers.hpp"\n#include <xla/ffi/api/ffi.h>')
+    assert not violations("src/api/a.cpp", '#include "cuda/rules.hpp"')
     assert not violations("src/api/a.cpp", '#include "cpu/quantize/quantize.hpp"\n#include "ragdot/gmm.hpp"')
 
 
 def main() -> int:
     self_test()
-    files = [p for room in ALLOWED for p in (ROOT / room).rglob("*") if p.suffix in {".hpp", ".cpp", ".h"}]
+    files = [p for room in ALLOWED for p in (ROOT / room).rglob("*") if p.suffix in {".hpp", ".cpp", ".h", ".cu", ".cuh"}]
     found = sorted({v for p in files for v in violations(p.relative_to(ROOT).as_posix(), p.read_text())})
     for sentence in found:
         print(sentence)

@@ -1,4 +1,5 @@
 /* A C program on an installed ragdot: one small gmm through the C interface, its numbers checked. */
+#include <ragdot/cuda.h>
 #include <ragdot/ragdot.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@ int main(void) {
     printf("wrong numbers: %g %g %g %g %g %g\n", out[0][0], out[0][1], out[1][0], out[1][1], out[2][0], out[2][1]);
     return 1;
   }
+  printf("the GPU: %s\n", *ragdot_cuda_refusal() == '\0' ? "usable" : ragdot_cuda_refusal());
   printf("C consumer of ragdot %s: ok\n", ragdot_version());
   return 0;
 }

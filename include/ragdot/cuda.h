@@ -1,0 +1,59 @@
+/* The products and quantisers of ragdot on a GPU: the structs of ragdot.h, with pointers into device memory.
+
+   Every pointer in args (values, scales, out, group numbers) is one that kernels of the current device can use. Calls enqueue
+   kernels on a stream and return: they allocate nothing, wait for nothing, read no memory themselves, and can be captured in a
+   CUDA graph. Memory stays in place until the stream has passed the call. Conventions of ragdot.h hold: codes, sentences,
+   struct sizes, thread-safety, refused calls write nothing.
+
+   Group numbers are read by the kernels alone, so no call can refuse them. They are clamped: a start to [end of the group
+   before, M], an end to [start, M]; wrong numbers give wrong results, and no access outside the operands.
+
+   What the GPU takes, with layouts, and the numerics: docs/cuda.md. A legal call that it does not take is RAGDOT_UNSUPPORTED
+   with the way out; a launch that the driver refuses is RAGDOT_FAILED. */
+#ifndef RAGDOT_CUDA_H
+#define RAGDOT_CUDA_H
+
+#include "ragdot/ragdot.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A null pointer to options means the defaults. */
+typedef struct ragdot_cuda_options {
+  size_t struct_size;
+  void* stream;            /* a cudaStream_t of the current device; null: its default stream */
+  int32_t multiprocessors; /* the call occupies at most so many; 0: all */
+} ragdot_cuda_options;
+
+/* "" when the GPU can be used: libragdot_cuda.so is installed and the current device can run its kernels. Else why not. Valid
+   until this thread's next call of this function. */
+const char* ragdot_cuda_refusal(void);
+
+/* Scale rows to make room for in a per_group grid with blocks of `block` rows: what the worst sizes of `groups` groups over
+   `rows` rows need. Views of per_group scales have so many rows or more. */
+static inline int64_t ragdot_cuda_scale_rows(int64_t rows, int64_t groups, int64_t block) {
+  const int64_t filled = groups < rows ? groups : rows;
+  return filled + (rows - filled) / block;
+}
+
+/* Bytes of device memory, aligned to 128, that a call needs as workspace. Shapes, formats and strides count; pointers and group
+   numbers are not looked at. One workspace serves one call at a time: the next may begin once the stream has passed it. */
+int ragdot_cuda_gmm_workspace_bytes(const ragdot_gmm_args* args, size_t* bytes);
+int ragdot_cuda_tgmm_workspace_bytes(const ragdot_tgmm_args* args, size_t* bytes);
+int ragdot_cuda_quantize_workspace_bytes(const ragdot_quantize_args* args, size_t* bytes);
+int ragdot_cuda_quantize_both_workspace_bytes(const ragdot_quantize_both_args* args, size_t* bytes);
+
+/* As ragdot_gmm and the others say. */
+int ragdot_cuda_gmm(const ragdot_gmm_args* args, const ragdot_cuda_options* options, void* workspace, size_t workspace_bytes);
+int ragdot_cuda_tgmm(const ragdot_tgmm_args* args, const ragdot_cuda_options* options, void* workspace, size_t workspace_bytes);
+int ragdot_cuda_quantize(const ragdot_quantize_args* args, const ragdot_cuda_options* options, void* workspace,
+                         size_t workspace_bytes);
+int ragdot_cuda_quantize_both(const ragdot_quantize_both_args* args, const ragdot_cuda_options* options, void* workspace,
+                              size_t workspace_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RAGDOT_CUDA_H */
