@@ -1,5 +1,5 @@
-// What the host half hands to the device half (libragdot_cuda.so): plain structs of device pointers, extents and strides, checked
-// and complete. Everything here can be filled and tested on a machine without a GPU.
+// What the host half hands to the device half (libragdot_cuda.so): plain structs of device pointers, extents and strides,
+// checked and complete. Everything here can be filled and tested on a machine without a GPU.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +12,12 @@ namespace ragdot::cuda {
 /// Grows when a struct below changes: a device half of another build is refused.
 inline constexpr std::int32_t kInterface = 1;
 
-/// Group numbers in device memory, read by the kernels alone. Ranges are clamped to the rows that exist, so wrong numbers give
-/// wrong results but no access outside the operands.
+/// Group numbers in device memory, read by the kernels alone. A start is clamped to [end of the group before, M], an end to
+/// [start, M], so wrong numbers give wrong results but no access outside the operands: ranges never overlap, and no numbers
+/// need more than most_scale_rows per_group scale rows, which the host has asked for.
 struct GroupNumbers {
-  std::int32_t kind = 0;        // as ragdot_groups::kind: sizes, ends, offsets, starts and sizes
-  std::int32_t index_bits = 32; // 32 or 64
+  std::int32_t kind = 0;         // as ragdot_groups::kind: sizes, ends, offsets, starts and sizes
+  std::int32_t index_bits = 32;  // 32 or 64
   const void* data = nullptr;
   const void* sizes = nullptr;  // starts and sizes only
   std::int32_t count = 0;       // G; 0: no groups, all rows are one (quantisers)
@@ -42,6 +43,13 @@ struct ScaleGrid {
   std::int64_t row_stride = 0;
   std::int64_t col_stride = 0;
 };
+
+/// The scale rows that the worst sizes of `groups` groups over `rows` rows need, blocks of `block` rows restarting at each
+/// group.
+[[nodiscard]] constexpr std::int64_t most_scale_rows(std::int64_t rows, std::int64_t groups, std::int64_t block) {
+  const std::int64_t filled = groups < rows ? groups : rows;
+  return filled + (rows - filled) / block;
+}
 
 enum class Op : std::int32_t { gmm, tgmm };
 
@@ -82,8 +90,8 @@ struct Span {
   std::int32_t first_tile = 0;  // tiles of all spans before it
 };
 
-/// Head of the workspace: what the set-up kernel finds. Spans follow at kSpansOffset, then (tgmm) two tensor maps of 128 bytes for
-/// each local group.
+/// Head of the workspace: what the set-up kernel finds. Spans follow at kSpansOffset, then (tgmm) two tensor maps of 128 bytes
+/// for each local group.
 struct WorkspaceHead {
   std::int32_t spans = 0;
   std::int32_t tiles = 0;
@@ -105,18 +113,19 @@ struct QuantizedCopy {
   Format format = Format::e4m3;  // e4m3 or e5m2
   std::int64_t batch_stride = 0;
   std::int64_t row_stride = 0;
-  std::int64_t col_stride = 1;   // 1, or row_stride is 1 (transposed storage)
-  float* scales = nullptr;       // [batch, blocks of rows, blocks of cols]
+  std::int64_t col_stride = 1;  // 1, or row_stride is 1 (transposed storage)
+  float* scales = nullptr;      // [batch, blocks of rows, blocks of cols]
   std::int64_t scale_batch_stride = 0;
   std::int64_t scale_row_stride = 0;
   std::int64_t scale_col_stride = 1;
-  std::int32_t block_rows = 1;   // 1 or 128
-  std::int32_t block_cols = 128; // 1 or 128
+  std::int64_t scale_rows = 0;    // of each matrix, with groups most_scale_rows or more: those behind the last group's become 1
+  std::int32_t block_rows = 1;    // 1 or 128
+  std::int32_t block_cols = 128;  // 1 or 128
   Recipe recipe = Recipe::absmax;
 };
 
-/// One read of the input, one or two quantised copies. With groups the row blocks restart at each group, rows of no group get zero
-/// bytes; scales that cover nothing are 1.
+/// One read of the input, one or two quantised copies. With groups the row blocks restart at each group, rows of no group get
+/// zero bytes; scales that cover nothing are 1.
 struct Quantize {
   const void* input = nullptr;
   Format input_format = Format::bf16;  // bf16 or f32
@@ -129,7 +138,7 @@ struct Quantize {
   QuantizedCopy first;
   QuantizedCopy second;
   std::int32_t multiprocessors = 0;
-  void* workspace = nullptr;    // quantize_workspace_bytes of it, aligned to 128
+  void* workspace = nullptr;  // quantize_workspace_bytes of it, aligned to 128
 };
 [[nodiscard]] constexpr std::int64_t quantize_workspace_bytes(std::int64_t groups) { return maps_offset(Op::gmm, groups); }
 
@@ -141,6 +150,9 @@ struct DeviceHalf {
   const char* (*refusal)() = nullptr;
   const char* (*product)(const Product&, void* stream) = nullptr;
   const char* (*quantize)(const Quantize&, void* stream) = nullptr;
+  /// Null when kernels of the current device can use this address, else what it is: "memory of the host, which ...". Asks the
+  /// driver, not the stream, so that it may be called while a stream is captured. A null function: not known.
+  const char* (*not_device_pointer)(const void* address) = nullptr;
 };
 using DeviceHalfFunction = const DeviceHalf* (*)();
 
