@@ -1,0 +1,469 @@
+// Quantisers: one read of the input makes one or two copies. Blocks of threads walk over 128 x 128 tiles that restart at each
+// group's first row; a tile stays in registers from its magnitudes to its bytes, and the next one is on its way while a
+// transposed copy is written.
+#include "cuda/device/quantize.cuh"
+
+#include "cuda/device/groups.cuh"
+
+namespace ragdot::cuda {
+namespace {
+
+constexpr unsigned kAllLanes = 0xffffffffU;
+constexpr std::uint32_t kInfinity = 0x7f800000U;
+
+/// Where this thread's elements lie in a tile.
+struct Part {
+  int team = static_cast<int>(threadIdx.x) / 16;
+  int run = static_cast<int>(threadIdx.x) % 16;
+  int warp = static_cast<int>(threadIdx.x) / 32;
+  int lane = static_cast<int>(threadIdx.x) % 32;
+  int col = run * kRunColumns;
+};
+
+__device__ const WorkspaceHead& head_of(const QuantizeWork& work) { return *static_cast<const WorkspaceHead*>(work.workspace); }
+
+__device__ std::uint32_t row_tiles_of(const QuantizeWork& work) {
+  if (work.workspace != nullptr) return static_cast<std::uint32_t>(head_of(work).tiles);
+  return static_cast<std::uint32_t>((work.rows + kTile - 1) / kTile);
+}
+
+/// The last span whose first tile is not above `tile`: a warp looks at 32 spans at a time.
+__device__ Span span_of(const QuantizeWork& work, std::int32_t tile) {
+  const auto* spans = reinterpret_cast<const Span*>(static_cast<const char*>(work.workspace) + kSpansOffset);
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  std::int32_t first = 0;
+  std::int32_t count = head_of(work).spans;
+  while (count > 1) {
+    const std::int32_t step = (count + 31) / 32;
+    const std::int32_t probe = lane * step;
+    const bool before = probe < count && spans[first + probe].first_tile <= tile;
+    const std::int32_t skipped = (__popc(__ballot_sync(kAllLanes, before)) - 1) * step;
+    first += skipped;
+    count = count - skipped < step ? count - skipped : step;
+  }
+  return spans[first];
+}
+
+__device__ Place place_of(const QuantizeWork& work, std::uint32_t t, std::uint32_t row_tiles, std::uint32_t col_tiles) {
+  Place place;
+  if (work.batch > 1) {
+    place.batch = static_cast<std::int32_t>(t / (row_tiles * col_tiles));
+    t %= row_tiles * col_tiles;
+  }
+  const TileIndex at = tile_at(t, row_tiles, col_tiles);
+  auto block = static_cast<std::int32_t>(at.row);
+  Span span{0, static_cast<std::int32_t>(work.rows), 0, 0, 0, 0};
+  if (work.workspace != nullptr) {
+    span = span_of(work, block);
+    block -= span.first_tile;
+  }
+  place.row = span.begin + block * kTile;
+  place.col = static_cast<std::int32_t>(at.col) * kTile;
+  place.rows = span.end - place.row < kTile ? span.end - place.row : kTile;
+  const std::int32_t cols_left = static_cast<std::int32_t>(work.cols) - place.col;
+  place.cols = cols_left < kTile ? cols_left : kTile;
+  place.scale_row_of_block = span.scale_row + block;
+  place.scale_row_of_rows = span.rows_before + block * kTile;
+  place.outside = span.matrix < 0;
+  return place;
+}
+
+__device__ std::int64_t input_at(const QuantizeWork& work, const Place& place, int row, int col) {
+  return place.batch * work.batch_stride + std::int64_t{place.row + row} * work.row_stride + place.col + col;
+}
+
+/// Whether a tile's rows are runs of 8 columns at addresses for whole loads and stores.
+__device__ bool in_whole_runs(const QuantizeWork& work, const Place& place) {
+  return work.whole_runs && place.cols % kRunColumns == 0;
+}
+
+/// Reads the thread's elements of a tile in whole runs; zeros where the tile ends and in rows of no group.
+template <Format kInput>
+__device__ void load(const QuantizeWork& work, const Place& place, const Part& part, Elements<kInput>& x) {
+  constexpr int kWords = Elements<kInput>::kWords;
+  const int rows = place.outside || !in_whole_runs(work, place) || part.col >= place.cols ? 0 : place.rows;
+#pragma unroll
+  for (int j = 0; j < kRunRows; ++j) {
+    const int row = row_of(part.team, j);
+    const auto* from = static_cast<const char*>(work.input) + input_at(work, place, row, part.col) * (kWords / 2);
+#pragma unroll
+    for (int w = 0; w < kWords; w += 4) {
+      uint4 four = make_uint4(0, 0, 0, 0);
+      if (row < rows) four = __ldcs(reinterpret_cast<const uint4*>(from) + w / 4);
+      x.words[j][w] = four.x;
+      x.words[j][w + 1] = four.y;
+      x.words[j][w + 2] = four.z;
+      x.words[j][w + 3] = four.w;
+    }
+  }
+}
+
+/// The same for any tile, element by element.
+template <Format kInput>
+__device__ void load_singly(const QuantizeWork& work, const Place& place, const Part& part, Elements<kInput>& x) {
+  const int rows = place.outside ? 0 : place.rows;
+#pragma unroll
+  for (int j = 0; j < kRunRows; ++j) {
+    const int row = row_of(part.team, j);
+#pragma unroll
+    for (int w = 0; w < Elements<kInput>::kWords; ++w) x.words[j][w] = 0;
+#pragma unroll
+    for (int k = 0; k < kRunColumns; ++k) {
+      if (row < rows && part.col + k < place.cols) x.put(j, k, work.input, input_at(work, place, row, part.col + k));
+    }
+  }
+}
+
+/// Leaves the largest magnitudes of rows (where wanted), of each warp's columns and of each warp in shared memory. Returns the
+/// f32 bits of the thread's largest: at least those of Inf if it holds one or a NaN, unless those are passed over.
+template <Format kInput, bool kFiniteOnly>
+__device__ std::uint32_t measure(const Elements<kInput>& x, const Part& part, bool rows_wanted, TileMemory& memory) {
+  using E = Elements<kInput>;
+  std::uint32_t cols[E::kWords];
+  std::uint32_t of_rows[kRunRows];
+#pragma unroll
+  for (int j = 0; j < kRunRows; ++j) {
+#pragma unroll
+    for (int w = 0; w < E::kWords; ++w) {
+      const std::uint32_t m = E::template magnitudes<kFiniteOnly>(x.words[j][w]);
+      cols[w] = j == 0 ? m : E::larger(cols[w], m);
+      of_rows[j] = w == 0 ? m : E::larger(of_rows[j], m);
+    }
+  }
+  if (rows_wanted) {
+    std::uint32_t rows[kRunRows];
+    E::largest_of_rows(of_rows, rows);
+    if (part.run == 0) {
+      auto* to = reinterpret_cast<uint4*>(memory.row_amax);
+      to[part.team] = make_uint4(rows[0], rows[1], rows[2], rows[3]);
+      to[part.team + 16] = make_uint4(rows[4], rows[5], rows[6], rows[7]);
+    }
+  }
+  std::uint32_t all = cols[0];
+#pragma unroll
+  for (int w = 1; w < E::kWords; ++w) all = E::larger(all, cols[w]);
+  all = E::largest(all);
+#pragma unroll
+  for (int w = 0; w < E::kWords; ++w) cols[w] = E::larger(cols[w], __shfl_xor_sync(kAllLanes, cols[w], 16));
+  if (part.lane < 16) {
+    auto* to = reinterpret_cast<uint4*>(memory.col_amax[part.warp] + part.run * E::kWords);
+#pragma unroll
+    for (int w = 0; w < E::kWords; w += 4) to[w / 4] = make_uint4(cols[w], cols[w + 1], cols[w + 2], cols[w + 3]);
+  }
+  const std::uint32_t of_warp = __reduce_max_sync(kAllLanes, all);
+  if (part.lane == 0) memory.tile_amax[part.warp] = of_warp;
+  return all;
+}
+
+/// Chooses the tile's scales: half of the threads take a column each, the others a row, or the square as many times. Stores
+/// them, leaves factors in shared memory, and returns whether one of the thread's needs divisions.
+template <Format kInput>
+__device__ bool choose_scales(const QuantizeWork& work, const Place& place, TileMemory& memory) {
+  const int i = static_cast<int>(threadIdx.x) % kTile;
+  const bool takes_column = threadIdx.x < kTile;
+  bool divide = false;
+  for (int c = 0; c < work.copies; ++c) {
+    const CopyWork& copy = work.copy[c];
+    if (takes_column != (copy.blocks == Blocks::column)) continue;
+    std::uint32_t amax = 0;
+    std::int64_t row = place.scale_row_of_block;
+    std::int64_t col = place.col / kBlock;
+    bool store = !place.outside;
+    if (copy.blocks == Blocks::row) {
+      amax = memory.row_amax[i];
+      row = place.scale_row_of_rows + i;
+      store = store && i < place.rows;
+    } else if (copy.blocks == Blocks::column) {
+      for (int w = 0; w < kWarps; ++w) {
+        const std::uint32_t m = Elements<kInput>::magnitude_at(memory.col_amax[w], i);
+        amax = m > amax ? m : amax;
+      }
+      col = place.col + i;
+      store = store && i < place.cols;
+    } else {
+      for (int w = 0; w < kWarps; ++w) amax = memory.tile_amax[w] > amax ? memory.tile_amax[w] : amax;
+      store = store && i == 0;
+    }
+    const float scale = block_scale(copy.to.recipe, copy.to.format, amax);
+    memory.factors[c][takes_column ? factor_slot(i) : i] = make_float2(scale, __frcp_rn(scale));
+    divide = divide || !corrected_quotient_is_right(__float_as_uint(scale));
+    if (store) {
+      copy.to.scales[place.batch * copy.to.scale_batch_stride + row * copy.to.scale_row_stride + col * copy.to.scale_col_stride] =
+          scale;
+    }
+  }
+  return divide;
+}
+
+__device__ std::uint8_t* values_at(const CopyWork& copy, const Place& place, int row, int col) {
+  return static_cast<std::uint8_t*>(copy.to.values) + place.batch * copy.to.batch_stride +
+         std::int64_t{place.row + row} * copy.to.row_stride + std::int64_t{place.col + col} * copy.to.col_stride;
+}
+
+/// Encodes the thread's elements: to the copy's rows, or turned to shared memory.
+template <Format kInput, Format kFormat, bool kByColumn, bool kTransposed>
+__device__ void encode(const CopyWork& copy, const Factor* factors, const Place& place, const Part& part,
+                       const Elements<kInput>& x, TileMemory& memory) {
+  const auto quotient = [&](int j, int k, Factor factor) { return corrected_quotient(x.value(j, k), factor); };
+  const auto row_factor = [&](int j) { return factors[row_of(part.team, j)]; };
+  const auto column_factor = [&](int k) { return factors[factor_slot(k) + part.run]; };
+  const auto turn = [&](int half, int k, Factor a, Factor b, Factor c, Factor d) {
+    const int j = 4 * half;
+    memory.turned[turned_word(part.col + k, part.team + 16 * half)] =
+        encoded<kFormat>(quotient(j, k, a), quotient(j + 1, k, b), quotient(j + 2, k, c), quotient(j + 3, k, d));
+  };
+  if constexpr (kTransposed && kByColumn) {
+#pragma unroll
+    for (int k = 0; k < kRunColumns; ++k) {
+      const Factor f = column_factor(k);
+      turn(0, k, f, f, f, f);
+      turn(1, k, f, f, f, f);
+    }
+  } else if constexpr (kTransposed) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const Factor a = row_factor(4 * half);
+      const Factor b = row_factor(4 * half + 1);
+      const Factor c = row_factor(4 * half + 2);
+      const Factor d = row_factor(4 * half + 3);
+#pragma unroll
+      for (int k = 0; k < kRunColumns; ++k) turn(half, k, a, b, c, d);
+    }
+  } else {
+#pragma unroll
+    for (int j = 0; j < kRunRows; ++j) {
+      const int row = row_of(part.team, j);
+      if (row >= place.rows || part.col >= place.cols) continue;
+      const Factor of_row = row_factor(j);
+      float q[kRunColumns];
+#pragma unroll
+      for (int k = 0; k < kRunColumns; ++k) q[k] = quotient(j, k, kByColumn ? column_factor(k) : of_row);
+      *reinterpret_cast<uint2*>(values_at(copy, place, row, part.col)) =
+          make_uint2(encoded<kFormat>(q[0], q[1], q[2], q[3]), encoded<kFormat>(q[4], q[5], q[6], q[7]));
+    }
+  }
+}
+
+template <Format kInput, Format kFormat>
+__device__ void encode_as(const CopyWork& copy, const Factor* factors, const Place& place, const Part& part,
+                          const Elements<kInput>& x, TileMemory& memory) {
+  const bool by_column = copy.blocks == Blocks::column;
+  if (copy.transposed) {
+    by_column ? encode<kInput, kFormat, true, true>(copy, factors, place, part, x, memory)
+              : encode<kInput, kFormat, false, true>(copy, factors, place, part, x, memory);
+  } else {
+    by_column ? encode<kInput, kFormat, true, false>(copy, factors, place, part, x, memory)
+              : encode<kInput, kFormat, false, false>(copy, factors, place, part, x, memory);
+  }
+}
+
+template <Format kInput>
+__device__ void encode_in(Format format, const CopyWork& copy, const Factor* factors, const Place& place, const Part& part,
+                          const Elements<kInput>& x, TileMemory& memory) {
+  if (format == Format::e4m3) {
+    encode_as<kInput, Format::e4m3>(copy, factors, place, part, x, memory);
+  } else {
+    encode_as<kInput, Format::e5m2>(copy, factors, place, part, x, memory);
+  }
+}
+
+/// Writes the turned tile: a warp takes 16 columns, whose runs of bytes may begin anywhere. Whole aligned words of a run are put
+/// together from two of the tile's; up to 3 bytes on either end go alone.
+__device__ void write_turned(const CopyWork& copy, const Place& place, const Part& part, const TileMemory& memory) {
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(memory.turned);
+  const int lane = part.lane;
+  const int rows = place.rows;
+  std::uint8_t* to = values_at(copy, place, 0, part.warp);
+#pragma unroll 4
+  for (int i = 0; i < kTile / kWarps; ++i, to += kWarps * copy.to.col_stride) {
+    const int col = i * kWarps + part.warp;
+    if (col >= place.cols) return;
+    const int ahead = static_cast<int>(reinterpret_cast<std::uintptr_t>(to) % 4);  // bytes of the run's first word before it
+    const std::uint32_t word = memory.turned[turned_word(col, lane)];
+    const std::uint32_t before = __shfl_up_sync(kAllLanes, word, 1);
+    const int at = 4 * lane - ahead;
+    if (at >= 0 && at + 4 <= rows) {
+      *reinterpret_cast<std::uint32_t*>(to + at) = __funnelshift_l(before, word, static_cast<unsigned>(8 * ahead));
+    }
+    const int leading = (4 - ahead) % 4 < rows ? (4 - ahead) % 4 : rows;
+    const int trailing = (rows - leading) % 4;
+    if (leading + trailing == 0) continue;
+    int single = lane < leading ? lane : -1;
+    if (lane >= 4 && lane - 4 < trailing) single = rows - trailing + lane - 4;
+    if (single >= 0) to[single] = bytes[4 * turned_word(col, single / 4) + single % 4];
+  }
+}
+
+/// Encodes a tile by divisions: any elements, scales and addresses. Reads the tile again.
+template <Format kInput>
+__device__ void encode_by_division(const QuantizeWork& work, int c, const Place& place, TileMemory& memory) {
+  const CopyWork& copy = work.copy[c];
+  auto* turned = reinterpret_cast<std::uint8_t*>(memory.turned);
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile; i += kThreads) {
+    const int row = i / kTile;
+    const int col = i % kTile;
+    if (row >= place.rows || col >= place.cols) continue;
+    const float x = place.outside ? 0.0F : Elements<kInput>::read(work.input, input_at(work, place, row, col));
+    const Factor factor = memory.factors[c][copy.blocks == Blocks::column ? factor_slot(col) : row];
+    const std::uint8_t byte = encoded_any(copy.to.format, x, factor.x);
+    if (copy.transposed) {
+      turned[4 * turned_word(col, row / 4) + row % 4] = byte;
+    } else {
+      *values_at(copy, place, row, col) = byte;
+    }
+  }
+}
+
+/// All of a tile for which whole runs or corrected quotients will not do. Apart, so that the usual way keeps its registers.
+template <Format kInput>
+__device__ __noinline__ void quantize_by_division(const QuantizeWork& work, Place place, TileMemory& memory) {
+  const Part part;
+  {
+    Elements<kInput> x;
+    load_singly(work, place, part, x);
+    measure<kInput, true>(x, part, true, memory);
+  }
+  __syncthreads();
+  choose_scales<kInput>(work, place, memory);
+  __syncthreads();
+  for (int c = 0; c < work.copies; ++c) {
+    encode_by_division<kInput>(work, c, place, memory);
+    if (!work.copy[c].transposed) continue;
+    __syncthreads();
+    write_turned(work.copy[c], place, part, memory);
+    __syncthreads();
+  }
+}
+
+/// Scales behind those of the last group cover nothing.
+__device__ void fill_unused_scales(const QuantizeWork& work) {
+  for (int c = 0; c < work.copies; ++c) {
+    const CopyWork& copy = work.copy[c];
+    const bool by_row = copy.blocks == Blocks::row;
+    std::int64_t used = by_row ? work.rows : (work.rows + kBlock - 1) / kBlock;
+    if (work.workspace != nullptr) used = by_row ? head_of(work).group_rows : head_of(work).scale_rows;
+    const std::int64_t cols = copy.blocks == Blocks::column ? work.cols : (work.cols + kBlock - 1) / kBlock;
+    const std::int64_t unused = copy.to.scale_rows - used;
+    if (unused <= 0) continue;
+    const std::int64_t step = std::int64_t{gridDim.x} * kThreads;
+    for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < work.batch * unused * cols; i += step) {
+      const std::int64_t row = i / cols;
+      copy.to.scales[row / unused * copy.to.scale_batch_stride + (used + row % unused) * copy.to.scale_row_stride +
+                     i % cols * copy.to.scale_col_stride] = 1.0F;
+    }
+  }
+}
+
+template <Format kInput>
+__global__ void __launch_bounds__(kThreads, kInput == Format::bf16 ? 3 : 2)
+    quantize_tiles(const __grid_constant__ QuantizeWork work) {
+  __shared__ TileMemory memory;
+  const Part part;
+  fill_unused_scales(work);
+  const std::uint32_t row_tiles = row_tiles_of(work);
+  const auto col_tiles = static_cast<std::uint32_t>((work.cols + kTile - 1) / kTile);
+  const std::uint32_t tiles = row_tiles * col_tiles * static_cast<std::uint32_t>(work.batch);
+  bool rows_wanted = false;
+  for (int c = 0; c < work.copies; ++c) rows_wanted = rows_wanted || work.copy[c].blocks == Blocks::row;
+
+  std::uint32_t t = blockIdx.x;
+  if (t >= tiles) return;
+  Place place = place_of(work, t, row_tiles, col_tiles);
+  Elements<kInput> x;
+  load(work, place, part, x);
+  while (t < tiles) {
+    const std::uint32_t most = measure<kInput, false>(x, part, rows_wanted, memory);
+    bool divide = __syncthreads_or(most >= kInfinity || !in_whole_runs(work, place)) != 0;
+    if (!divide) divide = __syncthreads_or(choose_scales<kInput>(work, place, memory)) != 0;
+    if (divide) quantize_by_division<kInput>(work, place, memory);
+    t += gridDim.x;
+    for (int c = divide ? work.copies - 1 : 0; c < work.copies; ++c) {
+      const CopyWork& copy = work.copy[c];
+      const Place here = place;
+      if (!divide) encode_in(copy.to.format, copy, memory.factors[c], here, part, x, memory);
+      const bool last = c + 1 == work.copies;
+      if (last && t < tiles) {
+        place = place_of(work, t, row_tiles, col_tiles);
+        load(work, place, part, x);
+      }
+      if (divide || !copy.transposed) continue;
+      __syncthreads();
+      write_turned(copy, here, part, memory);
+      if (!last) __syncthreads();
+    }
+  }
+}
+
+Blocks blocks_of(const QuantizedCopy& copy) {
+  return copy.block_rows == 1 ? Blocks::row : copy.block_cols == 1 ? Blocks::column : Blocks::square;
+}
+
+bool all_multiples(std::int64_t of, const void* address, std::int64_t row_bytes, std::int64_t batch_bytes) {
+  return reinterpret_cast<std::uintptr_t>(address) % static_cast<std::uintptr_t>(of) == 0 && row_bytes % of == 0 &&
+         batch_bytes % of == 0;
+}
+
+/// What is to be done; the copy whose writing hides the next tile's loads, a transposed one, comes last.
+QuantizeWork work_of(const Quantize& args) {
+  const std::int64_t bytes = element_bytes(args.input_format);
+  QuantizeWork work;
+  work.input = args.input;
+  work.batch = args.batch;
+  work.rows = args.rows;
+  work.cols = args.cols;
+  work.batch_stride = args.batch_stride;
+  work.row_stride = args.row_stride;
+  work.whole_runs = all_multiples(16, args.input, args.row_stride * bytes, args.batch > 1 ? args.batch_stride * bytes : 0);
+  work.workspace = args.groups.count > 0 ? args.workspace : nullptr;
+  for (const bool transposed : {false, true}) {
+    for (const QuantizedCopy* copy : {&args.first, &args.second}) {
+      if (copy->values == nullptr || (copy->col_stride != 1) != transposed) continue;
+      work.copy[work.copies++] = {*copy, blocks_of(*copy), transposed};
+      work.whole_runs = work.whole_runs && (transposed || all_multiples(kRunColumns, copy->values, copy->row_stride,
+                                                                        args.batch > 1 ? copy->batch_stride : 0));
+    }
+  }
+  return work;
+}
+
+/// At most as many tiles as any group numbers give.
+std::int64_t most_tiles(const Quantize& args) {
+  const std::int64_t extra = args.groups.count > 0 ? most_spans(Op::gmm, args.groups.count) : 1;
+  return (args.rows / kTile + extra) * ((args.cols + kTile - 1) / kTile) * args.batch;
+}
+
+}  // namespace
+
+const char* quantize(const Quantize& args, void* stream) {
+  const QuantizeWork work = work_of(args);
+  if (work.copies == 0) return nullptr;
+  const std::int64_t tiles = most_tiles(args);
+  constexpr std::int64_t kMost = (std::int64_t{1} << 31) - kTile;  // indices have 32 bits, offsets 64
+  if (args.rows > kMost || args.cols > kMost || tiles > kMost) {
+    return "there are more than 2^31 rows, columns or tiles of 128 x 128 elements, which the quantiser's kernels cannot count";
+  }
+  int device = 0;
+  int most = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess && work.workspace != nullptr) {
+    GroupNumbers groups = args.groups;
+    groups.first = 0;
+    groups.local = groups.count;
+    error = find_spans(groups, {args.rows, true, false, kTile, 1}, args.workspace, static_cast<cudaStream_t>(stream));
+  }
+  if (error != cudaSuccess) return cudaGetErrorString(error);
+  const bool bf16 = args.input_format == Format::bf16;
+  const std::int64_t multiprocessors = args.multiprocessors > 0 && args.multiprocessors < most ? args.multiprocessors : most;
+  const std::int64_t resident = multiprocessors * (bf16 ? 3 : 2);
+  const auto blocks = static_cast<unsigned>(tiles < 1 ? 1 : tiles < resident ? tiles : resident);
+  if (bf16) {
+    quantize_tiles<Format::bf16><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
+  } else {
+    quantize_tiles<Format::f32><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
+  }
+  error = cudaGetLastError();
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}
+
+}  // namespace ragdot::cuda
