@@ -11,12 +11,24 @@ namespace {
 constexpr unsigned kAllLanes = 0xffffffffU;
 constexpr std::uint32_t kInfinity = 0x7f800000U;
 
+/// Read anew in each phase of a tile: else this and all addresses that follow from it are held in registers from phase to phase.
+__device__ int thread_index() {
+#ifdef __CUDA_ARCH__
+  int index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+#else
+  return static_cast<int>(threadIdx.x);
+#endif
+}
+
 /// Where this thread's elements lie in a tile.
 struct Part {
-  int team = static_cast<int>(threadIdx.x) / 16;
-  int run = static_cast<int>(threadIdx.x) % 16;
-  int warp = static_cast<int>(threadIdx.x) / 32;
-  int lane = static_cast<int>(threadIdx.x) % 32;
+  int thread = thread_index();
+  int team = thread / 16;
+  int run = thread % 16;
+  int warp = thread / 32;
+  int lane = thread % 32;
   int col = run * kRunColumns;
 };
 
@@ -79,8 +91,9 @@ __device__ bool in_whole_runs(const QuantizeWork& work, const Place& place) {
 
 /// Reads the thread's elements of a tile in whole runs; zeros where the tile ends and in rows of no group.
 template <Format kInput>
-__device__ void load(const QuantizeWork& work, const Place& place, const Part& part, Elements<kInput>& x) {
+__device__ void load(const QuantizeWork& work, const Place& place, Elements<kInput>& x) {
   constexpr int kWords = Elements<kInput>::kWords;
+  const Part part;
   const int rows = place.outside || !in_whole_runs(work, place) || part.col >= place.cols ? 0 : place.rows;
 #pragma unroll
   for (int j = 0; j < kRunRows; ++j) {
@@ -100,7 +113,8 @@ __device__ void load(const QuantizeWork& work, const Place& place, const Part& p
 
 /// The same for any tile, element by element.
 template <Format kInput>
-__device__ void load_singly(const QuantizeWork& work, const Place& place, const Part& part, Elements<kInput>& x) {
+__device__ void load_singly(const QuantizeWork& work, const Place& place, Elements<kInput>& x) {
+  const Part part;
   const int rows = place.outside ? 0 : place.rows;
 #pragma unroll
   for (int j = 0; j < kRunRows; ++j) {
@@ -117,8 +131,9 @@ __device__ void load_singly(const QuantizeWork& work, const Place& place, const 
 /// Leaves the largest magnitudes of rows (where wanted), of each warp's columns and of each warp in shared memory. Returns the
 /// f32 bits of the thread's largest: at least those of Inf if it holds one or a NaN, unless those are passed over.
 template <Format kInput, bool kFiniteOnly>
-__device__ std::uint32_t measure(const Elements<kInput>& x, const Part& part, bool rows_wanted, TileMemory& memory) {
+__device__ std::uint32_t measure(const Elements<kInput>& x, bool rows_wanted, TileMemory& memory) {
   using E = Elements<kInput>;
+  const Part part;
   std::uint32_t cols[E::kWords];
   std::uint32_t of_rows[kRunRows];
 #pragma unroll
@@ -159,8 +174,9 @@ __device__ std::uint32_t measure(const Elements<kInput>& x, const Part& part, bo
 /// them, leaves factors in shared memory, and returns whether one of the thread's needs divisions.
 template <Format kInput>
 __device__ bool choose_scales(const QuantizeWork& work, const Place& place, TileMemory& memory) {
-  const int i = static_cast<int>(threadIdx.x) % kTile;
-  const bool takes_column = threadIdx.x < kTile;
+  const int thread = thread_index();
+  const int i = thread % kTile;
+  const bool takes_column = thread < kTile;
   bool divide = false;
   for (int c = 0; c < work.copies; ++c) {
     const CopyWork& copy = work.copy[c];
@@ -202,8 +218,9 @@ __device__ std::uint8_t* values_at(const CopyWork& copy, const Place& place, int
 
 /// Encodes the thread's elements: to the copy's rows, or turned to shared memory.
 template <Format kInput, Format kFormat, bool kByColumn, bool kTransposed>
-__device__ void encode(const CopyWork& copy, const Factor* factors, const Place& place, const Part& part,
+__device__ void encode(const CopyWork& copy, const Factor* factors, const Place& place,
                        const Elements<kInput>& x, TileMemory& memory) {
+  const Part part;
   const auto quotient = [&](int j, int k, Factor factor) { return corrected_quotient(x.value(j, k), factor); };
   const auto row_factor = [&](int j) { return factors[row_of(part.team, j)]; };
   const auto column_factor = [&](int k) { return factors[factor_slot(k) + part.run]; };
@@ -245,52 +262,85 @@ __device__ void encode(const CopyWork& copy, const Factor* factors, const Place&
 }
 
 template <Format kInput, Format kFormat>
-__device__ void encode_as(const CopyWork& copy, const Factor* factors, const Place& place, const Part& part,
+__device__ void encode_as(const CopyWork& copy, const Factor* factors, const Place& place,
                           const Elements<kInput>& x, TileMemory& memory) {
   const bool by_column = copy.blocks == Blocks::column;
   if (copy.transposed) {
-    by_column ? encode<kInput, kFormat, true, true>(copy, factors, place, part, x, memory)
-              : encode<kInput, kFormat, false, true>(copy, factors, place, part, x, memory);
+    by_column ? encode<kInput, kFormat, true, true>(copy, factors, place, x, memory)
+              : encode<kInput, kFormat, false, true>(copy, factors, place, x, memory);
   } else {
-    by_column ? encode<kInput, kFormat, true, false>(copy, factors, place, part, x, memory)
-              : encode<kInput, kFormat, false, false>(copy, factors, place, part, x, memory);
+    by_column ? encode<kInput, kFormat, true, false>(copy, factors, place, x, memory)
+              : encode<kInput, kFormat, false, false>(copy, factors, place, x, memory);
   }
 }
 
 template <Format kInput>
-__device__ void encode_in(Format format, const CopyWork& copy, const Factor* factors, const Place& place, const Part& part,
+__device__ void encode_in(Format format, const CopyWork& copy, const Factor* factors, const Place& place,
                           const Elements<kInput>& x, TileMemory& memory) {
   if (format == Format::e4m3) {
-    encode_as<kInput, Format::e4m3>(copy, factors, place, part, x, memory);
+    encode_as<kInput, Format::e4m3>(copy, factors, place, x, memory);
   } else {
-    encode_as<kInput, Format::e5m2>(copy, factors, place, part, x, memory);
+    encode_as<kInput, Format::e5m2>(copy, factors, place, x, memory);
   }
 }
 
-/// Writes the turned tile: a warp takes 16 columns, whose runs of bytes may begin anywhere. Whole aligned words of a run are put
-/// together from two of the tile's; up to 3 bytes on either end go alone.
-__device__ void write_turned(const CopyWork& copy, const Place& place, const Part& part, const TileMemory& memory) {
+/// What a lane writes of a run of bytes that begins `ahead` bytes behind an aligned word: the aligned word that ends in its own
+/// word of the tile, put together from two; and, of the up to 3 bytes on either end, one.
+struct RunPart {
+  int word_at;  // first byte of the word
+  bool word;
+  int single;  // a byte, or -1
+};
+
+__device__ RunPart run_part(int lane, int ahead, int rows) {
+  const int most = (4 - ahead) & 3;
+  const int leading = most < rows ? most : rows;
+  const int trailing = (rows - leading) & 3;
+  const int at = 4 * lane - ahead;
+  const int last = lane - 4;
+  return {at, at >= 0 && at + 4 <= rows, lane < leading ? lane : last >= 0 && last < trailing ? rows - trailing + last : -1};
+}
+
+/// Writes the turned tile, whose runs of bytes may begin anywhere: a warp takes 16 columns, kWarps apart.
+__device__ void write_turned(const CopyWork& copy, const Place& place, const TileMemory& memory) {
+  const Part part;
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(memory.turned);
-  const int lane = part.lane;
-  const int rows = place.rows;
+  const std::int64_t step = kWarps * copy.to.col_stride;
+  const int columns = (place.cols - part.warp + kWarps - 1) / kWarps;
   std::uint8_t* to = values_at(copy, place, 0, part.warp);
-#pragma unroll 4
-  for (int i = 0; i < kTile / kWarps; ++i, to += kWarps * copy.to.col_stride) {
-    const int col = i * kWarps + part.warp;
-    if (col >= place.cols) return;
-    const int ahead = static_cast<int>(reinterpret_cast<std::uintptr_t>(to) % 4);  // bytes of the run's first word before it
-    const std::uint32_t word = memory.turned[turned_word(col, lane)];
-    const std::uint32_t before = __shfl_up_sync(kAllLanes, word, 1);
-    const int at = 4 * lane - ahead;
-    if (at >= 0 && at + 4 <= rows) {
-      *reinterpret_cast<std::uint32_t*>(to + at) = __funnelshift_l(before, word, static_cast<unsigned>(8 * ahead));
+  const auto ahead_of = [](const std::uint8_t* run) { return static_cast<int>(reinterpret_cast<std::uintptr_t>(run) & 3); };
+  RunPart mine = run_part(part.lane, ahead_of(to), place.rows);
+  // turned_word(i * kWarps + warp, quad), for as many columns in a step of the swizzle as there are warps.
+  static_assert(kWarps == 8);
+  const auto word_of = [&](int i, int quad) { return i * 256 + ((part.warp * 32 + quad) ^ (2 * i)); };
+  if (step % (4 * kWarps) == 0) {  // all runs begin alike
+    const auto shift = static_cast<unsigned>(8 * ahead_of(to));
+    const int quad = mine.single < 0 ? 0 : mine.single / 4;
+    const bool singles = (ahead_of(to) | (place.rows & 3)) != 0;
+    std::uint8_t* word_to = to + mine.word_at;
+    std::uint8_t* single_to = to + mine.single;
+#pragma unroll
+    for (int i = 0; i < kTile / kWarps; ++i) {
+      const std::uint32_t word = memory.turned[word_of(i, part.lane)];
+      const std::uint32_t before = __shfl_up_sync(kAllLanes, word, 1);
+      if (mine.word && i < columns) *reinterpret_cast<std::uint32_t*>(word_to) = __funnelshift_l(before, word, shift);
+      word_to += step;
     }
-    const int leading = (4 - ahead) % 4 < rows ? (4 - ahead) % 4 : rows;
-    const int trailing = (rows - leading) % 4;
-    if (leading + trailing == 0) continue;
-    int single = lane < leading ? lane : -1;
-    if (lane >= 4 && lane - 4 < trailing) single = rows - trailing + lane - 4;
-    if (single >= 0) to[single] = bytes[4 * turned_word(col, single / 4) + single % 4];
+    if (!singles || mine.single < 0) return;
+#pragma unroll 4
+    for (int i = 0; i < columns; ++i, single_to += step) *single_to = bytes[4 * word_of(i, quad) + mine.single % 4];
+    return;
+  }
+#pragma unroll 1
+  for (int i = 0; i < columns; ++i, to += step) {
+    mine = run_part(part.lane, ahead_of(to), place.rows);
+    const std::uint32_t word = memory.turned[word_of(i, part.lane)];
+    const std::uint32_t before = __shfl_up_sync(kAllLanes, word, 1);
+    if (mine.word) {
+      *reinterpret_cast<std::uint32_t*>(to + mine.word_at) =
+          __funnelshift_l(before, word, static_cast<unsigned>(8 * ahead_of(to)));
+    }
+    if (mine.single >= 0) to[mine.single] = bytes[4 * word_of(i, mine.single / 4) + mine.single % 4];
   }
 }
 
@@ -317,11 +367,10 @@ __device__ void encode_by_division(const QuantizeWork& work, int c, const Place&
 /// All of a tile for which whole runs or corrected quotients will not do. Apart, so that the usual way keeps its registers.
 template <Format kInput>
 __device__ __noinline__ void quantize_by_division(const QuantizeWork& work, Place place, TileMemory& memory) {
-  const Part part;
   {
     Elements<kInput> x;
-    load_singly(work, place, part, x);
-    measure<kInput, true>(x, part, true, memory);
+    load_singly(work, place, x);
+    measure<kInput, true>(x, true, memory);
   }
   __syncthreads();
   choose_scales<kInput>(work, place, memory);
@@ -330,7 +379,7 @@ __device__ __noinline__ void quantize_by_division(const QuantizeWork& work, Plac
     encode_by_division<kInput>(work, c, place, memory);
     if (!work.copy[c].transposed) continue;
     __syncthreads();
-    write_turned(work.copy[c], place, part, memory);
+    write_turned(work.copy[c], place, memory);
     __syncthreads();
   }
 }
@@ -358,7 +407,6 @@ template <Format kInput>
 __global__ void __launch_bounds__(kThreads, kInput == Format::bf16 ? 3 : 2)
     quantize_tiles(const __grid_constant__ QuantizeWork work) {
   __shared__ TileMemory memory;
-  const Part part;
   fill_unused_scales(work);
   const std::uint32_t row_tiles = row_tiles_of(work);
   const auto col_tiles = static_cast<std::uint32_t>((work.cols + kTile - 1) / kTile);
@@ -370,9 +418,9 @@ __global__ void __launch_bounds__(kThreads, kInput == Format::bf16 ? 3 : 2)
   if (t >= tiles) return;
   Place place = place_of(work, t, row_tiles, col_tiles);
   Elements<kInput> x;
-  load(work, place, part, x);
+  load(work, place, x);
   while (t < tiles) {
-    const std::uint32_t most = measure<kInput, false>(x, part, rows_wanted, memory);
+    const std::uint32_t most = measure<kInput, false>(x, rows_wanted, memory);
     bool divide = __syncthreads_or(most >= kInfinity || !in_whole_runs(work, place)) != 0;
     if (!divide) divide = __syncthreads_or(choose_scales<kInput>(work, place, memory)) != 0;
     if (divide) quantize_by_division<kInput>(work, place, memory);
@@ -380,15 +428,15 @@ __global__ void __launch_bounds__(kThreads, kInput == Format::bf16 ? 3 : 2)
     for (int c = divide ? work.copies - 1 : 0; c < work.copies; ++c) {
       const CopyWork& copy = work.copy[c];
       const Place here = place;
-      if (!divide) encode_in(copy.to.format, copy, memory.factors[c], here, part, x, memory);
+      if (!divide) encode_in(copy.to.format, copy, memory.factors[c], here, x, memory);
       const bool last = c + 1 == work.copies;
       if (last && t < tiles) {
         place = place_of(work, t, row_tiles, col_tiles);
-        load(work, place, part, x);
+        load(work, place, x);
       }
       if (divide || !copy.transposed) continue;
       __syncthreads();
-      write_turned(copy, here, part, memory);
+      write_turned(copy, here, memory);
       if (!last) __syncthreads();
     }
   }

@@ -39,8 +39,8 @@ __host__ __device__ constexpr TileIndex tile_at(std::uint32_t t, std::uint32_t r
   const std::uint32_t band = t / (kBandRows * col_tiles);
   const std::uint32_t rest = t - band * kBandRows * col_tiles;
   const std::uint32_t left = row_tiles - band * kBandRows;
-  const std::uint32_t high = left < kBandRows ? left : kBandRows;
-  return {band * kBandRows + rest % high, rest / high};
+  if (left >= kBandRows) return {band * kBandRows + rest % kBandRows, rest / kBandRows};
+  return {band * kBandRows + rest % left, rest / left};
 }
 
 constexpr bool every_tile_is_met_once(std::uint32_t row_tiles, std::uint32_t col_tiles) {
