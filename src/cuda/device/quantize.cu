@@ -95,14 +95,15 @@ __device__ void load(const QuantizeWork& work, const Place& place, Elements<kInp
   constexpr int kWords = Elements<kInput>::kWords;
   const Part part;
   const int rows = place.outside || !in_whole_runs(work, place) || part.col >= place.cols ? 0 : place.rows;
+  const auto* first = static_cast<const char*>(work.input) + input_at(work, place, row_of(part.team, 0), part.col) * (kWords / 2);
+  const std::int64_t step = work.row_stride * (kWords / 2);
 #pragma unroll
   for (int j = 0; j < kRunRows; ++j) {
-    const int row = row_of(part.team, j);
-    const auto* from = static_cast<const char*>(work.input) + input_at(work, place, row, part.col) * (kWords / 2);
+    const char* from = first + row_of(0, j) * step;
 #pragma unroll
     for (int w = 0; w < kWords; w += 4) {
       uint4 four = make_uint4(0, 0, 0, 0);
-      if (row < rows) four = __ldcs(reinterpret_cast<const uint4*>(from) + w / 4);
+      if (row_of(part.team, j) < rows) four = __ldcs(reinterpret_cast<const uint4*>(from) + w / 4);
       x.words[j][w] = four.x;
       x.words[j][w + 1] = four.y;
       x.words[j][w + 2] = four.z;
@@ -247,15 +248,16 @@ __device__ void encode(const CopyWork& copy, const Factor* factors, const Place&
       for (int k = 0; k < kRunColumns; ++k) turn(half, k, a, b, c, d);
     }
   } else {
+    std::uint8_t* first = values_at(copy, place, row_of(part.team, 0), part.col);
+    const int rows = part.col < place.cols ? place.rows : 0;
 #pragma unroll
     for (int j = 0; j < kRunRows; ++j) {
-      const int row = row_of(part.team, j);
-      if (row >= place.rows || part.col >= place.cols) continue;
+      if (row_of(part.team, j) >= rows) continue;
       const Factor of_row = row_factor(j);
       float q[kRunColumns];
 #pragma unroll
       for (int k = 0; k < kRunColumns; ++k) q[k] = quotient(j, k, kByColumn ? column_factor(k) : of_row);
-      *reinterpret_cast<uint2*>(values_at(copy, place, row, part.col)) =
+      *reinterpret_cast<uint2*>(first + row_of(0, j) * copy.to.row_stride) =
           make_uint2(encoded<kFormat>(q[0], q[1], q[2], q[3]), encoded<kFormat>(q[4], q[5], q[6], q[7]));
     }
   }
@@ -284,63 +286,68 @@ __device__ void encode_in(Format format, const CopyWork& copy, const Factor* fac
   }
 }
 
-/// What a lane writes of a run of bytes that begins `ahead` bytes behind an aligned word: the aligned word that ends in its own
-/// word of the tile, put together from two; and, of the up to 3 bytes on either end, one.
-struct RunPart {
-  int word_at;  // first byte of the word
-  bool word;
-  int single;  // a byte, or -1
+/// Of a run of `rows` bytes that begins `ahead` bytes behind an aligned word: where the word lies that ends in a lane's own word
+/// of the tile, and whether all of it belongs to the run.
+struct RunWord {
+  int at;
+  bool whole;
 };
 
-__device__ RunPart run_part(int lane, int ahead, int rows) {
+__device__ RunWord run_word(int lane, int ahead, int rows) {
+  const int at = 4 * lane - ahead;
+  return {at, at >= 0 && at + 4 <= rows};
+}
+
+/// The nth byte (of up to 3 on either end, n < 8) that lies in no such word, or -1.
+__device__ int run_single(int n, int ahead, int rows) {
   const int most = (4 - ahead) & 3;
   const int leading = most < rows ? most : rows;
   const int trailing = (rows - leading) & 3;
-  const int at = 4 * lane - ahead;
-  const int last = lane - 4;
-  return {at, at >= 0 && at + 4 <= rows, lane < leading ? lane : last >= 0 && last < trailing ? rows - trailing + last : -1};
+  if (n < 4) return n < leading ? n : -1;
+  return n - 4 < trailing ? rows - trailing + n - 4 : -1;
 }
 
-/// Writes the turned tile, whose runs of bytes may begin anywhere: a warp takes 16 columns, kWarps apart.
+/// Writes the turned tile, whose runs of bytes may begin anywhere: a warp takes 16 columns, kWarps apart, and puts each aligned
+/// word together from two of the tile's.
 __device__ void write_turned(const CopyWork& copy, const Place& place, const TileMemory& memory) {
   const Part part;
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(memory.turned);
   const std::int64_t step = kWarps * copy.to.col_stride;
   const int columns = (place.cols - part.warp + kWarps - 1) / kWarps;
   std::uint8_t* to = values_at(copy, place, 0, part.warp);
-  const auto ahead_of = [](const std::uint8_t* run) { return static_cast<int>(reinterpret_cast<std::uintptr_t>(run) & 3); };
-  RunPart mine = run_part(part.lane, ahead_of(to), place.rows);
-  // turned_word(i * kWarps + warp, quad), for as many columns in a step of the swizzle as there are warps.
+  // turned_word(i * kWarps + warp, quad): eight columns share a step of the swizzle.
   static_assert(kWarps == 8);
   const auto word_of = [&](int i, int quad) { return i * 256 + ((part.warp * 32 + quad) ^ (2 * i)); };
-  if (step % (4 * kWarps) == 0) {  // all runs begin alike
-    const auto shift = static_cast<unsigned>(8 * ahead_of(to));
-    const int quad = mine.single < 0 ? 0 : mine.single / 4;
-    const bool singles = (ahead_of(to) | (place.rows & 3)) != 0;
-    std::uint8_t* word_to = to + mine.word_at;
-    std::uint8_t* single_to = to + mine.single;
+  const auto byte_of = [&](int i, int row) { return bytes[4 * word_of(i, row / 4) + row % 4]; };
+  const auto ahead_of = [](const std::uint8_t* run) { return static_cast<int>(reinterpret_cast<std::uintptr_t>(run) & 3); };
+
+  if ((copy.to.col_stride & 3) == 0) {  // all runs begin alike
+    const int ahead = ahead_of(to);
+    const RunWord mine = run_word(part.lane, ahead, place.rows);
+    std::uint8_t* word_to = to + mine.at;
 #pragma unroll
-    for (int i = 0; i < kTile / kWarps; ++i) {
+    for (int i = 0; i < kTile / kWarps; ++i, word_to += step) {
       const std::uint32_t word = memory.turned[word_of(i, part.lane)];
       const std::uint32_t before = __shfl_up_sync(kAllLanes, word, 1);
-      if (mine.word && i < columns) *reinterpret_cast<std::uint32_t*>(word_to) = __funnelshift_l(before, word, shift);
-      word_to += step;
+      if (!mine.whole || i >= columns) continue;
+      *reinterpret_cast<std::uint32_t*>(word_to) = __funnelshift_l(before, word, static_cast<unsigned>(8 * ahead));
     }
-    if (!singles || mine.single < 0) return;
-#pragma unroll 4
-    for (int i = 0; i < columns; ++i, single_to += step) *single_to = bytes[4 * word_of(i, quad) + mine.single % 4];
+    const int single = run_single(part.lane % 8, ahead, place.rows);
+    if (single < 0) return;
+    for (int i = part.lane / 8; i < columns; i += 4) to[i * step + single] = byte_of(i, single);
     return;
   }
 #pragma unroll 1
   for (int i = 0; i < columns; ++i, to += step) {
-    mine = run_part(part.lane, ahead_of(to), place.rows);
+    const int ahead = ahead_of(to);
+    const RunWord mine = run_word(part.lane, ahead, place.rows);
     const std::uint32_t word = memory.turned[word_of(i, part.lane)];
     const std::uint32_t before = __shfl_up_sync(kAllLanes, word, 1);
-    if (mine.word) {
-      *reinterpret_cast<std::uint32_t*>(to + mine.word_at) =
-          __funnelshift_l(before, word, static_cast<unsigned>(8 * ahead_of(to)));
+    if (mine.whole) {
+      *reinterpret_cast<std::uint32_t*>(to + mine.at) = __funnelshift_l(before, word, static_cast<unsigned>(8 * ahead));
     }
-    if (mine.single >= 0) to[mine.single] = bytes[4 * word_of(i, mine.single / 4) + mine.single % 4];
+    const int single = part.lane < 8 ? run_single(part.lane, ahead, place.rows) : -1;
+    if (single >= 0) to[single] = byte_of(i, single);
   }
 }
 

@@ -25,6 +25,20 @@ __host__ __device__ constexpr int row_of(int team, int j) { return 4 * team + j 
 /// reads the 32 quads of one column, each time from 32 banks.
 __host__ __device__ constexpr int turned_word(int column, int quad) { return column * 32 + (quad ^ (column / 8 * 2)); }
 
+constexpr bool turned_words_meet_no_bank_twice() {
+  for (int fixed = 0; fixed < 8; ++fixed) {  // a thread's column when written; the warp's when read
+    std::uint32_t written = 0;
+    std::uint32_t read = 0;
+    for (int lane = 0; lane < 32; ++lane) {
+      written |= 1U << turned_word(lane % 16 * kRunColumns + fixed, lane / 16) % 32;
+      read |= 1U << turned_word(13 * kRunColumns + fixed, lane) % 32;
+    }
+    if (written != 0xffffffffU || read != 0xffffffffU) return false;
+  }
+  return true;
+}
+static_assert(turned_words_meet_no_bank_twice());
+
 /// Where a column's factor lies: a warp reads those of 16 columns 8 apart at once.
 __host__ __device__ constexpr int factor_slot(int column) { return column % 8 * 16 + column / 8; }
 
