@@ -175,7 +175,8 @@ CaseCopy make_copy(Random& random, const CaseGroups& groups, std::int64_t batch,
   const std::int64_t outer = copy.transposed ? cols : rows;
   const std::int64_t pitch = random.chance(3) ? inner + random.below(9) : copy.transposed ? inner : blocks(inner, 8) * 8;
   const std::int64_t matrix_bytes = outer * pitch + (random.chance(3) ? random.below(20) : 0);
-  copy.values = {nullptr, copy.format, batch, rows, cols, matrix_bytes, copy.transposed ? 1 : pitch, copy.transposed ? pitch : 1};
+  copy.values = {nullptr,      copy.format,                   batch, rows, cols,
+                 matrix_bytes, copy.transposed ? 1 : pitch, copy.transposed ? pitch : 1};
   copy.value_bytes.assign(static_cast<std::size_t>(batch * matrix_bytes), std::byte{0xaa});
 
   std::int64_t used = blocks(rows, copy.block_rows);
@@ -325,13 +326,15 @@ bool check_case(std::uint64_t seed) {
     for (const CaseCopy& c : copies) {
       if (c.wanted)
         std::printf("  copy: %s, recipe %d, block %lld x %lld%s\n", name(c.format), static_cast<int>(c.recipe),
-                    static_cast<long long>(c.block_rows), static_cast<long long>(c.block_cols), c.transposed ? ", transposed" : "");
+                    static_cast<long long>(c.block_rows), static_cast<long long>(c.block_cols),
+                    c.transposed ? ", transposed" : "");
     }
   }
   return right;
 }
 
-// TIMES BEGIN
+// Times.
+
 /// bf16 of about normal values, from a hash of the index.
 __global__ void fill(std::uint32_t* pairs, std::int64_t count) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
@@ -452,13 +455,12 @@ void time_quantisers() {
   bench.args.row_stride = kN;
   auto* scales = reinterpret_cast<float*>(first_scales.data());
   constexpr std::int64_t kScales = (kK / 128) * (kN / 128);
+  float* more = scales + 8 * kScales;
   bench.copies = {{first.data(), Format::e4m3, kK * kN, kN, 1, scales, kScales, kN / 128, 1, kK / 128, 128, 128},
-                  {second.data(), Format::e4m3, kK * kN, 1, kK, scales + 8 * kScales, kScales, kN / 128, 1, kK / 128, 128, 128}};
+                  {second.data(), Format::e4m3, kK * kN, 1, kK, more, kScales, kN / 128, 1, kK / 128, 128, 128}};
   time_both("weights [8, 7168, 4096]", bench, copy_rate);
   time_copy();
 }
-// TIMES END
-
 }  // namespace
 
 int main(int argc, char** argv) {

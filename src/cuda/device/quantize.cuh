@@ -17,12 +17,13 @@ inline constexpr int kWarps = kThreads / 32;
 inline constexpr int kRunColumns = 8;  // of a thread: 16 bytes of bf16
 inline constexpr int kRunRows = 8;     // of a thread: two times four rows on end, whose bytes make a word of a column
 inline constexpr int kBlock = 128;     // rows or columns that share a scale
+inline constexpr unsigned kAllLanes = 0xffffffffU;
 
 /// Thread t holds columns [8 (t % 16), + 8) of rows row_of(t / 16, 0..7).
 __host__ __device__ constexpr int row_of(int team, int j) { return 4 * team + j % 4 + 64 * (j / 4); }
 
-/// Where the word of rows [4 quad, + 4) of a column lies in the turned tile: a warp writes 16 columns 8 apart times 2 quads, and
-/// reads the 32 quads of one column, each time from 32 banks.
+/// Where the word of rows [4 quad, + 4) of a column lies in the turned tile: a warp writes 16 columns 8 apart times 2 quads,
+/// and reads the 32 quads of one column, each time from 32 banks.
 __host__ __device__ constexpr int turned_word(int column, int quad) { return column * 32 + (quad ^ (column / 8 * 2)); }
 
 constexpr bool turned_words_meet_no_bank_twice() {
@@ -102,6 +103,28 @@ struct Place {
   bool outside = false;                 // rows of no group: read as zeros, without scales
 };
 
+/// Read anew in each phase of a tile, or this and all addresses that follow from it would be held in registers from phase to
+/// phase.
+__device__ inline int thread_index() {
+#ifdef __CUDA_ARCH__
+  int index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+#else
+  return static_cast<int>(threadIdx.x);
+#endif
+}
+
+/// Where this thread's elements lie in a tile.
+struct Part {
+  int thread = thread_index();
+  int team = thread / 16;
+  int run = thread % 16;
+  int warp = thread / 32;
+  int lane = thread % 32;
+  int col = run * kRunColumns;
+};
+
 struct alignas(16) TileMemory {
   std::uint32_t turned[kTile * kTile / 4];
   std::uint32_t col_amax[kWarps][kTile];  // as the elements' words, of each warp's rows
@@ -172,7 +195,7 @@ struct Elements<Format::bf16> {
       const std::uint32_t a = mine[2 * i];
       const std::uint32_t b = mine[2 * i + 1];
       std::uint32_t both = __vmaxu2(__byte_perm(a, b, 0x5410), __byte_perm(a, b, 0x7632));
-      for (int lanes = 8; lanes > 0; lanes /= 2) both = __vmaxu2(both, __shfl_xor_sync(0xffffffffU, both, lanes));
+      for (int lanes = 8; lanes > 0; lanes /= 2) both = __vmaxu2(both, __shfl_xor_sync(kAllLanes, both, lanes));
       rows[2 * i] = both << 16;
       rows[2 * i + 1] = both & 0xffff0000U;
     }
@@ -202,7 +225,7 @@ struct Elements<Format::f32> {
   __device__ static void largest_of_rows(const std::uint32_t (&mine)[kRunRows], std::uint32_t (&rows)[kRunRows]) {
     for (int j = 0; j < kRunRows; ++j) {
       rows[j] = mine[j];
-      for (int lanes = 8; lanes > 0; lanes /= 2) rows[j] = larger(rows[j], __shfl_xor_sync(0xffffffffU, rows[j], lanes));
+      for (int lanes = 8; lanes > 0; lanes /= 2) rows[j] = larger(rows[j], __shfl_xor_sync(kAllLanes, rows[j], lanes));
     }
   }
 };

@@ -62,17 +62,17 @@ using Factor = float2;
 
 /// Whether corrected_quotient gives the byte of the f32 quotient x / s, for every finite x with |x / s| < 2^17.
 ///
-/// r = 1 / s and q = x * r each round once, so q is off by 1.5 ulp at most; the residual x - q s then rounds by at most 2^-24 of
-/// itself, and q + r * residual is x / s within 3 * 2^-24 ulp before its own rounding. So the result is another float than the
-/// quotient only where x / s lies that close to the middle m of two floats, and the byte another only where one of the two is a
-/// tie t of the byte format: m = t +- ulp / 2. With s and m as integers of 24 and 25 bits, t is a multiple of 2^20 (e4m3) or
-/// 2^21 (e5m2) and m is t +- 1; x, on the grid of their product, is a multiple of 2^24 and differs from s m by at most 6, and not
-/// by 0, for no quotient lies in the middle. Hence s is -6..6 but not 0 modulo 2^20. amax / 448 of a bf16 amax is never that:
-/// its digits are those of n / 7, period 3, or end after 8 bits.
+/// r = 1 / s and q = x * r each round once, so q is off by 1.5 ulp at most; the residual x - q s then rounds by at most 2^-24
+/// of itself, and q + r * residual is x / s within 3 * 2^-24 ulp before its own rounding. So the result is another float than
+/// the quotient only where x / s lies that close to the middle m of two floats, and the byte another only where one of the two
+/// is a tie t of the byte format: m = t +- ulp / 2. With s and m as integers of 24 and 25 bits, t is a multiple of 2^20 (e4m3)
+/// or 2^21 (e5m2) and m is t +- 1; x, on the grid of their product, is a multiple of 2^24 and differs from s m by at most 6,
+/// and not by 0, for no quotient lies in the middle. Hence s is -6..6 but not 0 modulo 2^20. amax / 448 of a bf16 amax is never
+/// that: its digits are those of n / 7, period 3, or end after 8 bits.
 ///
 /// The bound on s keeps residuals exact: where a byte is not zero, q is at least 2^-17, its last place 2^-40, that of s 2^-103,
-/// and their product is still a multiple of 2^-149. Below, the quotient keeps its sign and rounds to zero either way. Above,
-/// s <= 2^120, so r is normal.
+/// and their product is still a multiple of 2^-149. Smaller quotients keep their sign and round to zero either way. At the
+/// upper end s <= 2^120, so r is normal.
 __host__ __device__ constexpr bool corrected_quotient_is_right(std::uint32_t scale_bits) {
   const bool large_enough = scale_bits >= 0x17800000U;  // 2^-80
   const bool near_multiple = ((scale_bits + 8) & 0xfffffU) <= 16 && (scale_bits & 0xfffffU) != 0;

@@ -130,9 +130,9 @@ __global__ void __launch_bounds__(kMostThreads, 1) place_spans(GroupNumbers grou
     Range range = g < groups.count ? named_range(groups, g, rules.rows) : Range{0, 0};
     if (static_cast<Kind>(groups.kind) == Kind::sizes) {
       const SumUpTo up_to{static_cast<std::uint32_t>(rows)};
-      range.begin = static_cast<std::int32_t>(
-          scan_before(static_cast<std::uint32_t>(range.end), size_sum, std::uint32_t{0}, up_to, size_sums));
-      range.end = static_cast<std::int32_t>(up_to(static_cast<std::uint32_t>(range.begin), static_cast<std::uint32_t>(range.end)));
+      const auto size = static_cast<std::uint32_t>(range.end);
+      const std::uint32_t begin = scan_before(size, size_sum, std::uint32_t{0}, up_to, size_sums);
+      range = {static_cast<std::int32_t>(begin), static_cast<std::int32_t>(up_to(begin, size))};
     }
     const std::int32_t before = scan_before(range.end > range.begin ? range.end : 0, covered, 0, Largest{}, ends);
     range.begin = range.begin > before ? range.begin : before;
