@@ -225,8 +225,12 @@ __device__ void fill_unused_scales(const QuantizeWork& work) {
   }
 }
 
+/// Blocks of threads that a multiprocessor holds: elements of f32 take twice the registers.
 template <Format kInput>
-__global__ void __launch_bounds__(kThreads, kInput == Format::bf16 ? 3 : 2)
+constexpr int kResident = kInput == Format::bf16 ? 3 : 2;
+
+template <Format kInput>
+__global__ void __launch_bounds__(kThreads, kResident<kInput>)
     quantize_tiles(const __grid_constant__ QuantizeWork work) {
   __shared__ TileMemory memory;
   fill_unused_scales(work);
@@ -325,7 +329,7 @@ const char* quantize(const Quantize& args, void* stream) {
   if (error != cudaSuccess) return cudaGetErrorString(error);
   const bool bf16 = args.input_format == Format::bf16;
   const std::int64_t multiprocessors = args.multiprocessors > 0 && args.multiprocessors < most ? args.multiprocessors : most;
-  const std::int64_t resident = multiprocessors * (bf16 ? 3 : 2);
+  const std::int64_t resident = multiprocessors * (bf16 ? kResident<Format::bf16> : kResident<Format::f32>);
   const auto blocks = static_cast<unsigned>(tiles < 1 ? 1 : tiles < resident ? tiles : resident);
   if (bf16) {
     quantize_tiles<Format::bf16><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
