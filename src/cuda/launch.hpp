@@ -86,8 +86,9 @@ struct Span {
   std::int32_t begin = 0;
   std::int32_t end = 0;
   std::int32_t matrix = -1;
-  std::int32_t scale_row = 0;   // the group's first row of per-group 128-row scales
-  std::int32_t first_tile = 0;  // tiles of all spans before it
+  std::int32_t scale_row = 0;    // the group's first row of per-group 128-row scales
+  std::int32_t rows_before = 0;  // rows of earlier groups: the group's first row of per-group 1-row scales
+  std::int32_t first_tile = 0;   // tiles of all spans before it
 };
 
 /// Head of the workspace: what the set-up kernel finds. Spans follow at kSpansOffset, then (tgmm) two tensor maps of 128 bytes
@@ -95,6 +96,8 @@ struct Span {
 struct WorkspaceHead {
   std::int32_t spans = 0;
   std::int32_t tiles = 0;
+  std::int32_t scale_rows = 0;  // per-group 128-row scales of all groups, local or not
+  std::int32_t group_rows = 0;  // rows of all groups, local or not
 };
 inline constexpr std::int64_t kSpansOffset = 128;
 

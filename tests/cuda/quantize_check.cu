@@ -1,0 +1,475 @@
+// The device quantisers against the CPU's, byte for byte, on random shapes and data; then their speed against a device copy.
+// Exit code 1 on any difference. `quantize_check [cases] [seed]`; 0 cases: times only; a third argument: checks only.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cuda/device/quantize.cuh"
+#include "ragdot/quantize.hpp"
+
+namespace {
+
+using namespace ragdot;
+
+void must(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  std::printf("%s: %s\n", what, cudaGetErrorString(error));
+  std::exit(1);
+}
+
+void must(const char* refusal) {
+  if (refusal == nullptr) return;
+  std::printf("quantize: %s\n", refusal);
+  std::exit(1);
+}
+
+/// Device memory that starts `offset` bytes behind an aligned address.
+class DeviceBytes {
+ public:
+  explicit DeviceBytes(std::size_t bytes, std::size_t offset = 0) : bytes_(bytes), offset_(offset) {
+    must(cudaMalloc(&memory_, bytes + offset + 16), "cudaMalloc");
+  }
+  DeviceBytes(const std::vector<std::byte>& from, std::size_t offset) : DeviceBytes(from.size(), offset) {
+    if (!from.empty()) must(cudaMemcpy(data(), from.data(), from.size(), cudaMemcpyHostToDevice), "copy to the device");
+  }
+  ~DeviceBytes() { cudaFree(memory_); }
+  DeviceBytes(const DeviceBytes&) = delete;
+  DeviceBytes& operator=(const DeviceBytes&) = delete;
+
+  [[nodiscard]] char* data() const { return static_cast<char*>(memory_) + offset_; }
+  [[nodiscard]] std::vector<std::byte> read() const {
+    std::vector<std::byte> to(bytes_);
+    if (bytes_ > 0) must(cudaMemcpy(to.data(), data(), bytes_, cudaMemcpyDeviceToHost), "copy to the host");
+    return to;
+  }
+
+ private:
+  void* memory_ = nullptr;
+  std::size_t bytes_;
+  std::size_t offset_;
+};
+
+struct Random {
+  std::mt19937_64 engine;
+  std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(n)); }
+  bool chance(int one_in) { return below(one_in) == 0; }
+  template <class T>
+  T one_of(std::initializer_list<T> list) {
+    return list.begin()[below(static_cast<std::int64_t>(list.size()))];
+  }
+};
+
+struct CaseGroups {
+  bool given = false;
+  Groups::Kind kind = Groups::Kind::sizes;
+  bool wide = false;
+  std::vector<std::int64_t> starts;
+  std::vector<std::int64_t> sizes;
+  std::vector<std::int64_t> data;   // as the kind wants it
+  std::vector<std::int32_t> data32;
+  std::vector<std::int32_t> sizes32;
+
+  [[nodiscard]] Groups host() const {
+    Groups groups;
+    groups.kind = kind;
+    groups.index = wide ? Groups::Index::i64 : Groups::Index::i32;
+    groups.data = wide ? static_cast<const void*>(data.data()) : data32.data();
+    if (kind == Groups::Kind::starts_and_sizes) groups.sizes = wide ? static_cast<const void*>(sizes.data()) : sizes32.data();
+    groups.count = static_cast<std::int64_t>(starts.size());
+    return groups;
+  }
+};
+
+CaseGroups make_groups(Random& random, std::int64_t rows) {
+  CaseGroups g;
+  g.given = true;
+  g.kind = static_cast<Groups::Kind>(random.below(4));
+  g.wide = random.chance(2);
+  const std::int64_t count = random.chance(12) ? 40 + random.below(1100) : 1 + random.below(9);
+  std::int64_t at = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t left = rows - at;
+    const bool gap = g.kind == Groups::Kind::starts_and_sizes ? random.chance(3) : g.kind == Groups::Kind::offsets && i == 0;
+    if (gap) at += random.below(std::min<std::int64_t>(left, 40) + 1);
+    std::int64_t size = random.chance(4) ? 0 : random.below(2 * (rows - at) / (count - i) + 1);
+    if (random.chance(6)) size = size / 128 * 128;
+    size = std::min(size, rows - at);
+    g.starts.push_back(at);
+    g.sizes.push_back(size);
+    at += size;
+  }
+  switch (g.kind) {
+    case Groups::Kind::sizes: g.data = g.sizes; break;
+    case Groups::Kind::ends:
+      for (std::size_t i = 0; i < g.sizes.size(); ++i) g.data.push_back(g.starts[i] + g.sizes[i]);
+      break;
+    case Groups::Kind::offsets:
+      g.data = g.starts;
+      g.data.push_back(at);
+      break;
+    case Groups::Kind::starts_and_sizes: g.data = g.starts; break;
+  }
+  g.data32.assign(g.data.begin(), g.data.end());
+  g.sizes32.assign(g.sizes.begin(), g.sizes.end());
+  return g;
+}
+
+/// Bits of an f32; `wild`: NaN, Inf, zeros of both signs, subnormals and huge values among the rest.
+std::uint32_t element(Random& random, int style, float spread) {
+  const auto r = random.engine();
+  const float plain = std::ldexp(static_cast<float>(static_cast<std::int32_t>(r)) * 0x1p-31F, static_cast<int>(spread));
+  const auto noise = static_cast<std::uint32_t>(r >> 32);
+  switch (style) {
+    case 0: return std::bit_cast<std::uint32_t>(plain);
+    case 1: return noise;  // any bits at all
+    case 2:                // now and then something special
+      if (noise % 997 == 0) return (noise & 0x80000000U) | 0x7f800000U;
+      if (noise % 997 == 1) return noise | 0x7f810000U;
+      if (noise % 97 == 2) return noise & 0x80000000U;
+      if (noise % 97 == 3) return noise & 0x807fffffU;
+      if (noise % 997 == 4) return (noise & 0x80ffffffU) | 0x7f000000U;
+      return std::bit_cast<std::uint32_t>(plain);
+    case 3: return noise & 0x80ffffffU;                                                      // the smallest magnitudes
+    case 4: return noise & 0x80000000U;                                                      // zeros
+    case 5: return std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<int>(noise % 897) - 448) * 0.5F);  // ties
+    default: return (noise & 0x80ffffffU) | 0x7e800000U;                                     // the largest, Inf and NaN too
+  }
+}
+
+struct CaseCopy {
+  bool wanted = false;
+  Format format = Format::e4m3;
+  Recipe recipe = Recipe::absmax;
+  std::int64_t block_rows = 1;
+  std::int64_t block_cols = 128;
+  bool transposed = false;
+  View values;  // strides and extents; on the host
+  View scales;
+  std::int64_t scale_rows = 0;  // of each matrix on the device
+  std::vector<std::byte> value_bytes;
+  std::vector<std::byte> scale_bytes;
+  std::size_t offset = 0;
+};
+
+std::int64_t blocks(std::int64_t n, std::int64_t block) { return (n + block - 1) / block; }
+
+CaseCopy make_copy(Random& random, const CaseGroups& groups, std::int64_t batch, std::int64_t rows, std::int64_t cols) {
+  CaseCopy copy;
+  copy.wanted = true;
+  copy.format = random.one_of({Format::e4m3, Format::e4m3, Format::e5m2});
+  copy.recipe = random.one_of({Recipe::absmax, Recipe::absmax, Recipe::pow2, Recipe::mx});
+  const std::int64_t kind = random.below(3);
+  copy.block_rows = kind == 0 ? 1 : 128;
+  copy.block_cols = kind == 1 ? 1 : 128;
+  copy.transposed = random.chance(2);
+  copy.offset = random.chance(3) ? static_cast<std::size_t>(random.below(16)) : 0;
+  const std::int64_t inner = copy.transposed ? rows : cols;
+  const std::int64_t outer = copy.transposed ? cols : rows;
+  const std::int64_t pitch = random.chance(3) ? inner + random.below(9) : copy.transposed ? inner : blocks(inner, 8) * 8;
+  const std::int64_t matrix_bytes = outer * pitch + (random.chance(3) ? random.below(20) : 0);
+  copy.values = {nullptr,      copy.format,                   batch, rows, cols,
+                 matrix_bytes, copy.transposed ? 1 : pitch, copy.transposed ? pitch : 1};
+  copy.value_bytes.assign(static_cast<std::size_t>(batch * matrix_bytes), std::byte{0xaa});
+
+  std::int64_t used = blocks(rows, copy.block_rows);
+  copy.scale_rows = used;
+  if (groups.given) {
+    used = 0;
+    for (const std::int64_t size : groups.sizes) used += blocks(size, copy.block_rows);
+    copy.scale_rows = cuda::most_scale_rows(rows, static_cast<std::int64_t>(groups.sizes.size()), copy.block_rows);
+    copy.scale_rows += random.chance(3) ? random.below(4) : 0;
+  }
+  const std::int64_t scale_cols = blocks(cols, copy.block_cols);
+  const bool column_major = random.chance(3);
+  const std::int64_t scale_pitch = (column_major ? copy.scale_rows : scale_cols) + (random.chance(3) ? random.below(5) : 0);
+  const std::int64_t scale_matrix = scale_pitch * (column_major ? scale_cols : copy.scale_rows);
+  copy.scales = {nullptr, Format::f32, batch, used, scale_cols, scale_matrix, column_major ? 1 : scale_pitch,
+                 column_major ? scale_pitch : 1};
+  copy.scale_bytes.assign(static_cast<std::size_t>(batch * scale_matrix) * 4, std::byte{0xaa});
+  return copy;
+}
+
+/// What the CPU makes of it, and 1 in scales behind the last group's.
+void expect(CaseCopy& copy, const ConstView& input, const CaseGroups& groups) {
+  QuantizedOut out{copy.values, {copy.scales, copy.block_rows, copy.block_cols}, copy.recipe};
+  out.values.data = copy.value_bytes.data();
+  out.scales.view.data = copy.scale_bytes.data();
+  QuantizeArgs args{input, {}, out};
+  if (groups.given) args.groups = groups.host();
+  const Status status = quantize(args);
+  if (!status.ok()) {
+    std::printf("the CPU refuses: %s\n", std::string(status.message()).c_str());
+    std::exit(1);
+  }
+  const float one = 1.0F;
+  const View& s = copy.scales;
+  for (std::int64_t b = 0; b < s.batch; ++b) {
+    for (std::int64_t r = s.rows; r < copy.scale_rows; ++r) {
+      for (std::int64_t c = 0; c < s.cols; ++c)
+        std::memcpy(&copy.scale_bytes[static_cast<std::size_t>(b * s.batch_stride + r * s.row_stride + c * s.col_stride) * 4],
+                    &one, 4);
+    }
+  }
+}
+
+cuda::QuantizedCopy device_copy(const CaseCopy& copy, char* values, char* scales) {
+  cuda::QuantizedCopy to;
+  if (!copy.wanted) return to;
+  to.values = values;
+  to.format = copy.format;
+  to.batch_stride = copy.values.batch_stride;
+  to.row_stride = copy.values.row_stride;
+  to.col_stride = copy.values.col_stride;
+  to.scales = reinterpret_cast<float*>(scales);
+  to.scale_batch_stride = copy.scales.batch_stride;
+  to.scale_row_stride = copy.scales.row_stride;
+  to.scale_col_stride = copy.scales.col_stride;
+  to.scale_rows = copy.scale_rows;
+  to.block_rows = static_cast<std::int32_t>(copy.block_rows);
+  to.block_cols = static_cast<std::int32_t>(copy.block_cols);
+  to.recipe = copy.recipe;
+  return to;
+}
+
+bool same(const char* what, const std::vector<std::byte>& got, const std::vector<std::byte>& wanted) {
+  if (got == wanted) return true;
+  const auto at = std::mismatch(got.begin(), got.end(), wanted.begin()).first - got.begin();
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) count += got[i] != wanted[i];
+  std::printf("  %s: %lld of %zu bytes differ, the first at %lld: %02x, not %02x\n", what, static_cast<long long>(count),
+              got.size(), static_cast<long long>(at), std::to_integer<unsigned>(got[static_cast<std::size_t>(at)]),
+              std::to_integer<unsigned>(wanted[static_cast<std::size_t>(at)]));
+  return false;
+}
+
+/// One random call; true when every byte is the CPU's.
+bool check_case(std::uint64_t seed) {
+  Random random{std::mt19937_64(seed)};
+  const std::int64_t rows = random.chance(4) ? 1 + random.below(20) : 1 + random.below(700);
+  std::int64_t cols = random.chance(4) ? 1 + random.below(20) : 1 + random.below(420);
+  if (!random.chance(4)) cols = blocks(cols, 8) * 8;
+  const bool grouped = !random.chance(3);
+  const CaseGroups groups = grouped ? make_groups(random, rows) : CaseGroups{};
+  const std::int64_t batch = grouped ? 1 : random.one_of<std::int64_t>({1, 1, 2, 3});
+  const Format format = random.chance(3) ? Format::f32 : Format::bf16;
+  const std::int64_t bytes = element_bytes(format);
+  const std::int64_t pitch = random.chance(5) ? cols + random.below(7) : blocks(cols, 8) * 8 + 8 * random.below(3);
+  const std::int64_t matrix_elements = rows * pitch;
+  const std::size_t offset = random.chance(6) ? static_cast<std::size_t>(bytes) : 0;
+
+  std::vector<std::byte> input(static_cast<std::size_t>(batch * matrix_elements * bytes));
+  const int style = random.chance(2) ? 0 : static_cast<int>(random.below(7));
+  const auto spread = static_cast<float>(random.chance(4) ? random.below(240) - 120 : random.below(12) - 6);
+  for (std::int64_t i = 0; i < batch * matrix_elements; ++i) {
+    const std::uint32_t bits = element(random, style, spread);
+    const auto high = static_cast<std::uint16_t>(bits >> 16);
+    std::memcpy(&input[static_cast<std::size_t>(i * bytes)], bytes == 2 ? static_cast<const void*>(&high) : &bits,
+                static_cast<std::size_t>(bytes));
+  }
+  const ConstView view{input.data(), format, batch, rows, cols, matrix_elements, pitch, 1};
+  CaseCopy copies[2] = {make_copy(random, groups, batch, rows, cols), {}};
+  if (!random.chance(4)) copies[1] = make_copy(random, groups, batch, rows, cols);
+  if (random.chance(8)) std::swap(copies[0], copies[1]);
+
+  cuda::Quantize args;
+  const DeviceBytes on_device(input, offset);
+  args.input = on_device.data();
+  args.input_format = format;
+  args.batch = batch;
+  args.rows = rows;
+  args.cols = cols;
+  args.batch_stride = matrix_elements;
+  args.row_stride = pitch;
+  const Groups host = groups.host();
+  const std::size_t number_bytes = groups.wide ? 8 : 4;
+  std::vector<std::byte> numbers(groups.data.size() * number_bytes);
+  std::vector<std::byte> sizes(groups.sizes.size() * number_bytes);
+  if (!numbers.empty()) std::memcpy(numbers.data(), host.data, numbers.size());
+  if (host.sizes != nullptr) std::memcpy(sizes.data(), host.sizes, sizes.size());
+  const DeviceBytes numbers_on_device(numbers, 0);
+  const DeviceBytes sizes_on_device(sizes, 0);
+  const DeviceBytes workspace(static_cast<std::size_t>(cuda::quantize_workspace_bytes(host.count)));
+  if (grouped) {
+    args.groups = {static_cast<std::int32_t>(host.kind), groups.wide ? 64 : 32, numbers_on_device.data(),
+                   host.sizes != nullptr ? sizes_on_device.data() : nullptr, static_cast<std::int32_t>(host.count), 0,
+                   static_cast<std::int32_t>(host.count)};
+  }
+  args.workspace = workspace.data();
+  if (random.chance(4)) args.multiprocessors = 1;
+  const DeviceBytes values0(copies[0].value_bytes, copies[0].offset);
+  const DeviceBytes values1(copies[1].value_bytes, copies[1].offset);
+  const DeviceBytes scales0(copies[0].scale_bytes, 0);
+  const DeviceBytes scales1(copies[1].scale_bytes, 0);
+  args.first = device_copy(copies[0], values0.data(), scales0.data());
+  args.second = device_copy(copies[1], values1.data(), scales1.data());
+  must(cuda::quantize(args, nullptr));
+  for (CaseCopy& copy : copies) {
+    if (copy.wanted) expect(copy, view, groups);
+  }
+  must(cudaDeviceSynchronize(), "quantize");
+  bool right = same("values of the first copy", values0.read(), copies[0].value_bytes);
+  right = same("values of the second copy", values1.read(), copies[1].value_bytes) && right;
+  right = same("scales of the first copy", scales0.read(), copies[0].scale_bytes) && right;
+  right = same("scales of the second copy", scales1.read(), copies[1].scale_bytes) && right;
+  if (!right) {
+    std::printf("seed %llu: [%lld, %lld, %lld] %s, %zu groups, style %d\n", static_cast<unsigned long long>(seed),
+                static_cast<long long>(batch), static_cast<long long>(rows), static_cast<long long>(cols), name(format),
+                groups.sizes.size(), style);
+    for (const CaseCopy& c : copies) {
+      if (c.wanted)
+        std::printf("  copy: %s, recipe %d, block %lld x %lld%s\n", name(c.format), static_cast<int>(c.recipe),
+                    static_cast<long long>(c.block_rows), static_cast<long long>(c.block_cols),
+                    c.transposed ? ", transposed" : "");
+    }
+  }
+  return right;
+}
+
+// Times.
+
+/// bf16 of about normal values, from a hash of the index.
+__global__ void fill(std::uint32_t* pairs, std::int64_t count) {
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += step) {
+    std::uint64_t h = static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15U;
+    h = (h ^ h >> 31) * 0xbf58476d1ce4e5b9U;
+    h ^= h >> 27;
+    float sums[2] = {-2.0F, -2.0F};
+    for (int k = 0; k < 4; ++k) {
+      sums[0] += static_cast<float>(h >> (8 * k) & 255) * 0x1p-8F;
+      sums[1] += static_cast<float>(h >> (8 * k + 32) & 255) * 0x1p-8F;
+    }
+    pairs[i] = __float_as_uint(sums[0]) >> 16 | (__float_as_uint(sums[1]) & 0xffff0000U);
+  }
+}
+
+/// Median milliseconds of 20 runs, after 3.
+template <class F>
+double median_ms(F run) {
+  cudaEvent_t begin;
+  cudaEvent_t end;
+  must(cudaEventCreate(&begin), "event");
+  must(cudaEventCreate(&end), "event");
+  std::vector<float> times;
+  for (int i = 0; i < 23; ++i) {
+    must(cudaEventRecord(begin), "record");
+    run();
+    must(cudaEventRecord(end), "record");
+    must(cudaEventSynchronize(end), "run");
+    float ms = 0;
+    must(cudaEventElapsedTime(&ms, begin, end), "time");
+    if (i >= 3) times.push_back(ms);
+  }
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+void report(const char* what, double ms, double bytes, double copy_rate) {
+  const double rate = bytes / ms * 1e-6;
+  std::printf("%-52s %8.3f ms %7.0f GB/s", what, ms, rate);
+  copy_rate > 0 ? std::printf("  %.2f of the copy\n", rate / copy_rate) : std::printf("\n");
+}
+
+struct Bench {
+  cuda::Quantize args;
+  std::vector<cuda::QuantizedCopy> copies;
+};
+
+/// Times the first copy alone, the second alone and both.
+void time_both(const char* what, const Bench& bench, double copy_rate) {
+  const double elements = static_cast<double>(bench.args.batch * bench.args.rows * bench.args.cols);
+  const char* const names[] = {"both copies", "first alone", "second alone"};
+  for (int which = 0; which < 3; ++which) {
+    cuda::Quantize args = bench.args;
+    if (which != 2) args.first = bench.copies[0];
+    if (which != 1) args.second = bench.copies[1];
+    const double ms = median_ms([&] { must(cuda::quantize(args, nullptr)); });
+    report((std::string(what) + ", " + names[which]).c_str(), ms, elements * (which == 0 ? 4 : 3), copy_rate);
+  }
+}
+
+void time_quantisers() {
+  constexpr std::int64_t kRows = 65536;
+  constexpr std::int64_t kCols = 7168;
+  constexpr std::int64_t kGroups = 32;
+  constexpr std::int64_t kElements = kRows * kCols;  // more than the weights' 8 * 7168 * 4096
+  const DeviceBytes input(kElements * 2);
+  const DeviceBytes first(kElements);
+  const DeviceBytes second(kElements);
+  const DeviceBytes first_scales(kRows * kCols / 128 * 4);
+  const DeviceBytes second_scales((kRows / 128 + kGroups) * kCols * 4);
+  const DeviceBytes workspace(cuda::quantize_workspace_bytes(kGroups));
+  fill<<<2048, 256>>>(reinterpret_cast<std::uint32_t*>(input.data()), kElements / 2);
+  must(cudaGetLastError(), "fill");
+  double copy_rate = 0;
+  const auto time_copy = [&] {
+    const double ms =
+        median_ms([&] { must(cudaMemcpyAsync(first.data(), input.data(), kElements, cudaMemcpyDeviceToDevice), "copy"); });
+    copy_rate = 2.0 * kElements / ms * 1e-6;
+    report("device copy", ms, 2.0 * kElements, 0);
+  };
+  time_copy();
+
+  for (const bool aligned : {false, true}) {
+    std::mt19937_64 engine(5);
+    std::vector<std::int32_t> ends;
+    for (std::int64_t g = 1; g < kGroups; ++g) {
+      const auto even = static_cast<std::int32_t>(kRows / kGroups * g);
+      ends.push_back(aligned ? even : even - 700 + static_cast<std::int32_t>(engine() % 1401));
+    }
+    ends.push_back(kRows);
+    const DeviceBytes numbers(ends.size() * 4);
+    must(cudaMemcpy(numbers.data(), ends.data(), ends.size() * 4, cudaMemcpyHostToDevice), "groups");
+    Bench bench;
+    bench.args.input = input.data();
+    bench.args.rows = kRows;
+    bench.args.cols = kCols;
+    bench.args.row_stride = kCols;
+    bench.args.groups = {static_cast<std::int32_t>(Groups::Kind::ends), 32, numbers.data(), nullptr, kGroups, 0, kGroups};
+    bench.args.workspace = workspace.data();
+    const auto values = [](const DeviceBytes& bytes) { return static_cast<void*>(bytes.data()); };
+    const auto scales = [](const DeviceBytes& bytes) { return reinterpret_cast<float*>(bytes.data()); };
+    const std::int64_t block_rows = cuda::most_scale_rows(kRows, kGroups, 128);
+    bench.copies = {{values(first), Format::e4m3, 0, kCols, 1, scales(first_scales), 0, kCols / 128, 1, kRows, 1, 128},
+                    {values(second), Format::e4m3, 0, 1, kRows, scales(second_scales), 0, kCols, 1, block_rows, 128, 1}};
+    time_both(aligned ? "tokens [65536, 7168], 32 groups of 2048" : "tokens [65536, 7168], 32 groups of any size", bench,
+              copy_rate);
+  }
+
+  constexpr std::int64_t kK = 7168;
+  constexpr std::int64_t kN = 4096;
+  Bench bench;
+  bench.args.input = input.data();
+  bench.args.batch = 8;
+  bench.args.rows = kK;
+  bench.args.cols = kN;
+  bench.args.batch_stride = kK * kN;
+  bench.args.row_stride = kN;
+  auto* scales = reinterpret_cast<float*>(first_scales.data());
+  constexpr std::int64_t kScales = (kK / 128) * (kN / 128);
+  float* more = scales + 8 * kScales;
+  bench.copies = {{first.data(), Format::e4m3, kK * kN, kN, 1, scales, kScales, kN / 128, 1, kK / 128, 128, 128},
+                  {second.data(), Format::e4m3, kK * kN, 1, kK, more, kScales, kN / 128, 1, kK / 128, 128, 128}};
+  time_both("weights [8, 7168, 4096]", bench, copy_rate);
+  time_copy();
+}
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::uint64_t cases = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1500;
+  const std::uint64_t seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : std::random_device{}();
+  std::uint64_t wrong = 0;
+  for (std::uint64_t i = 0; i < cases && wrong < 5; ++i) wrong += check_case(seed + i) ? 0 : 1;
+  std::printf("%llu cases from seed %llu, %llu wrong\n", static_cast<unsigned long long>(cases),
+              static_cast<unsigned long long>(seed), static_cast<unsigned long long>(wrong));
+  if (argc <= 3) time_quantisers();
+  return wrong == 0 ? 0 : 1;
+}
