@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/device/quantize.cuh"
+#include "cuda/device/quantize.hpp"
 #include "ragdot/quantize.hpp"
 
 namespace {

@@ -153,7 +153,7 @@ template <Format kInput>
 __device__ void encode_by_division(const QuantizeWork& work, int c, const Place& place, TileMemory& memory) {
   const CopyWork& copy = work.copy[c];
   auto* turned = reinterpret_cast<std::uint8_t*>(memory.turned);
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile; i += kThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile; i += kTileThreads) {
     const int row = i / kTile;
     const int col = i % kTile;
     if (row >= place.rows || col >= place.cols) continue;

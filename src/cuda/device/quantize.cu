@@ -3,6 +3,7 @@
 // transposed copy is written.
 #include "cuda/device/encode.cuh"
 #include "cuda/device/groups.cuh"
+#include "cuda/device/quantize.hpp"
 
 namespace ragdot::cuda {
 namespace {
@@ -216,8 +217,8 @@ __device__ void fill_unused_scales(const QuantizeWork& work) {
     const std::int64_t cols = copy.blocks == Blocks::column ? work.cols : (work.cols + kBlock - 1) / kBlock;
     const std::int64_t unused = copy.to.scale_rows - used;
     if (unused <= 0) continue;
-    const std::int64_t step = std::int64_t{gridDim.x} * kThreads;
-    for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < work.batch * unused * cols; i += step) {
+    const std::int64_t step = std::int64_t{gridDim.x} * kTileThreads;
+    for (std::int64_t i = std::int64_t{blockIdx.x} * kTileThreads + threadIdx.x; i < work.batch * unused * cols; i += step) {
       const std::int64_t row = i / cols;
       copy.to.scales[row / unused * copy.to.scale_batch_stride + (used + row % unused) * copy.to.scale_row_stride +
                      i % cols * copy.to.scale_col_stride] = 1.0F;
@@ -230,7 +231,7 @@ template <Format kInput>
 constexpr int kResident = kInput == Format::bf16 ? 3 : 2;
 
 template <Format kInput>
-__global__ void __launch_bounds__(kThreads, kResident<kInput>)
+__global__ void __launch_bounds__(kTileThreads, kResident<kInput>)
     quantize_tiles(const __grid_constant__ QuantizeWork work) {
   __shared__ TileMemory memory;
   fill_unused_scales(work);
@@ -332,9 +333,9 @@ const char* quantize(const Quantize& args, void* stream) {
   const std::int64_t resident = multiprocessors * (bf16 ? kResident<Format::bf16> : kResident<Format::f32>);
   const auto blocks = static_cast<unsigned>(tiles < 1 ? 1 : tiles < resident ? tiles : resident);
   if (bf16) {
-    quantize_tiles<Format::bf16><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
+    quantize_tiles<Format::bf16><<<blocks, kTileThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
   } else {
-    quantize_tiles<Format::f32><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
+    quantize_tiles<Format::f32><<<blocks, kTileThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
   }
   error = cudaGetLastError();
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);

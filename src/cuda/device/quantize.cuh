@@ -12,8 +12,8 @@
 namespace ragdot::cuda {
 
 inline constexpr int kTile = 128;
-inline constexpr int kThreads = 256;
-inline constexpr int kWarps = kThreads / 32;
+inline constexpr int kTileThreads = 256;
+inline constexpr int kWarps = kTileThreads / 32;
 inline constexpr int kRunColumns = 8;  // of a thread: 16 bytes of bf16
 inline constexpr int kRunRows = 8;     // of a thread: two times four rows on end, whose bytes make a word of a column
 inline constexpr int kBlock = 128;     // rows or columns that share a scale
@@ -229,8 +229,5 @@ struct Elements<Format::f32> {
     }
   }
 };
-
-/// DeviceHalf::quantize.
-const char* quantize(const Quantize& args, void* stream);
 
 }  // namespace ragdot::cuda

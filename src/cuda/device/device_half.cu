@@ -1,0 +1,53 @@
+// What libragdot_cuda.so exports: one function that gives the table of launch.hpp.
+#include <cuda_runtime.h>
+
+#include "cuda/device/product.hpp"
+#include "cuda/device/quantize.hpp"
+
+namespace ragdot::cuda {
+namespace {
+
+const char* refusal() {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    cudaGetLastError();  // or a later call would find it
+    return "no NVIDIA driver of CUDA 13.0 or newer, or no GPU, is here; run on a machine with one, or call the CPU's functions";
+  }
+  int device = 0;
+  int major = 0;
+  int minor = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) {
+    cudaGetLastError();
+    return "the current GPU does not say what it can do; choose another with cudaSetDevice";
+  }
+  return major == 9 && minor == 0 ? nullptr
+                                  : "the kernels are machine code for Hopper (compute capability 9.0: H100, H200); the current GPU is "
+                                    "another; choose a Hopper with cudaSetDevice, or call the CPU's functions";
+}
+
+const char* product(const Product& product, void* stream) {
+  auto* on = static_cast<cudaStream_t>(stream);
+  if (product.a.format == Format::bf16) return product.op == Op::gmm ? gmm_bf16(product, on) : tgmm_bf16(product, on);
+  return product.op == Op::gmm ? gmm_8_bit(product, on) : tgmm_8_bit(product, on);
+}
+
+const char* not_device_pointer(const void* address) {
+  cudaPointerAttributes attributes{};
+  if (cudaPointerGetAttributes(&attributes, address) != cudaSuccess) {
+    cudaGetLastError();
+    return "an address that the driver does not know";
+  }
+  if (attributes.devicePointer != nullptr) return nullptr;
+  return "memory of the host, which the GPU cannot reach";
+}
+
+}  // namespace
+}  // namespace ragdot::cuda
+
+extern "C" __attribute__((visibility("default"))) const ragdot::cuda::DeviceHalf* ragdot_cuda_device_half() {
+  using namespace ragdot::cuda;
+  static const DeviceHalf kHalf = {kInterface, refusal, product, quantize, not_device_pointer};
+  return &kHalf;
+}

@@ -1,0 +1,71 @@
+#include "cuda/device/maps.cuh"
+
+#include <cuda_runtime.h>
+
+#include "cuda/device/ptx.cuh"
+
+namespace ragdot::cuda {
+namespace {
+
+/// The driver's function, found at run time so that the library loads where there is no driver.
+auto encoder() {
+  static const auto kFound = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result{};
+    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
+    return error == cudaSuccess && result == cudaDriverEntryPointSuccess
+               ? reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found)
+               : nullptr;
+  }();
+  return kFound;
+}
+
+/// One block of a warp for each local group.
+__global__ void group_maps(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b, int end_axis_a,
+                           int end_axis_b, const Span* spans, CUtensorMap* maps) {
+  __shared__ alignas(128) unsigned words[2][32];
+  const Span span = spans[blockIdx.x];
+  if (span.begin == span.end) return;  // never multiplied, and an extent of a map is at least 1
+  words[0][threadIdx.x] = reinterpret_cast<const unsigned*>(&map_a)[threadIdx.x];
+  words[1][threadIdx.x] = reinterpret_cast<const unsigned*>(&map_b)[threadIdx.x];
+  __syncwarp();
+  if (threadIdx.x < 2) {
+    const std::uint32_t map = ptx::shared_address(words[threadIdx.x]);
+    const auto end = static_cast<std::uint32_t>(span.end);
+    if ((threadIdx.x == 0 ? end_axis_a : end_axis_b) == 0) {
+      ptx::replace_extent<0>(map, end);
+    } else {
+      ptx::replace_extent<1>(map, end);
+    }
+  }
+  __syncwarp();
+  ptx::release_map(maps + 2 * span.matrix, ptx::shared_address(words[0]));
+  ptx::release_map(maps + 2 * span.matrix + 1, ptx::shared_address(words[1]));
+}
+
+}  // namespace
+
+const char* encode_map(CUtensorMap& map, const Lines& lines, int box_length, int box_lines) {
+  const auto encode = encoder();
+  if (encode == nullptr) return "the driver has no tensor maps; a driver of CUDA 12.0 or newer is needed";
+  const bool bytes = lines.format != Format::bf16;
+  const cuuint64_t extents[3] = {static_cast<cuuint64_t>(lines.length), static_cast<cuuint64_t>(lines.lines),
+                                 static_cast<cuuint64_t>(lines.batch)};
+  const cuuint64_t pitches[2] = {static_cast<cuuint64_t>(lines.pitch_bytes),
+                                 static_cast<cuuint64_t>(lines.batch > 1 ? lines.batch_pitch_bytes : lines.pitch_bytes)};
+  const cuuint32_t box[3] = {static_cast<cuuint32_t>(box_length), static_cast<cuuint32_t>(box_lines), 1};
+  const cuuint32_t steps[3] = {1, 1, 1};
+  const CUresult result =
+      encode(&map, bytes ? CU_TENSOR_MAP_DATA_TYPE_UINT8 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(lines.data),
+             extents, pitches, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  return result == CUDA_SUCCESS ? nullptr
+                                : "the driver refused a tensor map; give operands in device memory, lines a multiple of 16 bytes apart";
+}
+
+void make_group_maps(const CUtensorMap& map_a, const CUtensorMap& map_b, int end_axis_a, int end_axis_b, const Span* spans, int local,
+                     CUtensorMap* maps, cudaStream_t stream) {
+  group_maps<<<static_cast<unsigned>(local), 32, 0, stream>>>(map_a, map_b, end_axis_a, end_axis_b, spans, maps);
+}
+
+}  // namespace ragdot::cuda

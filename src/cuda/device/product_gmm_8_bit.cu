@@ -1,0 +1,8 @@
+#include "cuda/device/formats.cuh"
+#include "cuda/device/product.hpp"
+
+namespace ragdot::cuda {
+
+const char* gmm_8_bit(const Product& product, cudaStream_t stream) { return launch_8_bit<Op::gmm>(product, stream); }
+
+}  // namespace ragdot::cuda
