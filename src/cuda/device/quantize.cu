@@ -78,7 +78,7 @@ __device__ void load(const QuantizeWork& work, const Place& place, Elements<kInp
 #pragma unroll
     for (int w = 0; w < kWords; w += 4) {
       uint4 four = make_uint4(0, 0, 0, 0);
-      if (row_of(part.team, j) < rows) four = __ldcs(reinterpret_cast<const uint4*>(from) + w / 4);
+      if (row_of(part.team, j) < rows) four = reinterpret_cast<const uint4*>(from)[w / 4];
       x.words[j][w] = four.x;
       x.words[j][w + 1] = four.y;
       x.words[j][w + 2] = four.z;
@@ -226,12 +226,11 @@ __device__ void fill_unused_scales(const QuantizeWork& work) {
   }
 }
 
-/// Blocks of threads that a multiprocessor holds: elements of f32 take twice the registers.
-template <Format kInput>
-constexpr int kResident = kInput == Format::bf16 ? 3 : 2;
+/// Blocks of threads that a multiprocessor holds. A third would take registers from each, and was slower.
+constexpr int kResident = 2;
 
 template <Format kInput>
-__global__ void __launch_bounds__(kTileThreads, kResident<kInput>)
+__global__ void __launch_bounds__(kTileThreads, kResident)
     quantize_tiles(const __grid_constant__ QuantizeWork work) {
   __shared__ TileMemory memory;
   fill_unused_scales(work);
@@ -328,11 +327,10 @@ const char* quantize(const Quantize& args, void* stream) {
     error = find_spans(groups, {args.rows, true, false, kTile, 1}, args.workspace, static_cast<cudaStream_t>(stream));
   }
   if (error != cudaSuccess) return cudaGetErrorString(error);
-  const bool bf16 = args.input_format == Format::bf16;
   const std::int64_t multiprocessors = args.multiprocessors > 0 && args.multiprocessors < most ? args.multiprocessors : most;
-  const std::int64_t resident = multiprocessors * (bf16 ? kResident<Format::bf16> : kResident<Format::f32>);
+  const std::int64_t resident = multiprocessors * kResident;
   const auto blocks = static_cast<unsigned>(tiles < 1 ? 1 : tiles < resident ? tiles : resident);
-  if (bf16) {
+  if (args.input_format == Format::bf16) {
     quantize_tiles<Format::bf16><<<blocks, kTileThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
   } else {
     quantize_tiles<Format::f32><<<blocks, kTileThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
