@@ -19,11 +19,25 @@
 extern "C" {
 #endif
 
+/* Tokens of a transposed FP8 copy lie side by side, and tgmm reads them from multiples of 16 on. Groups that begin anywhere
+   cost it a pass over both operands; quantize_both can place each group at the next multiple of 16 instead. Where: two arrays
+   [G] in device memory, of the index type of the groups, which the call writes. */
+typedef struct ragdot_cuda_group_places {
+  void* starts; /* each group's first row in the copy: a multiple of 16 */
+  void* sizes;  /* its rows */
+} ragdot_cuda_group_places;
+
 /* A null pointer to options means the defaults. */
 typedef struct ragdot_cuda_options {
   size_t struct_size;
   void* stream;            /* a cudaStream_t of the current device; null: its default stream */
   int32_t multiprocessors; /* the call occupies at most so many; 0: all */
+  int32_t starts_aligned;  /* tgmm: 1 promises that each group's first row is a multiple of 16, 0 does not. Where the promise is
+                              broken, the group's result is wrong, with no access outside the operands */
+  const ragdot_cuda_group_places* col_wise_groups; /* quantize_both: not null: col_wise is stored transposed (row_stride 1) with
+                                                      aligned groups and has ragdot_cuda_aligned_rows rows or more. What is no
+                                                      group's is not written. Its scales are as without. Give tgmm such copies
+                                                      whole (M: their rows), groups by starts and sizes, and starts_aligned */
 } ragdot_cuda_options;
 
 /* "" when the GPU can be used: libragdot_cuda.so is installed and the current device can run its kernels. Else why not. Valid
@@ -37,12 +51,16 @@ static inline int64_t ragdot_cuda_scale_rows(int64_t rows, int64_t groups, int64
   return filled + (rows - filled) / block;
 }
 
-/* Bytes of device memory, aligned to 128, that a call needs as workspace. Shapes, formats and strides count; pointers and group
-   numbers are not looked at. One workspace serves one call at a time: the next may begin once the stream has passed it. */
-int ragdot_cuda_gmm_workspace_bytes(const ragdot_gmm_args* args, size_t* bytes);
-int ragdot_cuda_tgmm_workspace_bytes(const ragdot_tgmm_args* args, size_t* bytes);
-int ragdot_cuda_quantize_workspace_bytes(const ragdot_quantize_args* args, size_t* bytes);
-int ragdot_cuda_quantize_both_workspace_bytes(const ragdot_quantize_both_args* args, size_t* bytes);
+/* Rows to make room for in a copy with aligned groups. */
+static inline int64_t ragdot_cuda_aligned_rows(int64_t rows, int64_t groups) { return rows + 15 * groups; }
+
+/* Bytes of device memory, aligned to 128, that a call with these options needs as workspace. Shapes, formats and strides count;
+   addresses and group numbers are not looked at. One workspace serves one call at a time: the next may begin once the stream has passed it. */
+int ragdot_cuda_gmm_workspace_bytes(const ragdot_gmm_args* args, const ragdot_cuda_options* options, size_t* bytes);
+int ragdot_cuda_tgmm_workspace_bytes(const ragdot_tgmm_args* args, const ragdot_cuda_options* options, size_t* bytes);
+int ragdot_cuda_quantize_workspace_bytes(const ragdot_quantize_args* args, const ragdot_cuda_options* options, size_t* bytes);
+int ragdot_cuda_quantize_both_workspace_bytes(const ragdot_quantize_both_args* args, const ragdot_cuda_options* options,
+                                              size_t* bytes);
 
 /* As ragdot_gmm and the others say. */
 int ragdot_cuda_gmm(const ragdot_gmm_args* args, const ragdot_cuda_options* options, void* workspace, size_t workspace_bytes);

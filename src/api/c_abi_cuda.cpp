@@ -5,8 +5,9 @@
 #include <array>
 #include <cstdio>
 #include <initializer_list>
-#include <span>
+#include <optional>
 #include <stdexcept>
+#include <type_traits>
 
 #include "api/c_abi.hpp"
 #include "api/door.hpp"
@@ -27,6 +28,14 @@ const char* op_name(const TgmmArgs&) { return "tgmm"; }
 const char* op_name(const QuantizeArgs&) { return "quantize"; }
 const char* op_name(const QuantizeBothArgs&) { return "quantize_both"; }
 
+/// The caller's options, read.
+struct CudaOptions {
+  void* stream = nullptr;
+  std::int32_t multiprocessors = 0;
+  bool starts_aligned = false;
+  std::optional<ragdot_cuda_group_places> col_wise_groups;
+};
+
 /// A launch without its workspace, and the bytes of that.
 template <class Launch>
 struct Prepared {
@@ -34,53 +43,70 @@ struct Prepared {
   std::size_t workspace_bytes = 0;
 };
 
-/// The rules that need no address.
-template <class ProductArgs>
-Result<Prepared<cuda::Product>> prepare_product(const ProductArgs& args) {
-  if (Status s = api::check_shapes(args, {}); !s.ok()) return s;
-  const Result<cuda::Product> product = cuda::product_of(args);
+Result<Prepared<cuda::Product>> with_workspace(const Result<cuda::Product>& product) {
   if (!product.ok()) return product.status();
-  const cuda::Product& p = product.value();
-  return Prepared<cuda::Product>{p, static_cast<std::size_t>(cuda::product_workspace_bytes(p.op, p.groups.local))};
+  return Prepared<cuda::Product>{product.value(), static_cast<std::size_t>(cuda::product_workspace_bytes(product.value()))};
 }
-Result<Prepared<cuda::Product>> prepare(const GmmArgs& args) {
+
+/// The rules that need no address.
+Result<Prepared<cuda::Product>> prepare(const GmmArgs& args, const CudaOptions&) {
   // Before the shapes: those of rhs are absent then.
   if (args.packed_rhs.present()) return cuda::product_of(args).status();
-  return prepare_product(args);
+  if (Status s = api::check_shapes(args, {}); !s.ok()) return s;
+  return with_workspace(cuda::product_of(args));
 }
-Result<Prepared<cuda::Product>> prepare(const TgmmArgs& args) { return prepare_product(args); }
+Result<Prepared<cuda::Product>> prepare(const TgmmArgs& args, const CudaOptions& options) {
+  if (Status s = api::check_shapes(args, {}); !s.ok()) return s;
+  return with_workspace(cuda::product_of(args, options.starts_aligned));
+}
 
-/// The copies of a quantiser by name, for the checks and for the rules.
-template <std::size_t Count>
-struct Copies {
-  std::array<api::NamedOut, Count> checked;
-  std::array<cuda::NamedCopy, Count> launched;
-};
-Copies<1> copies_of(const QuantizeArgs& args) { return {{{{"out", args.out}}}, {{{"out", args.out}}}}; }
-Copies<2> copies_of(const QuantizeBothArgs& args) {
-  return {{{{"row_wise", args.row_wise}, {"col_wise", args.col_wise}}},
-          {{{"row_wise", args.row_wise}, {"col_wise", args.col_wise}}}};
+/// The copies of a quantiser by name.
+std::array<api::NamedOut, 1> copies_of(const QuantizeArgs& args) { return {{{"out", args.out}}}; }
+std::array<api::NamedOut, 2> copies_of(const QuantizeBothArgs& args) {
+  return {{{"row_wise", args.row_wise}, {"col_wise", args.col_wise}}};
 }
 
 const api::GroupRows kUnread;  // what the group numbers say
 
+/// The rules that the CPU's quantiser keeps as well.
 template <class QuantizerArgs>
-Result<Prepared<cuda::Quantize>> prepare_copies(const QuantizerArgs& args) {
+Status check_copies(const QuantizerArgs& args) {
   const char* op = op_name(args);
   if (Status s = api::check_view({op, "input"}, args.input, api::Rank::batch); !s.ok()) return s;
   if (args.groups) {
     if (Status s = api::check_groups(op, *args.groups); !s.ok()) return s;
   }
   const Operand input(args.input);
-  const auto copies = copies_of(args);
-  if (Status s = api::check_quantize_shapes({op, input, args.groups, kUnread}, copies.checked); !s.ok()) return s;
-  const Result<cuda::Quantize> quantize = cuda::quantize_of(op, args.input, args.groups, copies.launched);
-  if (!quantize.ok()) return quantize.status();
-  const std::int64_t count = args.groups ? args.groups->count : 0;
-  return Prepared<cuda::Quantize>{quantize.value(), static_cast<std::size_t>(cuda::quantize_workspace_bytes(count))};
+  return api::check_quantize_shapes({op, input, args.groups, kUnread}, copies_of(args));
 }
-Result<Prepared<cuda::Quantize>> prepare(const QuantizeArgs& args) { return prepare_copies(args); }
-Result<Prepared<cuda::Quantize>> prepare(const QuantizeBothArgs& args) { return prepare_copies(args); }
+
+Result<Prepared<cuda::Quantize>> with_workspace(const Result<cuda::Quantize>& quantize) {
+  if (!quantize.ok()) return quantize.status();
+  const auto bytes = static_cast<std::size_t>(cuda::quantize_workspace_bytes(quantize.value().groups.count));
+  return Prepared<cuda::Quantize>{quantize.value(), bytes};
+}
+
+Result<Prepared<cuda::Quantize>> prepare(const QuantizeArgs& args, const CudaOptions&) {
+  if (Status s = check_copies(args); !s.ok()) return s;
+  const std::array<cuda::NamedCopy, 1> copies = {{{"out", args.out}}};
+  return with_workspace(cuda::quantize_of("quantize", args.input, args.groups, copies));
+}
+Result<Prepared<cuda::Quantize>> prepare(const QuantizeBothArgs& args, const CudaOptions& options) {
+  const bool aligned = options.col_wise_groups.has_value();
+  QuantizeBothArgs counted = args;
+  if (aligned) {  // has rows of its own number
+    if (Status s = api::check_view({"quantize_both", "col_wise"}, args.col_wise.values, api::Rank::batch); !s.ok()) return s;
+    counted.col_wise.values.rows = args.input.rows;
+  }
+  if (Status s = check_copies(counted); !s.ok()) return s;
+  const std::array<cuda::NamedCopy, 2> copies = {{{"row_wise", args.row_wise}, {"col_wise", args.col_wise, aligned}}};
+  auto quantize = cuda::quantize_of("quantize_both", args.input, args.groups, copies);
+  if (aligned && quantize.ok()) {
+    quantize.value().aligned_starts = options.col_wise_groups->starts;
+    quantize.value().aligned_sizes = options.col_wise_groups->sizes;
+  }
+  return with_workspace(quantize);
+}
 
 /// The rules of addresses. None is followed.
 template <class ProductArgs>
@@ -96,8 +122,37 @@ Status check_memory(const QuantizerArgs& args, const cuda::Quantize& quantize) {
     if (Status s = api::check_group_data(op, *args.groups); !s.ok()) return s;
   }
   const Operand input(args.input);
-  if (Status s = api::check_quantize_memory({op, input, args.groups, kUnread}, copies_of(args).checked); !s.ok()) return s;
+  if (Status s = api::check_quantize_memory({op, input, args.groups, kUnread}, copies_of(args)); !s.ok()) return s;
   return cuda::check_addresses(op, quantize);
+}
+
+/// The places that a copy with aligned groups is given: memory of its own.
+Status check_places(const QuantizeBothArgs& args, const ragdot_cuda_group_places& places) {
+  const Groups& groups = *args.groups;
+  const auto numbers = [&](const void* data) {  // only the bytes matter
+    return matrix(data, Format::f32, groups.count, groups.index == Groups::Index::i64 ? 2 : 1);
+  };
+  const std::array<api::NamedView, 2> written = {
+      {{"col_wise_groups.starts", numbers(places.starts)}, {"col_wise_groups.sizes", numbers(places.sizes)}}};
+  const std::array<api::NamedView, 5> others = {{{"input", args.input},
+                                                 {"row_wise", args.row_wise.values},
+                                                 {"row_wise scales", args.row_wise.scales.view},
+                                                 {"col_wise", args.col_wise.values},
+                                                 {"col_wise scales", args.col_wise.scales.view}}};
+  for (const auto& w : written) {
+    if (w.view.data == nullptr) {
+      return {Code::invalid_argument, fmt::format("quantize_both: {} is null; give room for {} numbers", w.what, groups.count)};
+    }
+    const char* shared = api::overlapped_numbers(groups, w.view);
+    for (const auto& other : others) {
+      if (api::overlaps(w.view, other.view)) shared = other.what;
+    }
+    if (&w != written.data() && api::overlaps(w.view, written.front().view)) shared = written.front().what;
+    if (shared == nullptr) continue;
+    return {Code::invalid_argument,
+            fmt::format("quantize_both: {} overlaps {}; give it memory of its own", w.what, shared)};
+  }
+  return {};
 }
 
 struct Workspace {
@@ -153,6 +208,8 @@ Status check_reachable(const char* op, const cuda::DeviceHalf& half, const cuda:
                           {"col_wise scales", q.second.scales},
                           {"the group numbers", q.groups.data},
                           {"the group sizes", q.groups.sizes},
+                          {"col_wise_groups.starts", q.aligned_starts},
+                          {"col_wise_groups.sizes", q.aligned_sizes},
                           {"the workspace", q.workspace}});
 }
 
@@ -167,22 +224,42 @@ void enqueue(const cuda::DeviceHalf& half, const cuda::Quantize& quantize, void*
   end_with(half.quantize(quantize, stream));
 }
 
-Status read_options(const char* function, const ragdot_cuda_options* given, ragdot_cuda_options& out) {
-  out = {};
+template <class Args>
+Status read_options(const char* function, const ragdot_cuda_options* given, CudaOptions& out) {
   if (given == nullptr) return {};
-  if (Status s = read_struct({function, "options", "ragdot_cuda_options"}, given, out); !s.ok()) return s;
-  if (out.multiprocessors >= 0) return {};
-  return {Code::invalid_argument,
-          fmt::format("{}: multiprocessors is {}; it must be 1 or more, or 0 for all", function, out.multiprocessors)};
+  ragdot_cuda_options full;
+  if (Status s = read_struct({function, "options", "ragdot_cuda_options"}, given, full); !s.ok()) return s;
+  if (full.multiprocessors < 0) {
+    return {Code::invalid_argument,
+            fmt::format("{}: multiprocessors is {}; it must be 1 or more, or 0 for all", function, full.multiprocessors)};
+  }
+  if (full.starts_aligned != 0 && full.starts_aligned != 1) {
+    return {Code::invalid_argument,
+            fmt::format("{}: starts_aligned is {}; it must be 0 or 1", function, full.starts_aligned)};
+  }
+  if (full.col_wise_groups != nullptr && !std::is_same_v<Args, QuantizeBothArgs>) {
+    return {Code::invalid_argument,
+            fmt::format("{}: col_wise_groups is for ragdot_cuda_quantize_both alone; leave it null", function)};
+  }
+  out.stream = full.stream;
+  out.multiprocessors = full.multiprocessors;
+  out.starts_aligned = full.starts_aligned == 1;
+  if (full.col_wise_groups != nullptr) out.col_wise_groups = *full.col_wise_groups;
+  return {};
 }
 
 template <class Args>
-Status launch(const Args& args, const ragdot_cuda_options& options, const Workspace& workspace) {
+Status launch(const Args& args, const CudaOptions& options, const Workspace& workspace) {
   const char* op = op_name(args);
-  auto prepared = prepare(args);
+  auto prepared = prepare(args, options);
   if (!prepared.ok()) return prepared.status();
   auto& work = prepared.value().launch;
   if (Status s = check_memory(args, work); !s.ok()) return s;
+  if constexpr (std::is_same_v<Args, QuantizeBothArgs>) {
+    if (options.col_wise_groups) {
+      if (Status s = check_places(args, *options.col_wise_groups); !s.ok()) return s;
+    }
+  }
   if (!cuda::writes(work)) return {};
   if (Status s = check_workspace(op, workspace, prepared.value().workspace_bytes); !s.ok()) return s;
   work.multiprocessors = options.multiprocessors;
@@ -199,20 +276,22 @@ int call(const char* function, const CArgs* given, const ragdot_cuda_options* gi
   return guarded(function, [&]() -> Status {
     Args args;
     if (Status s = read_args(function, given, args); !s.ok()) return s;
-    ragdot_cuda_options options;
-    if (Status s = read_options(function, given_options, options); !s.ok()) return s;
+    CudaOptions options;
+    if (Status s = read_options<Args>(function, given_options, options); !s.ok()) return s;
     return api::door(op_name(args), kNoSentence, [&] { return launch(args, options, workspace); });
   });
 }
 
 template <class Args, class CArgs>
-int size(const char* function, const CArgs* given, std::size_t* bytes) {
+int size(const char* function, const CArgs* given, const ragdot_cuda_options* given_options, std::size_t* bytes) {
   return guarded(function, [&]() -> Status {
     if (bytes == nullptr) return {Code::invalid_argument, fmt::format("{}: bytes is null; give its address", function)};
     Args args;
     if (Status s = read_args(function, given, args); !s.ok()) return s;
+    CudaOptions options;
+    if (Status s = read_options<Args>(function, given_options, options); !s.ok()) return s;
     return api::door(op_name(args), kNoSentence, [&]() -> Status {
-      const auto prepared = prepare(args);
+      const auto prepared = prepare(args, options);
       if (prepared.ok()) *bytes = prepared.value().workspace_bytes;
       return prepared.status();
     });
@@ -239,17 +318,17 @@ const char* ragdot_cuda_refusal(void) {
   return text.data();
 }
 
-int ragdot_cuda_gmm_workspace_bytes(const ragdot_gmm_args* args, size_t* bytes) {
-  return c_abi::size<ragdot::GmmArgs>("ragdot_cuda_gmm_workspace_bytes", args, bytes);
+int ragdot_cuda_gmm_workspace_bytes(const ragdot_gmm_args* args, const ragdot_cuda_options* options, size_t* bytes) {
+  return c_abi::size<ragdot::GmmArgs>("ragdot_cuda_gmm_workspace_bytes", args, options, bytes);
 }
-int ragdot_cuda_tgmm_workspace_bytes(const ragdot_tgmm_args* args, size_t* bytes) {
-  return c_abi::size<ragdot::TgmmArgs>("ragdot_cuda_tgmm_workspace_bytes", args, bytes);
+int ragdot_cuda_tgmm_workspace_bytes(const ragdot_tgmm_args* args, const ragdot_cuda_options* options, size_t* bytes) {
+  return c_abi::size<ragdot::TgmmArgs>("ragdot_cuda_tgmm_workspace_bytes", args, options, bytes);
 }
-int ragdot_cuda_quantize_workspace_bytes(const ragdot_quantize_args* args, size_t* bytes) {
-  return c_abi::size<ragdot::QuantizeArgs>("ragdot_cuda_quantize_workspace_bytes", args, bytes);
+int ragdot_cuda_quantize_workspace_bytes(const ragdot_quantize_args* args, const ragdot_cuda_options* options, size_t* bytes) {
+  return c_abi::size<ragdot::QuantizeArgs>("ragdot_cuda_quantize_workspace_bytes", args, options, bytes);
 }
-int ragdot_cuda_quantize_both_workspace_bytes(const ragdot_quantize_both_args* args, size_t* bytes) {
-  return c_abi::size<ragdot::QuantizeBothArgs>("ragdot_cuda_quantize_both_workspace_bytes", args, bytes);
+int ragdot_cuda_quantize_both_workspace_bytes(const ragdot_quantize_both_args* args, const ragdot_cuda_options* options, size_t* bytes) {
+  return c_abi::size<ragdot::QuantizeBothArgs>("ragdot_cuda_quantize_both_workspace_bytes", args, options, bytes);
 }
 
 int ragdot_cuda_gmm(const ragdot_gmm_args* args, const ragdot_cuda_options* options, void* workspace, size_t workspace_bytes) {

@@ -10,7 +10,7 @@
 namespace ragdot::cuda {
 
 /// Grows when a struct below changes: a device half of another build is refused.
-inline constexpr std::int32_t kInterface = 1;
+inline constexpr std::int32_t kInterface = 2;
 
 /// Group numbers in device memory, read by the kernels alone. A start is clamped to [end of the group before, M], an end to
 /// [start, M], so wrong numbers give wrong results but no access outside the operands: ranges never overlap, and no numbers
@@ -43,6 +43,13 @@ struct ScaleGrid {
   std::int64_t row_stride = 0;
   std::int64_t col_stride = 0;
 };
+
+/// Rows of tokens that lie side by side are fetched by the copy engine from multiples of 16 bytes on, so groups of 8-bit elements
+/// have to begin there. Groups that follow each other so, each at the next multiple, need up to 15 more rows each.
+inline constexpr std::int64_t kGroupAlignment = 16;
+[[nodiscard]] constexpr std::int64_t most_aligned_rows(std::int64_t rows, std::int64_t groups) {
+  return rows + (kGroupAlignment - 1) * groups;
+}
 
 /// The scale rows that the worst sizes of `groups` groups over `rows` rows need, blocks of `block` rows restarting at each
 /// group.
@@ -77,6 +84,7 @@ struct Product {
   std::int64_t out_batch_pitch = 0;  // tgmm: from group to group
   bool accumulate = false;           // out += result; f32
   bool zero_outside = true;          // gmm: rows of no local group become zero
+  bool starts_aligned = false;       // tgmm: each group's first row is a multiple of kGroupAlignment
   std::int32_t multiprocessors = 0;  // at most so many; 0: all
   void* workspace = nullptr;         // product_workspace_bytes of it, aligned to 128
 };
@@ -89,10 +97,11 @@ struct Span {
   std::int32_t scale_row = 0;    // the group's first row of per-group 128-row scales
   std::int32_t rows_before = 0;  // rows of earlier groups: the group's first row of per-group 1-row scales
   std::int32_t first_tile = 0;   // tiles of all spans before it
+  std::int32_t aligned_row = 0;  // the group's first row where every group begins at a multiple of kGroupAlignment
 };
 
 /// Head of the workspace: what the set-up kernel finds. Spans follow at kSpansOffset, then (tgmm) two tensor maps of 128 bytes
-/// for each local group.
+/// for each local group, then (tgmm of 8-bit operands whose groups may begin anywhere) a copy of each operand.
 struct WorkspaceHead {
   std::int32_t spans = 0;
   std::int32_t tiles = 0;
@@ -106,8 +115,28 @@ inline constexpr std::int64_t kSpansOffset = 128;
   const std::int64_t spans = most_spans(op, local) * static_cast<std::int64_t>(sizeof(Span));
   return kSpansOffset + (spans + 127) / 128 * 128;
 }
-[[nodiscard]] constexpr std::int64_t product_workspace_bytes(Op op, std::int64_t local) {
-  return maps_offset(op, local) + (op == Op::tgmm ? local * 256 : 0);
+
+/// Where every group of 8-bit tgmm does not begin at a multiple of kGroupAlignment, the rows of the local groups are copied to
+/// where it does: lines of copy_pitch bytes, K for `a` and N for `b`.
+[[nodiscard]] constexpr bool needs_copies(const Product& p) {
+  return p.op == Op::tgmm && p.a.format != Format::bf16 && !p.starts_aligned;
+}
+[[nodiscard]] constexpr std::int64_t copy_pitch(const Product& p) {
+  const std::int64_t rows = p.m + kGroupAlignment * (p.groups.local + 1);
+  return (rows + kGroupAlignment - 1) / kGroupAlignment * kGroupAlignment;
+}
+[[nodiscard]] constexpr std::int64_t copy_a_offset(const Product& p) {
+  return maps_offset(p.op, p.groups.local) + (p.op == Op::tgmm ? p.groups.local * 256 : 0);
+}
+[[nodiscard]] constexpr std::int64_t copy_b_offset(const Product& p) {
+  return copy_a_offset(p) + (p.k * copy_pitch(p) + 127) / 128 * 128;
+}
+/// Whether the copies have less than 2^46 bytes: more are in no device.
+[[nodiscard]] constexpr bool has_room_for_copies(const Product& p) {
+  return !needs_copies(p) || p.k + p.n <= (std::int64_t{1} << 46) / copy_pitch(p);
+}
+[[nodiscard]] constexpr std::int64_t product_workspace_bytes(const Product& p) {
+  return needs_copies(p) ? copy_b_offset(p) + p.n * copy_pitch(p) : copy_a_offset(p);
 }
 
 /// One quantised copy of a quantiser's input [batch, rows, cols]. Strides in elements; data null: not wanted.
@@ -125,6 +154,9 @@ struct QuantizedCopy {
   std::int32_t block_rows = 1;    // 1 or 128
   std::int32_t block_cols = 128;  // 1 or 128
   Recipe recipe = Recipe::absmax;
+  /// Transposed storage with groups: each group begins at the next multiple of kGroupAlignment rows behind the one before, and
+  /// what is no group's is not written. There is room for most_aligned_rows.
+  bool aligned_groups = false;
 };
 
 /// One read of the input, one or two quantised copies. With groups the row blocks restart at each group, rows of no group get
@@ -140,6 +172,9 @@ struct Quantize {
   GroupNumbers groups;
   QuantizedCopy first;
   QuantizedCopy second;
+  // Written: where the groups of an aligned copy begin and how many rows they have, in the groups' index type. Null: not wanted.
+  void* aligned_starts = nullptr;
+  void* aligned_sizes = nullptr;
   std::int32_t multiprocessors = 0;
   void* workspace = nullptr;  // quantize_workspace_bytes of it, aligned to 128
 };

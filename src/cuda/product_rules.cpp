@@ -205,7 +205,7 @@ Result<Product> product_of(const GmmArgs& args) {
   return p;
 }
 
-Result<Product> product_of(const TgmmArgs& args) {
+Result<Product> product_of(const TgmmArgs& args, bool starts_aligned) {
   const ConstView& lhs = args.lhs.values;
   const ConstView& rhs = args.rhs.values;
   if (Status s = check_dimensions("tgmm", {{"M", lhs.rows}, {"K", lhs.cols}, {"N", rhs.cols}, {"G", args.groups.count}});
@@ -235,6 +235,13 @@ Result<Product> product_of(const TgmmArgs& args) {
   p.groups = numbers_of(args.groups, args.first_group, args.out.batch);
   put_out(args.out, p);
   p.accumulate = args.out_mode == OutMode::accumulate;
+  p.starts_aligned = starts_aligned;
+  if (!has_room_for_copies(p)) {
+    return not_offered(
+        "tgmm: lhs and rhs have groups that may begin anywhere, and the workspace for their aligned copies has more than 2^46 "
+        "bytes; split the call, or let groups begin at multiples of {} rows and set starts_aligned",
+        kGroupAlignment);
+  }
   return p;
 }
 

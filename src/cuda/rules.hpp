@@ -13,14 +13,17 @@ namespace ragdot::cuda {
 /// Calls whose shapes are checked (api::check_shapes) as launches; what the GPU does not take is Code::unsupported with the way
 /// out. Addresses are copied and not looked at, so that a workspace can be sized before there are any.
 [[nodiscard]] Result<Product> product_of(const GmmArgs& args);
-[[nodiscard]] Result<Product> product_of(const TgmmArgs& args);
+/// `starts_aligned`: the caller promises groups that begin at multiples of kGroupAlignment rows.
+[[nodiscard]] Result<Product> product_of(const TgmmArgs& args, bool starts_aligned = false);
 
 /// A copy that a quantiser makes, by its name in sentences.
 struct NamedCopy {
   const char* what;
   const QuantizedOut& out;
+  bool aligned_groups = false;
 };
-/// One or two copies; likewise, after the rules that the quantisers share.
+/// One or two copies; likewise, after the rules that the quantisers share. Those count a copy with aligned groups as one that has
+/// the input's rows; its own number is checked here.
 [[nodiscard]] Result<Quantize> quantize_of(const char* op, const ConstView& input, const std::optional<Groups>& groups,
                                            std::span<const NamedCopy> copies);
 

@@ -151,6 +151,7 @@ struct CaseCopy {
   std::int64_t block_rows = 1;
   std::int64_t block_cols = 128;
   bool transposed = false;
+  bool aligned_groups = false;
   View values;  // strides and extents; on the host
   View scales;
   std::int64_t scale_rows = 0;  // of each matrix on the device
@@ -171,11 +172,14 @@ CaseCopy make_copy(Random& random, const CaseGroups& groups, std::int64_t batch,
   copy.block_cols = kind == 1 ? 1 : 128;
   copy.transposed = random.chance(2);
   copy.offset = random.chance(3) ? static_cast<std::size_t>(random.below(16)) : 0;
-  const std::int64_t inner = copy.transposed ? rows : cols;
+  copy.aligned_groups = copy.transposed && groups.given && random.chance(2);
+  const auto count = static_cast<std::int64_t>(groups.sizes.size());
+  const std::int64_t value_rows = copy.aligned_groups ? cuda::most_aligned_rows(rows, count) : rows;
+  const std::int64_t inner = copy.transposed ? value_rows : cols;
   const std::int64_t outer = copy.transposed ? cols : rows;
   const std::int64_t pitch = random.chance(3) ? inner + random.below(9) : copy.transposed ? inner : blocks(inner, 8) * 8;
   const std::int64_t matrix_bytes = outer * pitch + (random.chance(3) ? random.below(20) : 0);
-  copy.values = {nullptr,      copy.format,                   batch, rows, cols,
+  copy.values = {nullptr,      copy.format,                   batch, value_rows, cols,
                  matrix_bytes, copy.transposed ? 1 : pitch, copy.transposed ? pitch : 1};
   copy.value_bytes.assign(static_cast<std::size_t>(batch * matrix_bytes), std::byte{0xaa});
 
@@ -184,7 +188,7 @@ CaseCopy make_copy(Random& random, const CaseGroups& groups, std::int64_t batch,
   if (groups.given) {
     used = 0;
     for (const std::int64_t size : groups.sizes) used += blocks(size, copy.block_rows);
-    copy.scale_rows = cuda::most_scale_rows(rows, static_cast<std::int64_t>(groups.sizes.size()), copy.block_rows);
+    copy.scale_rows = cuda::most_scale_rows(rows, count, copy.block_rows);
     copy.scale_rows += random.chance(3) ? random.below(4) : 0;
   }
   const std::int64_t scale_cols = blocks(cols, copy.block_cols);
@@ -197,10 +201,38 @@ CaseCopy make_copy(Random& random, const CaseGroups& groups, std::int64_t batch,
   return copy;
 }
 
+/// The first rows of groups that each begin at the next multiple of 16.
+std::vector<std::int64_t> aligned_starts(const CaseGroups& groups) {
+  std::vector<std::int64_t> starts;
+  std::int64_t at = 0;
+  for (const std::int64_t size : groups.sizes) {
+    starts.push_back(at);
+    at += blocks(size, cuda::kGroupAlignment) * cuda::kGroupAlignment;
+  }
+  return starts;
+}
+
+/// The groups of a transposed copy [cols][rows] at their aligned places; other bytes stay.
+void place_groups(CaseCopy& copy, const std::vector<std::byte>& plain, std::int64_t rows, const CaseGroups& groups) {
+  const std::vector<std::int64_t> starts = aligned_starts(groups);
+  for (std::int64_t col = 0; col < copy.values.cols; ++col) {
+    for (std::size_t g = 0; g < starts.size(); ++g) {
+      const std::byte* from = plain.data() + col * rows + groups.starts[g];
+      std::copy_n(from, groups.sizes[g], copy.value_bytes.data() + col * copy.values.col_stride + starts[g]);
+    }
+  }
+}
+
 /// What the CPU makes of it, and 1 in scales behind the last group's.
 void expect(CaseCopy& copy, const ConstView& input, const CaseGroups& groups) {
   QuantizedOut out{copy.values, {copy.scales, copy.block_rows, copy.block_cols}, copy.recipe};
   out.values.data = copy.value_bytes.data();
+  std::vector<std::byte> plain;
+  if (copy.aligned_groups) {
+    plain.resize(static_cast<std::size_t>(input.rows * input.cols));
+    out.values.data = plain.data();
+    out.values.rows = out.values.col_stride = input.rows;
+  }
   out.scales.view.data = copy.scale_bytes.data();
   QuantizeArgs args{input, {}, out};
   if (groups.given) args.groups = groups.host();
@@ -209,6 +241,7 @@ void expect(CaseCopy& copy, const ConstView& input, const CaseGroups& groups) {
     std::printf("the CPU refuses: %s\n", std::string(status.message()).c_str());
     std::exit(1);
   }
+  if (copy.aligned_groups) place_groups(copy, plain, input.rows, groups);
   const float one = 1.0F;
   const View& s = copy.scales;
   for (std::int64_t b = 0; b < s.batch; ++b) {
@@ -236,7 +269,18 @@ cuda::QuantizedCopy device_copy(const CaseCopy& copy, char* values, char* scales
   to.block_rows = static_cast<std::int32_t>(copy.block_rows);
   to.block_cols = static_cast<std::int32_t>(copy.block_cols);
   to.recipe = copy.recipe;
+  to.aligned_groups = copy.aligned_groups;
   return to;
+}
+
+/// Numbers as bytes of the groups' index type.
+std::vector<std::byte> index_bytes(const std::vector<std::int64_t>& numbers, bool wide) {
+  std::vector<std::byte> bytes(numbers.size() * (wide ? 8 : 4));
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const auto narrow = static_cast<std::int32_t>(numbers[i]);
+    std::memcpy(&bytes[i * (wide ? 8 : 4)], wide ? static_cast<const void*>(&numbers[i]) : &narrow, wide ? 8 : 4);
+  }
+  return bytes;
 }
 
 bool same(const char* what, const std::vector<std::byte>& got, const std::vector<std::byte>& wanted) {
@@ -310,6 +354,14 @@ bool check_case(std::uint64_t seed) {
   const DeviceBytes scales1(copies[1].scale_bytes, 0);
   args.first = device_copy(copies[0], values0.data(), scales0.data());
   args.second = device_copy(copies[1], values1.data(), scales1.data());
+  const bool aligned = copies[0].aligned_groups || copies[1].aligned_groups;
+  const std::size_t index_count = aligned ? groups.sizes.size() * number_bytes : 0;
+  const DeviceBytes starts_written(index_count);
+  const DeviceBytes sizes_written(index_count);
+  if (aligned) {
+    args.aligned_starts = starts_written.data();
+    args.aligned_sizes = sizes_written.data();
+  }
   must(cuda::quantize(args, nullptr));
   for (CaseCopy& copy : copies) {
     if (copy.wanted) expect(copy, view, groups);
@@ -319,6 +371,10 @@ bool check_case(std::uint64_t seed) {
   right = same("values of the second copy", values1.read(), copies[1].value_bytes) && right;
   right = same("scales of the first copy", scales0.read(), copies[0].scale_bytes) && right;
   right = same("scales of the second copy", scales1.read(), copies[1].scale_bytes) && right;
+  if (aligned) {
+    right = same("starts of aligned groups", starts_written.read(), index_bytes(aligned_starts(groups), groups.wide)) && right;
+    right = same("sizes of aligned groups", sizes_written.read(), index_bytes(groups.sizes, groups.wide)) && right;
+  }
   if (!right) {
     std::printf("seed %llu: [%lld, %lld, %lld] %s, %zu groups, style %d\n", static_cast<unsigned long long>(seed),
                 static_cast<long long>(batch), static_cast<long long>(rows), static_cast<long long>(cols), name(format),
@@ -327,7 +383,7 @@ bool check_case(std::uint64_t seed) {
       if (c.wanted)
         std::printf("  copy: %s, recipe %d, block %lld x %lld%s\n", name(c.format), static_cast<int>(c.recipe),
                     static_cast<long long>(c.block_rows), static_cast<long long>(c.block_cols),
-                    c.transposed ? ", transposed" : "");
+                    c.aligned_groups ? ", transposed with aligned groups" : c.transposed ? ", transposed" : "");
     }
   }
   return right;
@@ -403,10 +459,13 @@ void time_quantisers() {
   constexpr std::int64_t kElements = kRows * kCols;  // more than the weights' 8 * 7168 * 4096
   const DeviceBytes input(kElements * 2);
   const DeviceBytes first(kElements);
-  const DeviceBytes second(kElements);
+  constexpr std::int64_t kAlignedRows = cuda::most_aligned_rows(kRows, kGroups);
+  const DeviceBytes second(kAlignedRows * kCols);
   const DeviceBytes first_scales(kRows * kCols / 128 * 4);
   const DeviceBytes second_scales((kRows / 128 + kGroups) * kCols * 4);
   const DeviceBytes workspace(cuda::quantize_workspace_bytes(kGroups));
+  const DeviceBytes starts(kGroups * 4);
+  const DeviceBytes sizes(kGroups * 4);
   fill<<<2048, 256>>>(reinterpret_cast<std::uint32_t*>(input.data()), kElements / 2);
   must(cudaGetLastError(), "fill");
   double copy_rate = 0;
@@ -418,12 +477,19 @@ void time_quantisers() {
   };
   time_copy();
 
-  for (const bool aligned : {false, true}) {
+  struct Tokens {
+    const char* what;
+    bool even;     // groups of one size
+    bool aligned;  // the transposed copy's groups begin at multiples of 16
+  };
+  for (const Tokens& tokens : {Tokens{"tokens [65536, 7168], 32 groups of any size", false, false},
+                               Tokens{"the same, groups aligned", false, true},
+                               Tokens{"tokens [65536, 7168], 32 groups of 2048", true, false}}) {
     std::mt19937_64 engine(5);
     std::vector<std::int32_t> ends;
     for (std::int64_t g = 1; g < kGroups; ++g) {
       const auto even = static_cast<std::int32_t>(kRows / kGroups * g);
-      ends.push_back(aligned ? even : even - 700 + static_cast<std::int32_t>(engine() % 1401));
+      ends.push_back(tokens.even ? even : even - 700 + static_cast<std::int32_t>(engine() % 1401));
     }
     ends.push_back(kRows);
     const DeviceBytes numbers(ends.size() * 4);
@@ -440,8 +506,13 @@ void time_quantisers() {
     const std::int64_t block_rows = cuda::most_scale_rows(kRows, kGroups, 128);
     bench.copies = {{values(first), Format::e4m3, 0, kCols, 1, scales(first_scales), 0, kCols / 128, 1, kRows, 1, 128},
                     {values(second), Format::e4m3, 0, 1, kRows, scales(second_scales), 0, kCols, 1, block_rows, 128, 1}};
-    time_both(aligned ? "tokens [65536, 7168], 32 groups of 2048" : "tokens [65536, 7168], 32 groups of any size", bench,
-              copy_rate);
+    if (tokens.aligned) {
+      bench.copies[1].col_stride = kAlignedRows;
+      bench.copies[1].aligned_groups = true;
+      bench.args.aligned_starts = starts.data();
+      bench.args.aligned_sizes = sizes.data();
+    }
+    time_both(tokens.what, bench, copy_rate);
   }
 
   constexpr std::int64_t kK = 7168;

@@ -107,11 +107,12 @@ __device__ inline int run_single(int n, int ahead, int rows) {
 /// Writes the turned tile, whose runs of bytes may begin anywhere: a warp takes 16 columns, kWarps apart, and puts each aligned
 /// word together from two of the tile's.
 __device__ inline void write_turned(const CopyWork& copy, const Place& place, const TileMemory& memory) {
+  if (copy.to.aligned_groups && place.outside) return;  // no place is theirs
   const Part part;
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(memory.turned);
   const std::int64_t step = kWarps * copy.to.col_stride;
   const int columns = (place.cols - part.warp + kWarps - 1) / kWarps;
-  std::uint8_t* to = values_at(copy, place, 0, part.warp);
+  std::uint8_t* to = values_at(copy, place, copy.to.aligned_groups ? place.aligned_row - place.row : 0, part.warp);
   // turned_word(i * kWarps + warp, quad): eight columns share a step of the swizzle.
   static_assert(kWarps == 8);
   const auto word_of = [&](int i, int quad) { return i * 256 + ((part.warp * 32 + quad) ^ (2 * i)); };

@@ -42,7 +42,7 @@ __device__ Place place_of(const QuantizeWork& work, std::uint32_t t, std::uint32
   }
   const TileIndex at = tile_at(t, row_tiles, col_tiles);
   auto block = static_cast<std::int32_t>(at.row);
-  Span span{0, static_cast<std::int32_t>(work.rows), 0, 0, 0, 0};
+  Span span{0, static_cast<std::int32_t>(work.rows), 0, 0, 0, 0, 0};
   if (work.workspace != nullptr) {
     span = span_of(work, block);
     block -= span.first_tile;
@@ -54,6 +54,7 @@ __device__ Place place_of(const QuantizeWork& work, std::uint32_t t, std::uint32
   place.cols = cols_left < kTile ? cols_left : kTile;
   place.scale_row_of_block = span.scale_row + block;
   place.scale_row_of_rows = span.rows_before + block * kTile;
+  place.aligned_row = span.aligned_row + block * kTile;
   place.outside = span.matrix < 0;
   return place;
 }
@@ -324,7 +325,8 @@ const char* quantize(const Quantize& args, void* stream) {
     GroupNumbers groups = args.groups;
     groups.first = 0;
     groups.local = groups.count;
-    error = find_spans(groups, {args.rows, true, false, kTile, 1}, args.workspace, static_cast<cudaStream_t>(stream));
+    error = find_spans(groups, {args.rows, true, false, kTile, 1, args.aligned_starts, args.aligned_sizes}, args.workspace,
+                       static_cast<cudaStream_t>(stream));
   }
   if (error != cudaSuccess) return cudaGetErrorString(error);
   const std::int64_t multiprocessors = args.multiprocessors > 0 && args.multiprocessors < most ? args.multiprocessors : most;

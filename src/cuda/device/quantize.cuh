@@ -100,6 +100,7 @@ struct Place {
   std::int32_t cols = 0;
   std::int32_t scale_row_of_block = 0;  // of 128-row blocks
   std::int32_t scale_row_of_rows = 0;   // of 1-row blocks: the first row's
+  std::int32_t aligned_row = 0;         // in a copy with aligned groups
   bool outside = false;                 // rows of no group: read as zeros, without scales
 };
 

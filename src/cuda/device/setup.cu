@@ -21,11 +21,12 @@ struct Totals {
   std::int32_t tiles;
   std::int32_t scale_rows;
   std::int32_t rows;
+  std::uint32_t aligned_rows;  // wraps around where nobody asked for it
 };
 
 struct Sum {
   __device__ Totals operator()(const Totals& a, const Totals& b) const {
-    return {a.spans + b.spans, a.tiles + b.tiles, a.scale_rows + b.scale_rows, a.rows + b.rows};
+    return {a.spans + b.spans, a.tiles + b.tiles, a.scale_rows + b.scale_rows, a.rows + b.rows, a.aligned_rows + b.aligned_rows};
   }
 };
 
@@ -42,7 +43,8 @@ struct SumUpTo {
 __device__ std::int32_t shifted_up(std::int32_t x, int lanes) { return __shfl_up_sync(kAllLanes, x, lanes); }
 __device__ std::uint32_t shifted_up(std::uint32_t x, int lanes) { return __shfl_up_sync(kAllLanes, x, lanes); }
 __device__ Totals shifted_up(const Totals& x, int lanes) {
-  return {shifted_up(x.spans, lanes), shifted_up(x.tiles, lanes), shifted_up(x.scale_rows, lanes), shifted_up(x.rows, lanes)};
+  return {shifted_up(x.spans, lanes), shifted_up(x.tiles, lanes), shifted_up(x.scale_rows, lanes), shifted_up(x.rows, lanes),
+          shifted_up(x.aligned_rows, lanes)};
 }
 
 /// The lanes of the warp up to this one together.
@@ -82,6 +84,15 @@ __device__ std::int64_t number(const void* data, std::int32_t index_bits, std::i
   return index_bits == 64 ? static_cast<const std::int64_t*>(data)[i] : static_cast<const std::int32_t*>(data)[i];
 }
 
+__device__ void put_number(void* data, std::int32_t index_bits, std::int64_t i, std::int32_t x) {
+  if (data == nullptr) return;
+  if (index_bits == 64) {
+    static_cast<std::int64_t*>(data)[i] = x;
+  } else {
+    static_cast<std::int32_t*>(data)[i] = x;
+  }
+}
+
 __device__ std::int32_t clamped(std::int64_t x, std::int64_t rows) {
   return static_cast<std::int32_t>(x < 0 ? 0 : x > rows ? rows : x);
 }
@@ -99,6 +110,11 @@ __device__ Range named_range(const GroupNumbers& groups, std::int32_t g, std::in
   return {begin, clamped(begin + std::int64_t{clamped(number(groups.sizes, groups.index_bits, g), rows)}, rows)};
 }
 
+__device__ std::uint32_t aligned(std::int32_t size) {
+  constexpr auto kTo = static_cast<std::uint32_t>(kGroupAlignment);
+  return (static_cast<std::uint32_t>(size) + kTo - 1) / kTo * kTo;
+}
+
 __device__ std::int32_t tiles_of(const SpanRules& rules, std::int32_t size) {
   if (rules.tile_rows == 0) return rules.tiles;
   return (size / rules.tile_rows + (size % rules.tile_rows != 0 ? 1 : 0)) * rules.tiles;
@@ -107,7 +123,7 @@ __device__ std::int32_t tiles_of(const SpanRules& rules, std::int32_t size) {
 __device__ void place_without_groups(const SpanRules& rules, WorkspaceHead& head, Span* spans) {
   const auto rows = static_cast<std::int32_t>(rules.rows);
   if (threadIdx.x != 0) return;
-  spans[0] = {0, rows, 0, 0, 0, 0};
+  spans[0] = {0, rows, 0, 0, 0, 0, 0};
   head = {1, tiles_of(rules, rows), rows / 128 + (rows % 128 != 0 ? 1 : 0), rows};
 }
 
@@ -124,7 +140,7 @@ __global__ void __launch_bounds__(kMostThreads, 1) place_spans(GroupNumbers grou
   std::uint32_t size_sum = 0;
   std::int32_t covered = 0;        // by groups
   std::int32_t local_covered = 0;  // by local groups: what lies between two of them is a gap
-  Totals sum = {0, 0, 0, 0};
+  Totals sum{};
   for (std::int32_t base = 0; base < groups.count; base += static_cast<std::int32_t>(blockDim.x)) {
     const std::int32_t g = base + static_cast<std::int32_t>(threadIdx.x);
     Range range = g < groups.count ? named_range(groups, g, rules.rows) : Range{0, 0};
@@ -146,15 +162,20 @@ __global__ void __launch_bounds__(kMostThreads, 1) place_spans(GroupNumbers grou
     const bool gap = rules.outside && local && size > 0 && range.begin > gap_begin;
     const std::int32_t gap_tiles = gap ? tiles_of(rules, range.begin - gap_begin) : 0;
     const Totals mine = {(gap ? 1 : 0) + (placed ? 1 : 0), gap_tiles + (placed ? tiles_of(rules, size) : 0),
-                         size / 128 + (size % 128 != 0 ? 1 : 0), size};
-    const Totals at = scan_before(mine, sum, Totals{0, 0, 0, 0}, Sum{}, totals);
+                         size / 128 + (size % 128 != 0 ? 1 : 0), size, aligned(size)};
+    const Totals at = scan_before(mine, sum, Totals{}, Sum{}, totals);
+    const auto aligned_row = static_cast<std::int32_t>(at.aligned_rows);
+    if (g < groups.count) {
+      put_number(rules.aligned_starts, groups.index_bits, g, aligned_row);
+      put_number(rules.aligned_sizes, groups.index_bits, g, size);
+    }
     Span* to = spans + at.spans;
-    if (gap) *to++ = {gap_begin, range.begin, -1, 0, 0, at.tiles};
-    if (placed) *to = {range.begin, range.end, matrix, at.scale_rows, at.rows, at.tiles + gap_tiles};
+    if (gap) *to++ = {gap_begin, range.begin, -1, 0, 0, at.tiles, 0};
+    if (placed) *to = {range.begin, range.end, matrix, at.scale_rows, at.rows, at.tiles + gap_tiles, aligned_row};
   }
   if (threadIdx.x != 0) return;
   if (rules.outside && local_covered < rows) {
-    spans[sum.spans++] = {local_covered, rows, -1, 0, 0, sum.tiles};
+    spans[sum.spans++] = {local_covered, rows, -1, 0, 0, sum.tiles, 0};
     sum.tiles += tiles_of(rules, rows - local_covered);
   }
   head = {sum.spans, sum.tiles, sum.scale_rows, sum.rows};
