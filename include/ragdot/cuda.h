@@ -55,7 +55,8 @@ static inline int64_t ragdot_cuda_scale_rows(int64_t rows, int64_t groups, int64
 static inline int64_t ragdot_cuda_aligned_rows(int64_t rows, int64_t groups) { return rows + 15 * groups; }
 
 /* Bytes of device memory, aligned to 128, that a call with these options needs as workspace. Shapes, formats and strides count;
-   addresses and group numbers are not looked at. One workspace serves one call at a time: the next may begin once the stream has passed it. */
+   addresses and group numbers are not looked at. One workspace serves one call at a time: the next may begin once the stream
+   has passed it. */
 int ragdot_cuda_gmm_workspace_bytes(const ragdot_gmm_args* args, const ragdot_cuda_options* options, size_t* bytes);
 int ragdot_cuda_tgmm_workspace_bytes(const ragdot_tgmm_args* args, const ragdot_cuda_options* options, size_t* bytes);
 int ragdot_cuda_quantize_workspace_bytes(const ragdot_quantize_args* args, const ragdot_cuda_options* options, size_t* bytes);

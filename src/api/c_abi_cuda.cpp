@@ -11,6 +11,7 @@
 
 #include "api/c_abi.hpp"
 #include "api/door.hpp"
+#include "api/overlap.hpp"
 #include "api/validate.hpp"
 #include "api/validate_quantize.hpp"
 #include "api/validate_view.hpp"
@@ -126,19 +127,24 @@ Status check_memory(const QuantizerArgs& args, const cuda::Quantize& quantize) {
   return cuda::check_addresses(op, quantize);
 }
 
+struct NamedMemory {
+  const char* what;
+  ConstView view;
+};
+
 /// The places that a copy with aligned groups is given: memory of its own.
 Status check_places(const QuantizeBothArgs& args, const ragdot_cuda_group_places& places) {
   const Groups& groups = *args.groups;
   const auto numbers = [&](const void* data) {  // only the bytes matter
     return matrix(data, Format::f32, groups.count, groups.index == Groups::Index::i64 ? 2 : 1);
   };
-  const std::array<api::NamedView, 2> written = {
+  const std::array<NamedMemory, 2> written = {
       {{"col_wise_groups.starts", numbers(places.starts)}, {"col_wise_groups.sizes", numbers(places.sizes)}}};
-  const std::array<api::NamedView, 5> others = {{{"input", args.input},
-                                                 {"row_wise", args.row_wise.values},
-                                                 {"row_wise scales", args.row_wise.scales.view},
-                                                 {"col_wise", args.col_wise.values},
-                                                 {"col_wise scales", args.col_wise.scales.view}}};
+  const std::array<NamedMemory, 5> others = {{{"input", args.input},
+                                              {"row_wise", args.row_wise.values},
+                                              {"row_wise scales", args.row_wise.scales.view},
+                                              {"col_wise", args.col_wise.values},
+                                              {"col_wise scales", args.col_wise.scales.view}}};
   for (const auto& w : written) {
     if (w.view.data == nullptr) {
       return {Code::invalid_argument, fmt::format("quantize_both: {} is null; give room for {} numbers", w.what, groups.count)};
@@ -149,8 +155,7 @@ Status check_places(const QuantizeBothArgs& args, const ragdot_cuda_group_places
     }
     if (&w != written.data() && api::overlaps(w.view, written.front().view)) shared = written.front().what;
     if (shared == nullptr) continue;
-    return {Code::invalid_argument,
-            fmt::format("quantize_both: {} overlaps {}; give it memory of its own", w.what, shared)};
+    return {Code::invalid_argument, fmt::format("quantize_both: {} overlaps {}; give it memory of its own", w.what, shared)};
   }
   return {};
 }
@@ -234,8 +239,7 @@ Status read_options(const char* function, const ragdot_cuda_options* given, Cuda
             fmt::format("{}: multiprocessors is {}; it must be 1 or more, or 0 for all", function, full.multiprocessors)};
   }
   if (full.starts_aligned != 0 && full.starts_aligned != 1) {
-    return {Code::invalid_argument,
-            fmt::format("{}: starts_aligned is {}; it must be 0 or 1", function, full.starts_aligned)};
+    return {Code::invalid_argument, fmt::format("{}: starts_aligned is {}; it must be 0 or 1", function, full.starts_aligned)};
   }
   if (full.col_wise_groups != nullptr && !std::is_same_v<Args, QuantizeBothArgs>) {
     return {Code::invalid_argument,
@@ -327,7 +331,8 @@ int ragdot_cuda_tgmm_workspace_bytes(const ragdot_tgmm_args* args, const ragdot_
 int ragdot_cuda_quantize_workspace_bytes(const ragdot_quantize_args* args, const ragdot_cuda_options* options, size_t* bytes) {
   return c_abi::size<ragdot::QuantizeArgs>("ragdot_cuda_quantize_workspace_bytes", args, options, bytes);
 }
-int ragdot_cuda_quantize_both_workspace_bytes(const ragdot_quantize_both_args* args, const ragdot_cuda_options* options, size_t* bytes) {
+int ragdot_cuda_quantize_both_workspace_bytes(const ragdot_quantize_both_args* args, const ragdot_cuda_options* options,
+                                              size_t* bytes) {
   return c_abi::size<ragdot::QuantizeBothArgs>("ragdot_cuda_quantize_both_workspace_bytes", args, options, bytes);
 }
 

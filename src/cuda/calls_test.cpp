@@ -74,8 +74,17 @@ class CudaCalls : public testing::Test {
     options_.struct_size = sizeof options_;
   }
 
+  static std::size_t gmm_bytes(std::int64_t local) { return static_cast<std::size_t>(maps_offset(Op::gmm, local)); }
   int gmm() { return ragdot_cuda_gmm(&gmm_, &options_, workspace_, kBytes); }
   int tgmm() { return ragdot_cuda_tgmm(&tgmm_, &options_, workspace_, kBytes); }
+  int both() { return ragdot_cuda_quantize_both(&both_, &options_, workspace_, kBytes); }
+  /// col_wise with aligned groups: 300 rows in 4 groups need up to 360.
+  void align_groups() {
+    both_.col_wise.values.rows = 360;
+    both_.col_wise.values.col_stride = 368;
+    places_ = {fake_memory(8), fake_memory(9)};
+    options_.col_wise_groups = &places_;
+  }
   void expect_nothing_launched() {
     EXPECT_TRUE(fake_->products.empty());
     EXPECT_TRUE(fake_->quantizes.empty());
@@ -88,6 +97,7 @@ class CudaCalls : public testing::Test {
   ragdot_quantize_args one_{};
   ragdot_quantize_both_args both_{};
   ragdot_cuda_options options_{};
+  ragdot_cuda_group_places places_{};
   void* workspace_ = fake_memory(20);
 };
 
@@ -97,13 +107,17 @@ TEST_F(CudaCalls, LaunchProducts) {
   ASSERT_EQ(gmm(), RAGDOT_OK) << ragdot_last_error();
   ASSERT_EQ(tgmm(), RAGDOT_OK) << ragdot_last_error();
   ASSERT_EQ(fake_->products.size(), 2U);
-  const Product& g = fake_->products[0];
+  const Product g = fake_->products[0];
   EXPECT_EQ(g.op, Op::gmm);
   EXPECT_EQ(g.b.batch, 3);
   EXPECT_EQ(g.groups.first, 1);
   EXPECT_EQ(g.multiprocessors, 100);
   EXPECT_EQ(g.workspace, workspace_);
   EXPECT_EQ(fake_->products[1].op, Op::tgmm);
+  EXPECT_FALSE(fake_->products[1].starts_aligned);
+  options_.starts_aligned = 1;
+  ASSERT_EQ(tgmm(), RAGDOT_OK) << ragdot_last_error();
+  EXPECT_TRUE(fake_->products[2].starts_aligned);
   EXPECT_EQ(fake_->products[1].groups.sizes, fake_memory(7));
   EXPECT_EQ(fake_->stream, fake_memory(30));
 }
@@ -120,34 +134,100 @@ TEST_F(CudaCalls, LaunchQuantisers) {
   EXPECT_EQ(fake_->stream, nullptr);
 }
 
+TEST_F(CudaCalls, AlignTheGroupsOfACopy) {
+  align_groups();
+  std::size_t bytes = 0;
+  ASSERT_EQ(ragdot_cuda_quantize_both_workspace_bytes(&both_, &options_, &bytes), RAGDOT_OK) << ragdot_last_error();
+  ASSERT_EQ(both(), RAGDOT_OK) << ragdot_last_error();
+  const Quantize& q = fake_->quantizes.back();
+  EXPECT_FALSE(q.first.aligned_groups);
+  EXPECT_TRUE(q.second.aligned_groups);
+  EXPECT_EQ(q.rows, 300);
+  EXPECT_EQ(q.second.row_stride, 1);
+  EXPECT_EQ(q.second.col_stride, 368);
+  EXPECT_EQ(q.aligned_starts, fake_memory(8));
+  EXPECT_EQ(q.aligned_sizes, fake_memory(9));
+  EXPECT_EQ(ragdot_cuda_aligned_rows(300, 4), 360);
+  options_.col_wise_groups = nullptr;
+  EXPECT_EQ(both(), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_THAT(ragdot_last_error(), HasSubstr("col_wise is [1, 360, 200] and input is [1, 300, 200]"));
+}
+
+TEST_F(CudaCalls, RefuseAlignedGroups) {
+  const auto refuse = [&](const char* sentence, int code = RAGDOT_INVALID_ARGUMENT) {
+    EXPECT_EQ(both(), code);
+    EXPECT_THAT(ragdot_last_error(), HasSubstr(sentence));
+  };
+  align_groups();
+  both_.col_wise.values.rows = 359;
+  refuse(
+      "quantize_both: col_wise has 359 rows; with col_wise_groups 4 groups over 300 rows, each from a multiple of 16 on, need "
+      "up to 360: give 360 rows or more");
+  both_.col_wise.values.rows = 1000;
+  refuse("col_wise");  // lines of 368 bytes overlap
+  align_groups();
+  both_.groups = nullptr;
+  both_.col_wise.scales.view.rows = 3;
+  refuse("quantize_both: col_wise_groups asks for aligned groups and no groups are given; give groups, or leave it null");
+  both_.groups = &groups_;
+  both_.col_wise.scales.view.rows = 6;
+  both_.col_wise.values.row_stride = 208;
+  both_.col_wise.values.col_stride = 1;
+  refuse("quantize_both: col_wise has row stride 208; with col_wise_groups it is stored transposed, give row stride 1",
+         RAGDOT_UNSUPPORTED);
+  both_.col_wise.values.row_stride = 1;
+  align_groups();
+  places_.sizes = nullptr;
+  refuse("quantize_both: col_wise_groups.sizes is null; give room for 4 numbers");
+  places_.sizes = static_cast<char*>(places_.starts) + 12;
+  refuse("quantize_both: col_wise_groups.sizes overlaps col_wise_groups.starts; give it memory of its own");
+  places_ = {fake_memory(2), fake_memory(9)};
+  refuse("quantize_both: col_wise_groups.starts overlaps the group numbers; give it memory of its own");
+  places_ = {static_cast<char*>(fake_memory(5)) + 200 * 368 - 16, fake_memory(9)};
+  refuse("quantize_both: col_wise_groups.starts overlaps col_wise; give it memory of its own");
+  places_ = {static_cast<char*>(fake_memory(8)) + 2, fake_memory(9)};
+  refuse("the address of col_wise_groups.starts is 0x800000002; on the GPU it is a multiple of 4", RAGDOT_UNSUPPORTED);
+  align_groups();
+  EXPECT_EQ(tgmm(), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ragdot_last_error(), "ragdot_cuda_tgmm: col_wise_groups is for ragdot_cuda_quantize_both alone; leave it null");
+  options_.col_wise_groups = nullptr;
+  options_.starts_aligned = 2;
+  EXPECT_EQ(tgmm(), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ragdot_last_error(), "ragdot_cuda_tgmm: starts_aligned is 2; it must be 0 or 1");
+  expect_nothing_launched();
+}
+
 TEST_F(CudaCalls, SayWhatWorkspaceTheyNeed) {
   std::size_t bytes = 0;
   gmm_.lhs.values.data = nullptr;
-  ASSERT_EQ(ragdot_cuda_gmm_workspace_bytes(&gmm_, &bytes), RAGDOT_OK) << ragdot_last_error();
-  EXPECT_EQ(bytes, static_cast<std::size_t>(product_workspace_bytes(Op::gmm, 3)));
-  ASSERT_EQ(ragdot_cuda_tgmm_workspace_bytes(&tgmm_, &bytes), RAGDOT_OK);
-  EXPECT_EQ(bytes, static_cast<std::size_t>(product_workspace_bytes(Op::tgmm, 4)));
-  ASSERT_EQ(ragdot_cuda_quantize_workspace_bytes(&one_, &bytes), RAGDOT_OK);
+  ASSERT_EQ(ragdot_cuda_gmm_workspace_bytes(&gmm_, nullptr, &bytes), RAGDOT_OK) << ragdot_last_error();
+  EXPECT_EQ(bytes, gmm_bytes(3));
+  ASSERT_EQ(ragdot_cuda_tgmm_workspace_bytes(&tgmm_, nullptr, &bytes), RAGDOT_OK);
+  EXPECT_EQ(bytes, 128U + 128U + 4 * 256U + 200 * 384U + 100 * 384U);  // head, spans, maps, and lines of 300 + 5 * 16 rows
+  options_.starts_aligned = 1;
+  ASSERT_EQ(ragdot_cuda_tgmm_workspace_bytes(&tgmm_, &options_, &bytes), RAGDOT_OK);
+  EXPECT_EQ(bytes, 128U + 128U + 4 * 256U);
+  ASSERT_EQ(ragdot_cuda_quantize_workspace_bytes(&one_, nullptr, &bytes), RAGDOT_OK);
   EXPECT_EQ(bytes, static_cast<std::size_t>(quantize_workspace_bytes(4)));
   both_.groups = nullptr;
   both_.col_wise.scales.view.rows = 3;
-  ASSERT_EQ(ragdot_cuda_quantize_both_workspace_bytes(&both_, &bytes), RAGDOT_OK) << ragdot_last_error();
+  ASSERT_EQ(ragdot_cuda_quantize_both_workspace_bytes(&both_, nullptr, &bytes), RAGDOT_OK) << ragdot_last_error();
   EXPECT_EQ(bytes, static_cast<std::size_t>(quantize_workspace_bytes(0)));
   ASSERT_EQ(ragdot_test_workspace(8, &bytes), RAGDOT_OK) << ragdot_last_error();
-  EXPECT_EQ(bytes, static_cast<std::size_t>(product_workspace_bytes(Op::gmm, 8)));
+  EXPECT_EQ(bytes, gmm_bytes(8));
   EXPECT_EQ(ragdot_cuda_scale_rows(300, 4, 128), most_scale_rows(300, 4, 128));
   EXPECT_EQ(ragdot_cuda_scale_rows(3, 4, 128), most_scale_rows(3, 4, 128));
 
-  EXPECT_EQ(ragdot_cuda_gmm_workspace_bytes(&gmm_, nullptr), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_EQ(ragdot_cuda_gmm_workspace_bytes(&gmm_, nullptr, nullptr), RAGDOT_INVALID_ARGUMENT);
   EXPECT_STREQ(ragdot_last_error(), "ragdot_cuda_gmm_workspace_bytes: bytes is null; give its address");
   bytes = 7;
   tgmm_.out.format = RAGDOT_F16;
-  EXPECT_EQ(ragdot_cuda_tgmm_workspace_bytes(&tgmm_, &bytes), RAGDOT_UNSUPPORTED);
+  EXPECT_EQ(ragdot_cuda_tgmm_workspace_bytes(&tgmm_, nullptr, &bytes), RAGDOT_UNSUPPORTED);
   EXPECT_EQ(bytes, 7U);
 }
 
 TEST_F(CudaCalls, RefuseTheirWorkspace) {
-  const std::size_t needed = static_cast<std::size_t>(product_workspace_bytes(Op::gmm, 3));
+  const std::size_t needed = gmm_bytes(3);
   ASSERT_EQ(ragdot_cuda_gmm(&gmm_, nullptr, workspace_, needed), RAGDOT_OK) << ragdot_last_error();
   fake_->products.clear();
   EXPECT_EQ(ragdot_cuda_gmm(&gmm_, nullptr, workspace_, needed - 1), RAGDOT_INVALID_ARGUMENT);

@@ -44,8 +44,8 @@ struct ScaleGrid {
   std::int64_t col_stride = 0;
 };
 
-/// Rows of tokens that lie side by side are fetched by the copy engine from multiples of 16 bytes on, so groups of 8-bit elements
-/// have to begin there. Groups that follow each other so, each at the next multiple, need up to 15 more rows each.
+/// Rows of tokens that lie side by side are fetched by the copy engine from multiples of 16 bytes on, so groups of 8-bit
+/// elements have to begin there. Groups that follow each other so, each at the next multiple, need up to 15 more rows each.
 inline constexpr std::int64_t kGroupAlignment = 16;
 [[nodiscard]] constexpr std::int64_t most_aligned_rows(std::int64_t rows, std::int64_t groups) {
   return rows + (kGroupAlignment - 1) * groups;
@@ -172,7 +172,8 @@ struct Quantize {
   GroupNumbers groups;
   QuantizedCopy first;
   QuantizedCopy second;
-  // Written: where the groups of an aligned copy begin and how many rows they have, in the groups' index type. Null: not wanted.
+  // Written: where the groups of an aligned copy begin and how many rows they have, in the groups' index type. Null: not
+  // wanted.
   void* aligned_starts = nullptr;
   void* aligned_sizes = nullptr;
   std::int32_t multiprocessors = 0;

@@ -43,10 +43,11 @@ Status check_aligned(const char* op, const NamedCopy& named, std::int64_t rows, 
   }
   const std::int64_t needed = most_aligned_rows(rows, groups->count);
   if (values.rows < needed) {
-    return {Code::invalid_argument,
-            fmt::format("{}: {} has {} rows; with {}_groups {} groups over {} rows, each from a multiple of {} on, need up to {}: "
-                        "give {} rows or more",
-                        op, named.what, values.rows, named.what, groups->count, rows, kGroupAlignment, needed, needed)};
+    return {
+        Code::invalid_argument,
+        fmt::format("{}: {} has {} rows; with {}_groups {} groups over {} rows, each from a multiple of {} on, need up to {}: "
+                    "give {} rows or more",
+                    op, named.what, values.rows, named.what, groups->count, rows, kGroupAlignment, needed, needed)};
   }
   if (Status s = check_dimensions(op, {{"the number of rows of a copy with aligned groups", values.rows}}); !s.ok()) return s;
   if (contiguous(values, Along::rows)) return {};
@@ -111,9 +112,10 @@ Result<Quantize> quantize_of(const char* op, const ConstView& input, const std::
     return s;
   }
   if (groups && groups->count == 0) {
-    return not_offered("{}: groups has none, so that every row is of no group; on the GPU give one or more, or zero the copies "
-                       "with cudaMemsetAsync instead",
-                       op);
+    return not_offered(
+        "{}: groups has none, so that every row is of no group; on the GPU give one or more, or zero the copies "
+        "with cudaMemsetAsync instead",
+        op);
   }
   if (input.format != Format::f32 && input.format != Format::bf16) {
     return not_offered("{}: input is {}; on the GPU it is f32 or bf16, convert it", op, ragdot::name(input.format));

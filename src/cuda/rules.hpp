@@ -22,8 +22,8 @@ struct NamedCopy {
   const QuantizedOut& out;
   bool aligned_groups = false;
 };
-/// One or two copies; likewise, after the rules that the quantisers share. Those count a copy with aligned groups as one that has
-/// the input's rows; its own number is checked here.
+/// One or two copies; likewise, after the rules that the quantisers share. Those count a copy with aligned groups as one that
+/// has the input's rows; its own number is checked here.
 [[nodiscard]] Result<Quantize> quantize_of(const char* op, const ConstView& input, const std::optional<Groups>& groups,
                                            std::span<const NamedCopy> copies);
 

@@ -123,6 +123,15 @@ const std::vector<BadCall<GpuTgmm>> kBadTgmm = {
      "tgmm: rhs of e4m3 has 300 contiguous elements and the next line of them 300 bytes on; on the GPU that is a multiple of "
      "16 "
      "below 2^40, pad the lines"},
+    {"room_for_copies",
+     [](GpuTgmm& c) {
+       c.args.groups.count = c.args.out.batch = std::int64_t{1} << 30;
+       c.args.lhs.values.cols = c.args.out.rows = std::int64_t{1} << 20;
+       c.args.lhs.scales.view.rows = c.args.rhs.scales.view.rows = 300;
+     },
+     "tgmm: lhs and rhs have groups that may begin anywhere, and the workspace for their aligned copies has more than 2^46 "
+     "bytes; "
+     "split the call, or let groups begin at multiples of 16 rows and set starts_aligned"},
     {"out_batch_pitch", [](GpuTgmm& c) { c.args.out.batch_stride = 20001; },
      "tgmm: out of f32 has 4 matrices, each 80004 bytes from the next; on the GPU that is a multiple of 16 below 2^40, pad the "
      "matrices"},
@@ -345,6 +354,28 @@ TEST(CudaRules, AsksForAlignment) {
             "tgmm: the address of rhs scales is 0x400000004; on the GPU it is a multiple of 16, copy the data to such a one");
 }
 
+TEST(CudaRules, MakesRoomForCopiesOfGroupsThatBeginAnywhere) {
+  Product p = launched(GpuTgmm().args);
+  EXPECT_TRUE(needs_copies(p));
+  EXPECT_EQ(copy_pitch(p), 384);  // 300 rows and 16 for each of 4 groups and the end, rounded up
+  EXPECT_EQ(copy_a_offset(p), maps_offset(Op::tgmm, 4) + 4 * 256);
+  EXPECT_EQ(copy_b_offset(p), copy_a_offset(p) + 200 * 384);
+  EXPECT_EQ(product_workspace_bytes(p), copy_b_offset(p) + 100 * 384);
+  EXPECT_EQ(copy_a_offset(p) % 128, 0);
+  p.k = 201;
+  p.m = 301 + 16;
+  EXPECT_EQ(copy_pitch(p), 400);
+  EXPECT_EQ(copy_b_offset(p), copy_a_offset(p) + 80512);  // 201 * 400, rounded up to 128
+  p.starts_aligned = true;
+  EXPECT_FALSE(needs_copies(p));
+  EXPECT_EQ(product_workspace_bytes(p), copy_a_offset(p));
+  EXPECT_FALSE(needs_copies(launched(GpuGmm().args)));
+  GpuTgmm bf16;
+  bf16.args.lhs = matrix(static_cast<const void*>(fake_memory(1)), Format::bf16, 300, 200);
+  bf16.args.rhs = matrix(static_cast<const void*>(fake_memory(3)), Format::bf16, 300, 104);
+  EXPECT_FALSE(needs_copies(launched(bf16.args)));
+}
+
 TEST(CudaRules, MakesRoomForTheWorstSizes) {
   EXPECT_EQ(most_scale_rows(300, 4, 128), 6);
   EXPECT_EQ(most_scale_rows(3, 5, 128), 3);
@@ -389,6 +420,9 @@ const std::vector<BadCall<GpuQuantizeBoth>> kBadQuantize = {
      "quantize_both: col_wise scales have 5 rows; 4 groups over 300 rows need up to 6 (block 128), and group numbers in device "
      "memory are not read for the check: give 6 rows or more",
      Code::invalid_argument},
+    {"no_groups", [](GpuQuantizeBoth& c) { c.args.groups->count = 0; },
+     "quantize_both: groups has none, so that every row is of no group; on the GPU give one or more, or zero the copies with "
+     "cudaMemsetAsync instead"},
     {"strides", [](GpuQuantizeBoth& c) { c.args.col_wise.values.row_stride = 2; },
      "quantize_both: col_wise has strides [0, 2, 304]; on the GPU the row or the column stride is 1, give such a view"},
     {"copy_pitch", [](GpuQuantizeBoth& c) { c.args.col_wise.values.col_stride = 300; },

@@ -12,5 +12,5 @@ int ragdot_test_workspace(int64_t groups, size_t* bytes) {
   args.rhs.values = ragdot_const_matrices(NULL, RAGDOT_BF16, groups, 64, 32);
   args.groups.count = groups;
   args.out = ragdot_matrix(NULL, RAGDOT_BF16, 100, 32, 0);
-  return ragdot_cuda_gmm_workspace_bytes(&args, bytes);
+  return ragdot_cuda_gmm_workspace_bytes(&args, NULL, bytes);
 }
