@@ -73,7 +73,7 @@ struct CaseGroups {
   bool wide = false;
   std::vector<std::int64_t> starts;
   std::vector<std::int64_t> sizes;
-  std::vector<std::int64_t> data;   // as the kind wants it
+  std::vector<std::int64_t> data;  // as the kind wants it
   std::vector<std::int32_t> data32;
   std::vector<std::int32_t> sizes32;
 
@@ -137,10 +137,10 @@ std::uint32_t element(Random& random, int style, float spread) {
       if (noise % 97 == 3) return noise & 0x807fffffU;
       if (noise % 997 == 4) return (noise & 0x80ffffffU) | 0x7f000000U;
       return std::bit_cast<std::uint32_t>(plain);
-    case 3: return noise & 0x80ffffffU;                                                      // the smallest magnitudes
-    case 4: return noise & 0x80000000U;                                                      // zeros
+    case 3: return noise & 0x80ffffffU;  // the smallest magnitudes
+    case 4: return noise & 0x80000000U;  // zeros
     case 5: return std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<int>(noise % 897) - 448) * 0.5F);  // ties
-    default: return (noise & 0x80ffffffU) | 0x7e800000U;                                     // the largest, Inf and NaN too
+    default: return (noise & 0x80ffffffU) | 0x7e800000U;  // the largest, Inf and NaN too
   }
 }
 
@@ -179,8 +179,8 @@ CaseCopy make_copy(Random& random, const CaseGroups& groups, std::int64_t batch,
   const std::int64_t outer = copy.transposed ? cols : rows;
   const std::int64_t pitch = random.chance(3) ? inner + random.below(9) : copy.transposed ? inner : blocks(inner, 8) * 8;
   const std::int64_t matrix_bytes = outer * pitch + (random.chance(3) ? random.below(20) : 0);
-  copy.values = {nullptr,      copy.format,                   batch, value_rows, cols,
-                 matrix_bytes, copy.transposed ? 1 : pitch, copy.transposed ? pitch : 1};
+  copy.values = {
+      nullptr, copy.format, batch, value_rows, cols, matrix_bytes, copy.transposed ? 1 : pitch, copy.transposed ? pitch : 1};
   copy.value_bytes.assign(static_cast<std::size_t>(batch * matrix_bytes), std::byte{0xaa});
 
   std::int64_t used = blocks(rows, copy.block_rows);
@@ -195,7 +195,13 @@ CaseCopy make_copy(Random& random, const CaseGroups& groups, std::int64_t batch,
   const bool column_major = random.chance(3);
   const std::int64_t scale_pitch = (column_major ? copy.scale_rows : scale_cols) + (random.chance(3) ? random.below(5) : 0);
   const std::int64_t scale_matrix = scale_pitch * (column_major ? scale_cols : copy.scale_rows);
-  copy.scales = {nullptr, Format::f32, batch, used, scale_cols, scale_matrix, column_major ? 1 : scale_pitch,
+  copy.scales = {nullptr,
+                 Format::f32,
+                 batch,
+                 used,
+                 scale_cols,
+                 scale_matrix,
+                 column_major ? 1 : scale_pitch,
                  column_major ? scale_pitch : 1};
   copy.scale_bytes.assign(static_cast<std::size_t>(batch * scale_matrix) * 4, std::byte{0xaa});
   return copy;
@@ -342,8 +348,12 @@ bool check_case(std::uint64_t seed) {
   const DeviceBytes sizes_on_device(sizes, 0);
   const DeviceBytes workspace(static_cast<std::size_t>(cuda::quantize_workspace_bytes(host.count)));
   if (grouped) {
-    args.groups = {static_cast<std::int32_t>(host.kind), groups.wide ? 64 : 32, numbers_on_device.data(),
-                   host.sizes != nullptr ? sizes_on_device.data() : nullptr, static_cast<std::int32_t>(host.count), 0,
+    args.groups = {static_cast<std::int32_t>(host.kind),
+                   groups.wide ? 64 : 32,
+                   numbers_on_device.data(),
+                   host.sizes != nullptr ? sizes_on_device.data() : nullptr,
+                   static_cast<std::int32_t>(host.count),
+                   0,
                    static_cast<std::int32_t>(host.count)};
   }
   args.workspace = workspace.data();
@@ -383,7 +393,9 @@ bool check_case(std::uint64_t seed) {
       if (c.wanted)
         std::printf("  copy: %s, recipe %d, block %lld x %lld%s\n", name(c.format), static_cast<int>(c.recipe),
                     static_cast<long long>(c.block_rows), static_cast<long long>(c.block_cols),
-                    c.aligned_groups ? ", transposed with aligned groups" : c.transposed ? ", transposed" : "");
+                    c.aligned_groups ? ", transposed with aligned groups"
+                    : c.transposed   ? ", transposed"
+                                     : "");
     }
   }
   return right;
@@ -482,9 +494,9 @@ void time_quantisers() {
     bool even;     // groups of one size
     bool aligned;  // the transposed copy's groups begin at multiples of 16
   };
-  for (const Tokens& tokens : {Tokens{"tokens [65536, 7168], 32 groups of any size", false, false},
-                               Tokens{"the same, groups aligned", false, true},
-                               Tokens{"tokens [65536, 7168], 32 groups of 2048", true, false}}) {
+  for (const Tokens& tokens :
+       {Tokens{"tokens [65536, 7168], 32 groups of any size", false, false}, Tokens{"the same, groups aligned", false, true},
+        Tokens{"tokens [65536, 7168], 32 groups of 2048", true, false}}) {
     std::mt19937_64 engine(5);
     std::vector<std::int32_t> ends;
     for (std::int64_t g = 1; g < kGroups; ++g) {

@@ -16,8 +16,8 @@ __device__ inline std::uint8_t* values_at(const CopyWork& copy, const Place& pla
 
 /// Encodes the thread's elements: to the copy's rows, or turned to shared memory.
 template <Format kInput, Format kFormat, bool kByColumn, bool kTransposed>
-__device__ void encode(const CopyWork& copy, const Factor* factors, const Place& place,
-                       const Elements<kInput>& x, TileMemory& memory) {
+__device__ void encode(const CopyWork& copy, const Factor* factors, const Place& place, const Elements<kInput>& x,
+                       TileMemory& memory) {
   const Part part;
   const auto quotient = [&](int j, int k, Factor factor) { return corrected_quotient(x.value(j, k), factor); };
   const auto row_factor = [&](int j) { return factors[row_of(part.team, j)]; };
@@ -61,8 +61,8 @@ __device__ void encode(const CopyWork& copy, const Factor* factors, const Place&
 }
 
 template <Format kInput, Format kFormat>
-__device__ void encode_as(const CopyWork& copy, const Factor* factors, const Place& place,
-                          const Elements<kInput>& x, TileMemory& memory) {
+__device__ void encode_as(const CopyWork& copy, const Factor* factors, const Place& place, const Elements<kInput>& x,
+                          TileMemory& memory) {
   const bool by_column = copy.blocks == Blocks::column;
   if (copy.transposed) {
     by_column ? encode<kInput, kFormat, true, true>(copy, factors, place, x, memory)

@@ -11,11 +11,11 @@ namespace ragdot::cuda {
 
 /// Which spans are wanted, and how many tiles each has.
 struct SpanRules {
-  std::int64_t rows = 0;        // M, below 2^31
-  bool outside = false;         // rows of no local group make spans too (matrix -1), all spans in row order
-  bool keep_empty = false;      // an empty local group makes a span without rows, so that span g is local group g
-  std::int32_t tile_rows = 0;   // > 0: a span has ceil(size / tile_rows) * tiles tiles; 0: it has `tiles`, empty or not
-  std::int32_t tiles = 1;       // all tiles together below 2^31
+  std::int64_t rows = 0;           // M, below 2^31
+  bool outside = false;            // rows of no local group make spans too (matrix -1), all spans in row order
+  bool keep_empty = false;         // an empty local group makes a span without rows, so that span g is local group g
+  std::int32_t tile_rows = 0;      // > 0: a span has ceil(size / tile_rows) * tiles tiles; 0: it has `tiles`, empty or not
+  std::int32_t tiles = 1;          // all tiles together below 2^31
   void* aligned_starts = nullptr;  // written for every group, in the groups' index type: Span::aligned_row
   void* aligned_sizes = nullptr;   // and its rows
 };

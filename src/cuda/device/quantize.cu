@@ -181,8 +181,9 @@ __device__ bool choose_scales(const QuantizeWork& work, const Place& place, Tile
     memory.factors[c][takes_column ? factor_slot(i) : i] = make_float2(scale, __frcp_rn(scale));
     divide = divide || !corrected_quotient_is_right(__float_as_uint(scale));
     if (store) {
-      copy.to.scales[place.batch * copy.to.scale_batch_stride + row * copy.to.scale_row_stride +
-                     col * copy.to.scale_col_stride] = scale;
+      copy.to
+          .scales[place.batch * copy.to.scale_batch_stride + row * copy.to.scale_row_stride + col * copy.to.scale_col_stride] =
+          scale;
     }
   }
   return divide;
@@ -231,8 +232,7 @@ __device__ void fill_unused_scales(const QuantizeWork& work) {
 constexpr int kResident = 2;
 
 template <Format kInput>
-__global__ void __launch_bounds__(kTileThreads, kResident)
-    quantize_tiles(const __grid_constant__ QuantizeWork work) {
+__global__ void __launch_bounds__(kTileThreads, kResident) quantize_tiles(const __grid_constant__ QuantizeWork work) {
   __shared__ TileMemory memory;
   fill_unused_scales(work);
   const std::uint32_t row_tiles = row_tiles_of(work);

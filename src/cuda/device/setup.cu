@@ -26,7 +26,8 @@ struct Totals {
 
 struct Sum {
   __device__ Totals operator()(const Totals& a, const Totals& b) const {
-    return {a.spans + b.spans, a.tiles + b.tiles, a.scale_rows + b.scale_rows, a.rows + b.rows, a.aligned_rows + b.aligned_rows};
+    return {a.spans + b.spans, a.tiles + b.tiles, a.scale_rows + b.scale_rows, a.rows + b.rows,
+            a.aligned_rows + b.aligned_rows};
   }
 };
 
