@@ -12,6 +12,7 @@ FP8_LOSS = 2.0**-11
 BF16_LOSS = 2.0**-18
 
 failures = []
+started = []  # names of cases, so that one that ends the process is named
 worst = {}
 
 
@@ -52,6 +53,7 @@ def poisoned(shape, dtype, pitch=None):
 
 def check_gmm(half, generator, sizes, m, k, n, formats, out_dtype, exactly, pitch=None):
     name = f"gmm-{'fp8' if formats[0] != BF16 else 'bf16'} {formats} {out_dtype} {sizes} m={m} k={k} n={n} exactly={exactly} {pitch}"
+    started.append(name)
     counts = torch.tensor(sizes)
     g = len(sizes)
     numbers = counts.to(torch.int32).cuda()
@@ -89,6 +91,7 @@ def check_gmm(half, generator, sizes, m, k, n, formats, out_dtype, exactly, pitc
 
 def check_tgmm(half, generator, sizes, m, k, n, formats, out_dtype, exactly, accumulate=False):
     name = f"tgmm-{'fp8' if formats[0] != BF16 else 'bf16'} {formats} {out_dtype} {sizes} m={m} k={k} n={n} exactly={exactly} {accumulate}"
+    started.append(name)
     counts = torch.tensor(sizes)
     numbers = counts.to(torch.int64).cuda()
     covered = int(counts.sum())
@@ -287,4 +290,8 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception:
+        print(f"ended by {started[-1]}, case {len(started)}")
+        raise

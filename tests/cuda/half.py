@@ -26,7 +26,7 @@ class Product(c.Structure):
     _fields_ = [("op", c.c_int32), ("m", c.c_int64), ("k", c.c_int64), ("n", c.c_int64), ("a", Lines), ("b", Lines),
                 ("a_across", c.c_bool), ("b_across", c.c_bool), ("a_scales", ScaleGrid), ("b_scales", ScaleGrid),
                 ("groups", GroupNumbers), ("out", c.c_void_p), ("out_format", c.c_int32), ("out_pitch", c.c_int64),
-                ("out_batch_pitch", c.c_int64), ("accumulate", c.c_bool), ("zero_outside", c.c_bool),
+                ("out_batch_pitch", c.c_int64), ("accumulate", c.c_bool), ("zero_outside", c.c_bool), ("starts_aligned", c.c_bool),
                 ("multiprocessors", c.c_int32), ("workspace", c.c_void_p)]
 
 
@@ -55,9 +55,11 @@ def lines(t):
                  t.stride(0) * size if t.dim() == 3 else 0)
 
 
-def groups(sizes, kind=0, first=0, local=None):
-    return GroupNumbers(kind, 64 if sizes.dtype == torch.int64 else 32, sizes.data_ptr(), None, len(sizes), first,
-                        len(sizes) if local is None else local)
+def groups(sizes, starts=None, first=0, local=None):
+    """Touching groups of these sizes, or groups that begin at `starts`."""
+    data, kind = (sizes, 0) if starts is None else (starts, 3)
+    return GroupNumbers(kind, 64 if sizes.dtype == torch.int64 else 32, data.data_ptr(), sizes.data_ptr() if kind == 3 else None,
+                        len(sizes), first, len(sizes) if local is None else local)
 
 
 def grid(scales):
@@ -66,8 +68,23 @@ def grid(scales):
     return ScaleGrid(scales.data_ptr(), scales.stride(0) if scales.dim() == 3 else 0, scales.stride(-2), scales.stride(-1))
 
 
+def up(x, to):
+    return -(-x // to) * to
+
+
+def workspace_bytes(p):
+    """product_workspace_bytes of launch.hpp."""
+    local = p.groups.local
+    spans = 2 * local + 1 if p.op == 0 else local
+    bytes_ = 128 + up(spans * 28, 128) + (local * 256 if p.op == 1 else 0)
+    if p.op == 1 and p.a.format != FORMATS[torch.bfloat16] and not p.starts_aligned:
+        pitch = up(p.m + 16 * (local + 1), 16)
+        bytes_ += up(p.k * pitch, 128) + p.n * pitch
+    return bytes_
+
+
 def prepared(half, op, a, b, out, sizes, a_scales=None, b_scales=None, a_across=False, b_across=False, accumulate=False,
-             zero_outside=True, multiprocessors=0, first=0, local=None, m=None):
+             zero_outside=True, multiprocessors=0, first=0, local=None, m=None, starts=None, starts_aligned=False):
     """A function that enqueues the product, and the struct that it keeps alive."""
     p = Product()
     p.op = {"gmm": 0, "tgmm": 1}[op]
@@ -78,12 +95,13 @@ def prepared(half, op, a, b, out, sizes, a_scales=None, b_scales=None, a_across=
         p.out_batch_pitch = out.stride(0)
     p.a, p.b, p.a_across, p.b_across = lines(a), lines(b), a_across, b_across
     p.a_scales, p.b_scales = grid(a_scales), grid(b_scales)
-    p.groups = groups(sizes, first=first, local=local)
+    p.groups = groups(sizes, starts, first=first, local=local)
+    p.starts_aligned = starts_aligned
     p.out, p.out_format, p.out_pitch = out.data_ptr(), FORMATS[out.dtype], out.stride(-2)
     p.accumulate, p.zero_outside, p.multiprocessors = accumulate, zero_outside, multiprocessors
-    workspace = torch.empty(1 << 20, dtype=torch.uint8, device="cuda")
+    workspace = torch.empty(workspace_bytes(p), dtype=torch.uint8, device="cuda")
     p.workspace = workspace.data_ptr()
-    keep = (p, workspace, a, b, out, sizes, a_scales, b_scales)
+    keep = (p, workspace, a, b, out, sizes, starts, a_scales, b_scales)
 
     def run():
         assert keep

@@ -442,7 +442,7 @@ double median_ms(F run) {
 
 void report(const char* what, double ms, double bytes, double copy_rate) {
   const double rate = bytes / ms * 1e-6;
-  std::printf("%-52s %8.3f ms %7.0f GB/s", what, ms, rate);
+  std::printf("%-66s %8.3f ms %7.0f GB/s", what, ms, rate);
   copy_rate > 0 ? std::printf("  %.2f of the copy\n", rate / copy_rate) : std::printf("\n");
 }
 
@@ -494,9 +494,9 @@ void time_quantisers() {
     bool even;     // groups of one size
     bool aligned;  // the transposed copy's groups begin at multiples of 16
   };
-  for (const Tokens& tokens :
-       {Tokens{"tokens [65536, 7168], 32 groups of any size", false, false}, Tokens{"the same, groups aligned", false, true},
-        Tokens{"tokens [65536, 7168], 32 groups of 2048", true, false}}) {
+  for (const Tokens& tokens : {Tokens{"tokens [65536, 7168], 32 groups of any size", false, false},
+                               Tokens{"tokens [65536, 7168], 32 groups of any size, aligned", false, true},
+                               Tokens{"tokens [65536, 7168], 32 groups of 2048", true, false}}) {
     std::mt19937_64 engine(5);
     std::vector<std::int32_t> ends;
     for (std::int64_t g = 1; g < kGroups; ++g) {
