@@ -19,8 +19,8 @@
 extern "C" {
 #endif
 
-/* Tokens of a transposed FP8 copy lie side by side, and tgmm reads them from multiples of 16 on. Groups that begin anywhere
-   cost it a pass over both operands; quantize_both can place each group at the next multiple of 16 instead. Where: two arrays
+/* Tokens of a transposed operand lie side by side, and tgmm reads them from multiples of 16 on. Groups that begin anywhere
+   cost it a pass over the operand; quantize_both can place each group at the next multiple of 16 instead. Where: two arrays
    [G] in device memory, of the index type of the groups, which the call writes. */
 typedef struct ragdot_cuda_group_places {
   void* starts; /* each group's first row in the copy: a multiple of 16 */

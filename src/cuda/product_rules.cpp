@@ -238,8 +238,8 @@ Result<Product> product_of(const TgmmArgs& args, bool starts_aligned) {
   p.starts_aligned = starts_aligned;
   if (!has_room_for_copies(p)) {
     return not_offered(
-        "tgmm: lhs and rhs have groups that may begin anywhere, and the workspace for their aligned copies has more than 2^46 "
-        "bytes; split the call, or let groups begin at multiples of {} rows and set starts_aligned",
+        "tgmm: groups may begin anywhere, and a workspace for aligned copies of them may have more than 2^46 bytes; split the "
+        "call, or let groups begin at multiples of {} rows and set starts_aligned",
         kGroupAlignment);
   }
   return p;

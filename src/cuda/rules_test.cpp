@@ -129,9 +129,9 @@ const std::vector<BadCall<GpuTgmm>> kBadTgmm = {
        c.args.lhs.values.cols = c.args.out.rows = std::int64_t{1} << 20;
        c.args.lhs.scales.view.rows = c.args.rhs.scales.view.rows = 300;
      },
-     "tgmm: lhs and rhs have groups that may begin anywhere, and the workspace for their aligned copies has more than 2^46 "
-     "bytes; "
-     "split the call, or let groups begin at multiples of 16 rows and set starts_aligned"},
+     "tgmm: groups may begin anywhere, and a workspace for aligned copies of them may have more than 2^46 bytes; split the "
+     "call, "
+     "or let groups begin at multiples of 16 rows and set starts_aligned"},
     {"out_batch_pitch", [](GpuTgmm& c) { c.args.out.batch_stride = 20001; },
      "tgmm: out of f32 has 4 matrices, each 80004 bytes from the next; on the GPU that is a multiple of 16 below 2^40, pad the "
      "matrices"},
@@ -356,7 +356,7 @@ TEST(CudaRules, AsksForAlignment) {
 
 TEST(CudaRules, MakesRoomForCopiesOfGroupsThatBeginAnywhere) {
   Product p = launched(GpuTgmm().args);
-  EXPECT_TRUE(needs_copies(p));
+  EXPECT_TRUE(copies_a(p) && copies_b(p));
   EXPECT_EQ(copy_pitch(p), 384);  // 300 rows and 16 for each of 4 groups and the end, rounded up
   EXPECT_EQ(copy_a_offset(p), maps_offset(Op::tgmm, 4) + 4 * 256);
   EXPECT_EQ(copy_b_offset(p), copy_a_offset(p) + 200 * 384);
@@ -367,13 +367,20 @@ TEST(CudaRules, MakesRoomForCopiesOfGroupsThatBeginAnywhere) {
   EXPECT_EQ(copy_pitch(p), 400);
   EXPECT_EQ(copy_b_offset(p), copy_a_offset(p) + 80512);  // 201 * 400, rounded up to 128
   p.starts_aligned = true;
-  EXPECT_FALSE(needs_copies(p));
+  EXPECT_FALSE(copies_a(p) || copies_b(p));
   EXPECT_EQ(product_workspace_bytes(p), copy_a_offset(p));
-  EXPECT_FALSE(needs_copies(launched(GpuGmm().args)));
-  GpuTgmm bf16;
+  p = launched(GpuGmm().args);
+  EXPECT_FALSE(copies_a(p) || copies_b(p));
+  EXPECT_EQ(product_workspace_bytes(p), maps_offset(Op::gmm, 3));
+
+  GpuTgmm bf16;  // rows of lhs lie apart, those of rhs side by side
   bf16.args.lhs = matrix(static_cast<const void*>(fake_memory(1)), Format::bf16, 300, 200);
-  bf16.args.rhs = matrix(static_cast<const void*>(fake_memory(3)), Format::bf16, 300, 104);
-  EXPECT_FALSE(needs_copies(launched(bf16.args)));
+  bf16.args.rhs = ConstView{fake_memory(3), Format::bf16, 1, 300, 100, 0, 1, 304};
+  p = launched(bf16.args);
+  EXPECT_FALSE(copies_a(p));
+  EXPECT_TRUE(copies_b(p));
+  EXPECT_EQ(copy_b_offset(p), copy_a_offset(p));
+  EXPECT_EQ(product_workspace_bytes(p), copy_b_offset(p) + 100 * 384 * 2);
 }
 
 TEST(CudaRules, MakesRoomForTheWorstSizes) {

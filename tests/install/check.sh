@@ -41,7 +41,7 @@ if grep -vE '^(ragdot_[a-z0-9_]+$|ragdot::[A-Za-z0-9_]+(::[A-Za-z0-9_]+)?(\[abi:
 fi
 # Every function of the C headers is there.
 grep -ohE '\bragdot_[a-z0-9_]+\(' "$prefix/include/ragdot/ragdot.h" "$prefix/include/ragdot/cuda.h" | tr -d '(' | sort -u |
-  grep -vE '^ragdot_((const_)?matri|cuda_scale_rows)' > "$work/declared"
+  grep -vE '^ragdot_((const_)?matri|cuda_(scale|aligned)_rows)' > "$work/declared"
 if ! missing=$(grep -vxFf "$work/exports" "$work/declared"); then missing=; fi
 if [ -n "$missing" ]; then
   echo "declared in ragdot.h or cuda.h and not exported:" $missing
