@@ -116,9 +116,9 @@ inline constexpr std::int64_t kSpansOffset = 128;
   return kSpansOffset + (spans + 127) / 128 * 128;
 }
 
-/// Operands of tgmm whose lines lie along the rows are read from a multiple of 16 bytes on. Unless starts_aligned says that each
-/// group begins at one, the workspace has room for copies of the groups that do not: lines of copy_pitch elements, K for `a` and N
-/// for `b`.
+/// Operands of tgmm whose lines lie along the rows are read from a multiple of 16 bytes on. Unless starts_aligned says that
+/// each group begins at one, the workspace has room for copies of the groups that do not: lines of copy_pitch elements, K for
+/// `a` and N for `b`.
 [[nodiscard]] constexpr bool copies_a(const Product& p) { return p.op == Op::tgmm && !p.a_across && !p.starts_aligned; }
 [[nodiscard]] constexpr bool copies_b(const Product& p) { return p.op == Op::tgmm && !p.b_across && !p.starts_aligned; }
 [[nodiscard]] constexpr std::int64_t copy_pitch(const Product& p) {
