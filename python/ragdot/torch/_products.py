@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 from ragdot._recipes import Recipe
 from ragdot._scaled import Block
 from ragdot.torch import _operators as ops
+from ragdot.torch import _views
 from ragdot.torch._scaled import ScaledTensor, grid_of
 
 Matrix = torch.Tensor | ScaledTensor
@@ -45,14 +46,28 @@ def quantized(x: Matrix, how: str, recipe: Recipe, ends: torch.Tensor | None = N
         return x, None, _NO_GRID
     if not recipe.quantizes:
         return x.to(torch.bfloat16), None, _NO_GRID
-    return _blocks_quantized(x, getattr(recipe, how), recipe, ends)
+    # A GPU takes copies whose summed axis is contiguous; a CPU writes and reads along the memory of x.
+    turned = how in ("columns", "weights") if _views.on_gpu(x) else None
+    return _blocks_quantized(x, getattr(recipe, how), recipe, ends, turned)
 
 
-def _blocks_quantized(x: torch.Tensor, block: Block, recipe: Recipe, ends: torch.Tensor | None) -> Operand:
-    if ends is None and x.stride(-2) == 1 != x.stride(-1):  # as weights stored [L, N, K] come: read and written along their memory
-        return _transposed(_blocks_quantized(x.transpose(-1, -2), block[::-1], recipe, None))
-    values, scales = ops.quantize(x, ends, grid_of(block), recipe.format, recipe.scaling, recipe.scale_format)
+def _is_turned(x: torch.Tensor) -> bool:
+    """Whether its columns are contiguous, as those of weights stored [L, N, K]."""
+    return x.stride(-2) == 1 != x.stride(-1)
+
+
+def _blocks_quantized(x: torch.Tensor, block: Block, recipe: Recipe, ends: torch.Tensor | None, turned: bool | None) -> Operand:
+    """turned: whether the copy is to have contiguous columns; None: those of x."""
+    if ends is None and _is_turned(x):
+        return _transposed(_blocks_quantized(x.transpose(-1, -2), block[::-1], recipe, None, None if turned is None else not turned))
+    quantize = ops.quantize_turned if turned else ops.quantize
+    values, scales = quantize(x, ends, grid_of(block), recipe.format, recipe.scaling, recipe.scale_format)
     return values, scales, grid_of(block, ends is not None)
+
+
+def one_copy(x: torch.Tensor, recipe: Recipe) -> bool:
+    """Whether one copy of a matrix serves sums along either axis. A GPU takes FP8 along its memory alone."""
+    return recipe.one_copy and not (recipe.quantizes and _views.on_gpu(x))
 
 
 def _rows_and_columns(x: torch.Tensor, recipe: Recipe, ends: torch.Tensor, rows: bool, columns: bool) -> tuple[Operand | None, Operand | None]:
@@ -68,8 +83,26 @@ def _rows_and_columns(x: torch.Tensor, recipe: Recipe, ends: torch.Tensor, rows:
 
 def weight_operands(w: torch.Tensor, recipe: Recipe, backward: bool) -> tuple[Operand, Operand | None]:
     """w [L, K, N] as summed along K and, where backward wants it and the first does not serve, as summed along N."""
+    if backward and _views.on_gpu(w) and recipe.quantizes and recipe.one_copy:
+        return _both_ways(w, recipe)
     forward = quantized(w, "weights", recipe)
     return forward, quantized(w, "turned_weights", recipe) if backward and not recipe.one_copy else None
+
+
+def _both_ways(w: torch.Tensor, recipe: Recipe) -> tuple[Operand, Operand]:
+    """The same blocks stored along K and along N, from one read."""
+    if not _is_turned(w):
+        along_n, along_k = _stored_both_ways(w, recipe)
+        return along_k, along_n
+    along_k, along_n = map(_transposed, _stored_both_ways(w.transpose(-1, -2), recipe))
+    return along_k, along_n
+
+
+def _stored_both_ways(w: torch.Tensor, recipe: Recipe) -> tuple[Operand, Operand]:
+    """With contiguous rows, and with contiguous columns."""
+    grid = grid_of(recipe.weights)
+    values, scales, turned, turned_scales = ops.quantize_both(w, None, grid, grid, recipe.format, recipe.scaling, recipe.scale_format)
+    return (values, scales, grid), (turned, turned_scales, grid)
 
 
 def _for_weight_gradient(x: Operand, recipe: Recipe, ends: torch.Tensor) -> Operand:
@@ -187,7 +220,7 @@ class Tgmm(torch.autograd.Function):
             along_k = quantized(dout, "weights", recipe)
             dy = _run_gmm((x, x_scales, ctx.grids[0]), along_k, ends, y_dtype, 0, None)
         if needs_x:
-            along_n = along_k if needs_y and recipe.one_copy else quantized(dout, "turned_weights", recipe)
+            along_n = along_k if needs_y and one_copy(dout, recipe) else quantized(dout, "turned_weights", recipe)
             dx = _run_gmm((y, y_scales, ctx.grids[1]), _transposed(along_n), ends, x_dtype, 0, None)
         return dx, dy, None, None, None
 
