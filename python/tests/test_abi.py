@@ -29,7 +29,7 @@ STRUCTS = {
     "ragdot_dequantize_args": _abi.DequantizeArgs,
     "ragdot_kernel_info": _abi.KernelInfo,
 }
-CUDA_STRUCTS = {"ragdot_cuda_options": _cuda_abi.Options}
+CUDA_STRUCTS = {"ragdot_cuda_group_places": _cuda_abi.GroupPlaces, "ragdot_cuda_options": _cuda_abi.Options}
 # Prefix of the header's names, and the words for them.
 NUMBERS = [("", _abi.FORMATS), ("", _abi.ACTIVATIONS), ("ROWS_OUTSIDE_", _abi.ROWS_OUTSIDE), ("ORIGIN_", _abi.ORIGINS), ("", _abi.RECIPES),
            ("", _abi.GROUP_KINDS), ("", {name: getattr(_abi, name) for name in (

@@ -24,15 +24,43 @@ WORDS = "e4m3", "absmax", "f32"
 BF16 = torch.bfloat16
 
 
-def numbers(groups: _abi.Groups) -> list[int]:
+def numbers(groups: _abi.Groups, data: int) -> list[int]:
     kind = ctypes.c_int64 if groups.index == _abi.INDEX_I64 else ctypes.c_int32
-    return list((kind * groups.count).from_address(groups.data))
+    return list((kind * groups.count).from_address(data))
+
+
+def sizes_of(groups: _abi.Groups) -> list[int]:
+    if groups.kind == _abi.GROUP_KINDS["starts_and_sizes"]:
+        return numbers(groups, groups.sizes)
+    ends = numbers(groups, groups.data)
+    return [end - begin for begin, end in zip([0, *ends], ends)]
 
 
 def exact_rows(groups: _abi.Groups, block: int) -> int:
     """What the CPU asks of group-wise scales, where the GPU has room for any groups."""
-    ends = numbers(groups)
-    return sum(-(-(end - begin) // block) for begin, end in zip([0, *ends], ends))
+    return sum(-(-size // block) for size in sizes_of(groups))
+
+
+def moved_to_places(copied: _abi.QuantizedOut, groups: _abi.Groups, places, call) -> int:
+    """A column-wise copy whose groups begin at multiples of 16 rows, NaN between them: `call` makes one without gaps."""
+    view, cols = copied.values, copied.values.cols
+    assert view.row_stride == 1 and view.rows >= sum(sizes_of(groups)) + 15 * groups.count
+    dense = torch.empty(cols, view.rows, dtype=torch.uint8)
+    address, pitch, room = view.data, view.col_stride, view.rows
+    view.data, view.col_stride = dense.data_ptr(), room
+    status = call()
+    at = begin = 0
+    starts = []
+    for size in sizes_of(groups):
+        starts.append(at)
+        for col in range(cols):
+            ctypes.memset(address + col * pitch + at, 0x7F, -(-size // 16) * 16)
+            ctypes.memmove(address + col * pitch + at, dense.data_ptr() + col * room + begin, size)
+        at, begin = at + -(-size // 16) * 16, begin + size
+    kind = ctypes.c_int64 if groups.index == _abi.INDEX_I64 else ctypes.c_int32
+    (kind * groups.count).from_address(places.starts)[:] = starts
+    (kind * groups.count).from_address(places.sizes)[:] = sizes_of(groups)
+    return status
 
 
 class Gpu:
@@ -46,24 +74,32 @@ class Gpu:
 
     def launch(self, name: str, args, options, workspace: int, size: int) -> int:
         needed = ctypes.c_size_t()
-        assert getattr(LIBRARY, f"ragdot_cuda_{name}_workspace_bytes")(args, needed) == 0
+        assert getattr(LIBRARY, f"ragdot_cuda_{name}_workspace_bytes")(args, options, needed) == 0
         assert workspace and size >= needed.value and options.stream == STREAM and options.struct_size == ctypes.sizeof(options)
-        kept = type(args).from_buffer_copy(args)
-        self.calls.append((name, kept))
+        self.calls.append((name, type(args).from_buffer_copy(args)))
+        call = getattr(LIBRARY, f"ragdot_{name}")
         if "gmm" in name:
+            assert options.starts_aligned == (args.groups.kind == _abi.GROUP_KINDS["starts_and_sizes"])
             for operand in (args.lhs, args.rhs):
-                assert operand.values.data % 16 == args.out.data % 16 == 0
+                assert (operand.values.data or 0) % 16 == (args.out.data or 0) % 16 == 0
                 if operand.scales.origin == _abi.ORIGINS["per_group"]:
                     operand.scales.view.rows = exact_rows(args.groups, operand.scales.block_rows)
         else:
             for copied in [args.out] if name == "quantize" else [args.row_wise, args.col_wise]:
                 self.make_room(copied, args.groups)
-        return getattr(LIBRARY, f"ragdot_{name}")(args, None)
+        if not options.col_wise_groups:
+            return call(args, None)
+
+        def without_gaps() -> int:
+            args.col_wise.values.rows = args.input.rows
+            return call(args, None)
+
+        return moved_to_places(args.col_wise, args.groups.contents, options.col_wise_groups.contents, without_gaps)
 
     def make_room(self, copied: _abi.QuantizedOut, groups) -> None:
         view = copied.scales.view
-        assert copied.values.data % 16 == 0
-        if not groups:
+        assert (copied.values.data or 0) % 16 == 0
+        if not groups or not view.rows:
             return
         ones = (ctypes.c_float * ((view.rows - 1) * view.row_stride + view.cols)).from_address(view.data)
         ones[:] = [1.0] * len(ones)
@@ -135,6 +171,14 @@ def test_products_and_gradients(expected, form, recipe, dtype, inner, outer, gpu
         assert a.shape == b.shape and a.stride() == b.stride() and torch.equal(a, b)
 
 
+@pytest.mark.parametrize("recipe", ["blockwise", "bf16"])
+def test_no_rows(recipe, gpu):
+    x, w = torch.empty(0, INNER, dtype=BF16, requires_grad=True), normal(2, INNER, OUTER, dtype=BF16).requires_grad_()
+    y = rt.grouped_mm(x, w, torch.zeros(2, dtype=torch.int64), recipe=recipe)
+    y.sum().backward()
+    assert y.shape == (0, OUTER) and x.grad.shape == (0, INNER) and not w.grad.any()
+
+
 @pytest.mark.parametrize("scaling", ["pow2", "mx"])
 def test_other_recipes_of_the_gpu(scaling, gpu):
     recipe = rt.Recipe(scaling=scaling, gradient_format="e5m2")
@@ -157,7 +201,7 @@ def test_copies_are_written_as_products_take_them(gpu):
     # The gradient is stored [L, N, K] like the weight: the turned product.
     assert tgmm.lhs.values.data == dy.col_wise.values.data and tgmm.rhs.values.data == x.col_wise.values.data
     assert tgmm.lhs.values.row_stride == tgmm.rhs.values.row_stride == 1 and tgmm.out.data == layer.weight.grad.data_ptr()
-    assert tgmm.groups.data == forward.groups.data
+    assert tgmm.groups.kind == _abi.GROUP_KINDS["starts_and_sizes"] and tgmm.lhs.values.rows >= ROWS + 15 * GROUPS
 
 
 def test_weights_are_quantised_once(gpu):
@@ -275,6 +319,9 @@ def test_shapes_of_the_compiler(gpu):
     opcheck(ops.quantize_turned, (x, offs(), [128, 1, 0], *WORDS))
     opcheck(ops.quantize_turned, (w, None, [128, 128, 0], *WORDS))
     opcheck(ops.quantize_both, (x, offs(), [1, 128, 0], [128, 1, 0], *WORDS))
+    # Rows between the groups are not written, so that results are not compared.
+    opcheck(ops.quantize_both_placed, (x, offs(torch.int64), [1, 128, 0], [128, 1, 0], *WORDS),
+            test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))  # fmt: skip
     opcheck(ops.quantize_both, (w, None, [128, 128, 0], [128, 128, 0], *WORDS))
     opcheck(ops.gmm, (x, w, offs()))
     opcheck(ops.tgmm, (x, x, offs(), None, None, [0] * 6, 0, GROUPS, BF16, [0, 2, 1]))
@@ -298,6 +345,6 @@ def test_refused_launches_say_why(gpu, monkeypatch):
     size, _ = _cuda._FUNCTIONS["gmm"]
     # A null workspace is refused before the device is asked for.
     call = LIBRARY.ragdot_cuda_gmm
-    monkeypatch.setitem(_cuda._FUNCTIONS, "gmm", (size, lambda args, options, workspace, bytes: call(args, options, None, 0)))
+    monkeypatch.setitem(_cuda._FUNCTIONS, "gmm", (size, lambda args, options, *_: call(args, options, None, 0)))
     with pytest.raises(ValueError, match="gmm: the workspace has 0 bytes at null"):
         rt.grouped_mm(x, w, offs())

@@ -12,7 +12,8 @@ import torch
 
 from ragdot import _abi, _cuda_abi
 from ragdot._library import LIBRARY, check
-from ragdot.torch._views import DTYPES, FORMATS, Grid, SCALE_FORMATS, VALUE_FORMATS, empty_lines, groups_of, overlaps, scales_shape, view_of
+from ragdot.torch._views import (DTYPES, FORMATS, INDEX, SCALE_FORMATS, VALUE_FORMATS, Grid, empty_lines, groups_of, overlaps,
+                                 scales_shape, view_of)  # fmt: skip
 
 _ALIGNMENT = 16  # bytes
 _FUNCTIONS = {name: (getattr(LIBRARY, f"ragdot_cuda_{name}_workspace_bytes"), getattr(LIBRARY, f"ragdot_cuda_{name}"))
@@ -36,15 +37,26 @@ def stream_of(device: torch.device) -> int:
     return torch.cuda.current_stream(device).cuda_stream
 
 
-def _launch(name: str, args: Any, device: torch.device) -> None:
+def _launch(name: str, args: Any, device: torch.device, **options: Any) -> None:
     """Enqueues the call. Its workspace goes back to torch's allocator, which hands it out again behind the call on this stream."""
     workspace_bytes, call = _FUNCTIONS[name]
+    given = _cuda_abi.Options(struct_size=ctypes.sizeof(_cuda_abi.Options), **options)
     size = ctypes.c_size_t()
-    check(workspace_bytes(args, size))
+    check(workspace_bytes(args, given, size))
     with on_device(device):
         workspace = torch.empty(size.value, dtype=torch.uint8, device=device)
-        options = _cuda_abi.Options(struct_size=ctypes.sizeof(_cuda_abi.Options), stream=stream_of(device))
-        check(call(args, options, workspace.data_ptr(), size.value))
+        given.stream = stream_of(device)
+        check(call(args, given, workspace.data_ptr(), size.value))
+
+
+def _groups_of(ends: torch.Tensor) -> tuple[_abi.Groups, torch.Tensor]:
+    """Groups by their end rows [G], or by starts and sizes [2, G], and the tensor on whose memory the struct points."""
+    if ends.ndim == 1:
+        return groups_of(ends)
+    ends = ends.contiguous()
+    count = ends.shape[1]
+    sizes = ends.data_ptr() + count * ends.element_size()
+    return _abi.Groups(_abi.GROUP_KINDS["starts_and_sizes"], INDEX[ends.dtype], ends.data_ptr(), sizes, count), ends
 
 
 def _is_taken(x: torch.Tensor, turned: bool) -> bool:
@@ -105,7 +117,10 @@ def gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: to
 
 def tgmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None, rhs_scales: torch.Tensor | None,
          grids: Sequence[int], first_group: int, out: torch.Tensor, out_mode: int) -> None:  # fmt: skip
-    """ragdot_cuda_tgmm of lhs [M, K] and rhs [M, N] into out [L, K, N], or added to it. An out stored [L, N, K] gets the turned product."""
+    """ragdot_cuda_tgmm of lhs [M, K] and rhs [M, N] into out [L, K, N], or added to it. An out stored [L, N, K] gets the turned product.
+
+    ends: [G], or places [2, G] that quantize_both_placed has written.
+    """
     check_devices("tgmm", lhs=lhs, rhs=rhs, ends=ends, lhs_scales=lhs_scales, rhs_scales=rhs_scales, out=out)
     if out.stride(-2) == 1 != out.stride(-1):
         lhs, rhs, lhs_scales, rhs_scales, grids, out = rhs, lhs, rhs_scales, lhs_scales, [*grids[3:], *grids[:3]], out.mT
@@ -116,15 +131,16 @@ def tgmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: t
     for operand, x, scales, grid in ((args.lhs, lhs, lhs_scales, grids[:3]), (args.rhs, rhs, rhs_scales, grids[3:])):
         # Scales of 1 x 128 blocks and the like are refused as they are.
         held += _fill(operand, _summed_lines(x), None if scales is None else _lines(scales, False), grid)
-    args.groups, dense_ends = groups_of(ends)
+    args.groups, dense_ends = _groups_of(ends)
     args.out, _ = view_of(target, VALUE_FORMATS)
-    _launch("tgmm", args, lhs.device)
+    _launch("tgmm", args, lhs.device, starts_aligned=int(ends.ndim == 2))
     del held, dense_ends
     if not direct:
         (out.add_ if out_mode else out.copy_)(target)
 
 
-def empty_copy(x: torch.Tensor, ends: torch.Tensor | None, grid: Grid, format: str, scale_format: str, turned: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def empty_copy(x: torch.Tensor, ends: torch.Tensor | None, grid: Grid, format: str, scale_format: str,
+               turned: bool) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Memory of a quantised copy of x on a GPU, and of its scales; those that no group needs are written by the call."""
     scales = scales_shape(x, None if ends is None else ends.shape[0], grid)
     # Scales of columns are read by tgmm, in lines.
@@ -137,12 +153,12 @@ def _copy_struct(values: torch.Tensor, scales: torch.Tensor, grid: Grid, scaling
     return _abi.QuantizedOut(view_of(values, VALUE_FORMATS)[0], scales_out, _abi.RECIPES[scaling])
 
 
-def _run_quantizer(name: str, struct: Any, x: torch.Tensor, ends: torch.Tensor | None, *copies: _abi.QuantizedOut) -> None:
+def _run_quantizer(name: str, struct: Any, x: torch.Tensor, ends: torch.Tensor | None, *copies: _abi.QuantizedOut, **options: Any) -> None:
     check_devices(name, x=x, ends=ends)
     view, held = view_of(_lines(x, False), FORMATS)
     groups, held_ends = (None, None) if ends is None else groups_of(ends)
     pointer = None if groups is None else ctypes.pointer(groups)
-    _launch(name, struct(ctypes.sizeof(struct), view, pointer, *copies), x.device)
+    _launch(name, struct(ctypes.sizeof(struct), view, pointer, *copies), x.device, **options)
     del held, held_ends
 
 
@@ -169,6 +185,27 @@ def quantize_both(x: torch.Tensor, ends: torch.Tensor | None, row_grid: Grid, co
     return *rows, *columns
 
 
-def dequantize(values, scales, grid, ends, dtype):
+def empty_placed(x: torch.Tensor, ends: torch.Tensor, grid: Grid, format: str, scale_format: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Memory of a copy of x [M, cols] by columns with each group at a multiple of 16 rows, of its scales, and of the groups' places."""
+    rows, count = _cuda_abi.aligned_rows(x.shape[0], ends.shape[0]), ends.shape[0]
+    values = empty_lines(x, (rows, x.shape[1]), DTYPES[format], turned=True)
+    return values, empty_lines(x, scales_shape(values, count, grid), DTYPES[scale_format]), ends.new_empty((2, count))
+
+
+def quantize_both_placed(x: torch.Tensor, ends: torch.Tensor, row_grid: Grid, column_grid: Grid, format: str, scaling: str,
+                         scale_format: str) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    """ragdot_cuda_quantize_both with col_wise_groups: values and scales by rows, those by columns, and the groups' places in the latter,
+    [2, G] starts and sizes, which tgmm takes as ends. Rows of no group are not written."""
+    rows = empty_copy(x, ends, row_grid, format, scale_format, False)
+    values, scales, places = empty_placed(x, ends, column_grid, format, scale_format)
+    if not x.numel():
+        places.zero_()  # nothing is launched
+    given = _cuda_abi.GroupPlaces(places.data_ptr(), places.data_ptr() + places.shape[1] * places.element_size())
+    _run_quantizer("quantize_both", _abi.QuantizeBothArgs, x, ends, _copy_struct(*rows, row_grid, scaling),
+                   _copy_struct(values, scales, column_grid, scaling), col_wise_groups=ctypes.pointer(given))  # fmt: skip
+    return *rows, values, scales, places
+
+
+def dequantize(values: torch.Tensor, scales: torch.Tensor, grid: Grid, ends: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
     """Not offered."""
     raise NotImplementedError("dequantize: not offered on the GPU; move values and scales to the CPU, or quantise again from the source")

@@ -4,7 +4,9 @@ A grid is the block's rows and columns, and 1 where blocks start anew at each gr
 without scales. `grids` are that of lhs, then that of rhs. Group-wise scales have as many rows as any groups could need; those that
 these groups do not need are 1. gmm has three overloads because torch spends a microsecond on each argument, whatever it is: the first
 two are what most calls need, and give bfloat16. quantize gives values with contiguous rows, quantize_turned with contiguous columns;
-quantize_both with contiguous rows, on a GPU the second copy with contiguous columns, which is how tgmm takes it there.
+quantize_both with contiguous rows, on a GPU the second copy with contiguous columns, which is how tgmm takes it there. Fastest does it
+take the second copy of quantize_both_placed, whose groups begin at multiples of 16 rows, with their places, [2, G] starts and sizes, as
+ends; the CPU has no use for that.
 None of these operators has a gradient: grouped_mm (_grouped_mm.py) puts them together.
 """
 
@@ -33,6 +35,8 @@ _SCHEMAS = (
     f"quantize_turned(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",
     "quantize_both(Tensor x, Tensor? ends, int[] row_grid, int[] column_grid, str format, str scaling, str scale_format)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
+    "quantize_both_placed(Tensor x, Tensor ends, int[] row_grid, int[] column_grid, str format, str scaling, str scale_format)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     "dequantize(Tensor values, Tensor scales, int[] grid, Tensor? ends, ScalarType dtype) -> Tensor",
 )
 for _schema in _SCHEMAS:
@@ -137,6 +141,14 @@ def _quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format
     return copies
 
 
+def _empty_quantize_both_placed(x, ends, row_grid, column_grid, format, scaling, scale_format):
+    return *_empty_copy(x, ends, row_grid, format, scale_format), *_cuda.empty_placed(x, ends, column_grid, format, scale_format)
+
+
+def _no_use(*_):
+    raise NotImplementedError("quantize_both_placed: for a GPU alone; call quantize_both")
+
+
 def _empty_dequantize(values, scales, grid, ends, dtype):
     return values.new_empty(values.shape, dtype=dtype)
 
@@ -164,6 +176,7 @@ OPERATORS = (
     ("quantize", _quantize, _cuda.quantize, _empty_quantize),
     ("quantize_turned", _quantize_turned, _cuda.quantize_turned, _empty_quantize_turned),
     ("quantize_both", _quantize_both, _cuda.quantize_both, _empty_quantize_both),
+    ("quantize_both_placed", _no_use, _cuda.quantize_both_placed, _empty_quantize_both_placed),
     ("dequantize", _dequantize, _cuda.dequantize, _empty_dequantize),
 )
 for _name, _on_cpu, _on_gpu, _empty in OPERATORS:
@@ -178,4 +191,5 @@ tgmm_add = torch.ops.ragdot.tgmm_add.default
 quantize = torch.ops.ragdot.quantize.default
 quantize_turned = torch.ops.ragdot.quantize_turned.default
 quantize_both = torch.ops.ragdot.quantize_both.default
+quantize_both_placed = torch.ops.ragdot.quantize_both_placed.default
 dequantize = torch.ops.ragdot.dequantize.default

@@ -120,6 +120,24 @@ def check_quantisers() -> str:
     return f"{count} copies with the CPU's bits"
 
 
+def check_places() -> str:
+    """Groups of the second copy at multiples of 16 rows, with the bytes and scales of a copy without gaps."""
+    for sizes, behind, k, _ in CASES:
+        for index in (torch.int32, torch.int64):
+            x, ends = normal(sum(sizes) + behind, k), ends_of(sizes, index)
+            rows, row_scales, values, scales, places = ops.quantize_both_placed(x, ends, ROWS, COLUMNS, *WORDS)
+            wanted = ops.quantize_both(x, ends, ROWS, COLUMNS, *WORDS)
+            starts, counts = places.tolist()
+            expect(places.dtype == index and counts == sizes and not any(start % 16 for start in starts), f"{sizes}: places are {starts}, {counts}")
+            parts = [values[start : start + size] for start, size in zip(starts, sizes)]
+            blocks = sum(-(-size // 128) for size in sizes)
+            pairs = [(rows, wanted[0]), (row_scales[: sum(sizes)], wanted[1][: sum(sizes)]), (torch.cat([p.view(torch.uint8) for p in parts]), wanted[2][: sum(sizes)]),
+                     (scales[:blocks], wanted[3][:blocks])]  # fmt: skip
+            for i, (a, b) in enumerate(pairs):
+                expect(torch.equal(*(z.contiguous().view(torch.uint8) for z in (a, b))), f"{sizes} x {k}: tensor {i} differs from quantize_both's")
+    return f"{len(CASES)} problems, both index types"
+
+
 def check_products() -> str:
     """gmm, the gradient of x, tgmm, of FP8 and of bf16, against float64."""
     worst, count = 0.0, 0
@@ -130,6 +148,7 @@ def check_products() -> str:
         row_x, row_x_scales, col_x, col_x_scales = ops.quantize_both(x, ends, ROWS, COLUMNS, *WORDS)
         row_dy, row_dy_scales, col_dy, col_dy_scales = ops.quantize_both(dy, ends, ROWS, COLUMNS, *WORDS)
         along_n, w_scales, along_k, _ = ops.quantize_both(w, None, SQUARES, SQUARES, *WORDS)
+        at_places = [ops.quantize_both_placed(z, ends, ROWS, COLUMNS, *WORDS) for z in (x, dy)]
         by_group = [[*ROWS[:2], 1], [*COLUMNS[:2], 1]]
         for dtype in (BF16, F32):
             def gmm(lhs, rhs, lhs_scales=None, rhs_scales=None, grids=(0,) * 6, dtype=dtype):
@@ -146,6 +165,9 @@ def check_products() -> str:
                 ("dlhs fp8", gmm(row_dy, along_n.mT, row_dy_scales, w_scales.mT, [*by_group[0], *SQUARES]), multiplied, 8,
                  real(row_dy, row_dy_scales, by_group[0], sizes), real(along_n, w_scales, SQUARES, sizes).mT),
                 ("tgmm fp8", tgmm(col_x, col_dy, col_x_scales, col_dy_scales, columns), summed, 8,
+                 real(col_x, col_x_scales, by_group[1], sizes), real(col_dy, col_dy_scales, by_group[1], sizes)),
+                ("tgmm fp8 placed", ops.tgmm(at_places[0][2], at_places[1][2], at_places[0][4], at_places[0][3], at_places[1][3], columns, 0,
+                                             len(sizes), dtype, [0, 1, 2]), summed, 8,
                  real(col_x, col_x_scales, by_group[1], sizes), real(col_dy, col_dy_scales, by_group[1], sizes)),
                 ("tgmm fp8 stored [L, N, K]", tgmm(col_x, col_dy, col_x_scales, col_dy_scales, columns, (0, 2, 1)), summed, 8,
                  real(col_x, col_x_scales, by_group[1], sizes), real(col_dy, col_dy_scales, by_group[1], sizes)),
@@ -376,8 +398,8 @@ def check_time() -> str:
     return f"8 x 1024 x {k} x {n}, a step: " + ", ".join(f"{name} {t:.3f} ms" for name, t in times.items()) + f"; a call takes the caller {host:.0f} us"
 
 
-CHECKS = [check_quantisers, check_products, check_gradients, check_strides, check_no_waits, check_graph, check_training, check_compiled,
-          check_errors, check_time]  # fmt: skip
+CHECKS = [check_quantisers, check_places, check_products, check_gradients, check_strides, check_no_waits, check_graph, check_training,
+          check_compiled, check_errors, check_time]  # fmt: skip
 
 
 def run(checks: list[Callable[[], str]]) -> int:
