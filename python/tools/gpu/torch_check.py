@@ -131,8 +131,13 @@ def check_places() -> str:
             expect(places.dtype == index and counts == sizes and not any(start % 16 for start in starts), f"{sizes}: places are {starts}, {counts}")
             parts = [values[start : start + size] for start, size in zip(starts, sizes)]
             blocks = sum(-(-size // 128) for size in sizes)
-            pairs = [(rows, wanted[0]), (row_scales[: sum(sizes)], wanted[1][: sum(sizes)]), (torch.cat([p.view(torch.uint8) for p in parts]), wanted[2][: sum(sizes)]),
-                     (scales[:blocks], wanted[3][:blocks])]  # fmt: skip
+            covered = sum(sizes)
+            pairs = (
+                (rows, wanted[0]),
+                (row_scales[:covered], wanted[1][:covered]),
+                (torch.cat([part.view(torch.uint8) for part in parts]), wanted[2][:covered]),
+                (scales[:blocks], wanted[3][:blocks]),
+            )
             for i, (a, b) in enumerate(pairs):
                 expect(torch.equal(*(z.contiguous().view(torch.uint8) for z in (a, b))), f"{sizes} x {k}: tensor {i} differs from quantize_both's")
     return f"{len(CASES)} problems, both index types"
@@ -375,8 +380,13 @@ def check_time() -> str:
 
     times = {}
     for name, run in (("FP8", ours), ("torch bf16", theirs)):
-        for _ in range(5):
-            run()
+        try:
+            for _ in range(5):
+                run()
+        except (RuntimeError, NotImplementedError):
+            if run is ours:
+                raise
+            continue  # a torch without it
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         torch.cuda.synchronize()
         begin.record()
