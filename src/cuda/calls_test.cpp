@@ -338,6 +338,16 @@ TEST_F(CudaCalls, LaunchNothingForNoElements) {
   tgmm_.lhs.scales.view.rows = tgmm_.rhs.scales.view.rows = 0;
   EXPECT_EQ(tgmm(), RAGDOT_OK) << ragdot_last_error();
   EXPECT_EQ(fake_->products.size(), 1U);  // which writes zeros
+  both_.input.rows = both_.row_wise.values.rows = both_.row_wise.scales.view.rows = 0;
+  both_.input.data = nullptr;
+  both_.row_wise.values.data = nullptr;
+  both_.col_wise.values.rows = 0;
+  ASSERT_EQ(both(), RAGDOT_OK) << ragdot_last_error();
+  EXPECT_TRUE(fake_->quantizes.empty());
+  align_groups();
+  both_.col_wise.values.rows = 60;
+  ASSERT_EQ(both(), RAGDOT_OK) << ragdot_last_error();
+  EXPECT_EQ(fake_->quantizes.size(), 1U);  // which writes where the groups lie
 }
 
 TEST_F(CudaCalls, KnowTheVersionsOfStructs) {

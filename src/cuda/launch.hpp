@@ -116,11 +116,11 @@ inline constexpr std::int64_t kSpansOffset = 128;
   return kSpansOffset + (spans + 127) / 128 * 128;
 }
 
-/// Where every group of 8-bit tgmm does not begin at a multiple of kGroupAlignment, the rows of the local groups are copied to
-/// where it does: lines of copy_pitch bytes, K for `a` and N for `b`.
-[[nodiscard]] constexpr bool needs_copies(const Product& p) {
-  return p.op == Op::tgmm && p.a.format != Format::bf16 && !p.starts_aligned;
-}
+/// Operands of tgmm whose lines lie along the rows are read from a multiple of 16 bytes on. Unless starts_aligned says that each
+/// group begins at one, the workspace has room for copies of the groups that do not: lines of copy_pitch elements, K for `a` and N
+/// for `b`.
+[[nodiscard]] constexpr bool copies_a(const Product& p) { return p.op == Op::tgmm && !p.a_across && !p.starts_aligned; }
+[[nodiscard]] constexpr bool copies_b(const Product& p) { return p.op == Op::tgmm && !p.b_across && !p.starts_aligned; }
 [[nodiscard]] constexpr std::int64_t copy_pitch(const Product& p) {
   const std::int64_t rows = p.m + kGroupAlignment * (p.groups.local + 1);
   return (rows + kGroupAlignment - 1) / kGroupAlignment * kGroupAlignment;
@@ -129,14 +129,15 @@ inline constexpr std::int64_t kSpansOffset = 128;
   return maps_offset(p.op, p.groups.local) + (p.op == Op::tgmm ? p.groups.local * 256 : 0);
 }
 [[nodiscard]] constexpr std::int64_t copy_b_offset(const Product& p) {
-  return copy_a_offset(p) + (p.k * copy_pitch(p) + 127) / 128 * 128;
+  const std::int64_t bytes = copies_a(p) ? p.k * copy_pitch(p) * element_bytes(p.a.format) : 0;
+  return copy_a_offset(p) + (bytes + 127) / 128 * 128;
 }
 /// Whether the copies have less than 2^46 bytes: more are in no device.
 [[nodiscard]] constexpr bool has_room_for_copies(const Product& p) {
-  return !needs_copies(p) || p.k + p.n <= (std::int64_t{1} << 46) / copy_pitch(p);
+  return !(copies_a(p) || copies_b(p)) || p.k + p.n <= (std::int64_t{1} << 45) / copy_pitch(p);
 }
 [[nodiscard]] constexpr std::int64_t product_workspace_bytes(const Product& p) {
-  return needs_copies(p) ? copy_b_offset(p) + p.n * copy_pitch(p) : copy_a_offset(p);
+  return copy_b_offset(p) + (copies_b(p) ? p.n * copy_pitch(p) * element_bytes(p.b.format) : 0);
 }
 
 /// One quantised copy of a quantiser's input [batch, rows, cols]. Strides in elements; data null: not wanted.

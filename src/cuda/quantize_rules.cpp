@@ -157,6 +157,6 @@ Status check_addresses(const char* op, const Quantize& q) {
                               {"col_wise_groups.sizes", q.aligned_sizes, q.groups.index_bits / 8}});
 }
 
-bool writes(const Quantize& q) { return q.batch > 0 && q.rows > 0 && q.cols > 0; }
+bool writes(const Quantize& q) { return q.aligned_starts != nullptr || (q.batch > 0 && q.rows > 0 && q.cols > 0); }
 
 }  // namespace ragdot::cuda

@@ -32,7 +32,7 @@ struct NamedCopy {
 [[nodiscard]] Status check_addresses(const Product& product);
 [[nodiscard]] Status check_addresses(const char* op, const Quantize& quantize);
 
-/// Whether there is an element to write. Where there is none, nothing is launched.
+/// Whether there is an element, or a place of a group, to write. Where there is none, nothing is launched.
 [[nodiscard]] bool writes(const Product& product);
 [[nodiscard]] bool writes(const Quantize& quantize);
 

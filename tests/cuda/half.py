@@ -77,9 +77,9 @@ def workspace_bytes(p):
     local = p.groups.local
     spans = 2 * local + 1 if p.op == 0 else local
     bytes_ = 128 + up(spans * 28, 128) + (local * 256 if p.op == 1 else 0)
-    if p.op == 1 and p.a.format != FORMATS[torch.bfloat16] and not p.starts_aligned:
-        pitch = up(p.m + 16 * (local + 1), 16)
-        bytes_ += up(p.k * pitch, 128) + p.n * pitch
+    if p.op == 1 and not p.starts_aligned:
+        pitch = up(p.m + 16 * (local + 1), 16) * (2 if p.a.format == FORMATS[torch.bfloat16] else 1)
+        bytes_ += (0 if p.a_across else up(p.k * pitch, 128)) + (0 if p.b_across else p.n * pitch)
     return bytes_
 
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <tuple>
 
+#include "cuda/device/copies.cuh"
 #include "cuda/device/groups.cuh"
 #include "cuda/device/maps.cuh"
 #include "cuda/device/product.cuh"
@@ -29,11 +31,28 @@ cudaError_t most_clusters(int& clusters) {
   if (error != cudaSuccess) return error;
   cudaLaunchConfig_t config{};
   config.gridDim = kClusterBlocks;
-  config.blockDim = kThreads;
+  config.blockDim = S::kThreads;
   config.dynamicSmemBytes = S::kSharedBytes;
   error = cudaOccupancyMaxActiveClusters(&clusters, product_kernel<S>, &config);
   if (error == cudaSuccess) here.store(clusters, std::memory_order_relaxed);
   return error;
+}
+
+/// Maps of an operand and, where there is one, of its copy. Returns null, or what the driver refused.
+template <bool kAcross>
+const char* fill(OperandMaps& maps, const Product& product, const Lines& lines, bool copied, std::int64_t copy_offset, int box_lines) {
+  maps.end_axis = kAcross ? 1 : 0;
+  maps.bytes = static_cast<int>(element_bytes(lines.format));
+  maps.copied = copied;
+  const int box_length = kLineBytes / maps.bytes;
+  if (copied) {
+    Lines copy = lines;
+    copy.data = static_cast<std::byte*>(product.workspace) + copy_offset;
+    copy.length = copy_pitch(product);
+    copy.pitch_bytes = copy.length * maps.bytes;
+    if (const char* why = encode_map(maps.copy, copy, box_length, box_lines); why != nullptr) return why;
+  }
+  return encode_map(maps.operand, lines, box_length, box_lines);
 }
 
 template <class S>
@@ -53,35 +72,41 @@ const char* launch(const Product& product, cudaStream_t stream) {
   p.out_pitch = product.out_pitch;
   p.out_batch_pitch = product.out_batch_pitch;
   p.accumulate = product.accumulate;
-  constexpr std::int64_t kAtOnce = S::kOut == Format::f32 ? 2 : 8;
+  p.copied = !product.starts_aligned;
+  constexpr std::int64_t kAtOnce = S::kOut == Format::f32 ? 4 : 8;
   p.aligned_rows = reinterpret_cast<std::uintptr_t>(product.out) % 16 == 0 && product.out_pitch % kAtOnce == 0 &&
                    product.out_batch_pitch % kAtOnce == 0;
 
-  CUtensorMap map_a{};
-  CUtensorMap map_b{};
-  constexpr int kLineLength = S::kScaled ? 128 : 64;
-  if (const char* why = encode_map(map_a, product.a, kLineLength, 64); why != nullptr) return why;
-  if (const char* why = encode_map(map_b, product.b, kLineLength, S::kAcrossB ? 64 : S::kCols); why != nullptr) return why;
+  OperandMaps a{};
+  OperandMaps b{};
+  if (const char* why = fill<S::kAcrossA>(a, product, product.a, copies_a(product), copy_a_offset(product), S::kAcrossA ? 64 : S::kRowsFetched); why != nullptr) return why;
+  if (const char* why = fill<S::kAcrossB>(b, product, product.b, copies_b(product), copy_b_offset(product), S::kAcrossB ? 64 : S::kCols); why != nullptr) return why;
 
   SpanRules rules;
   rules.rows = product.m;
   if constexpr (S::kOp == Op::gmm) {
     rules.outside = product.zero_outside;
-    rules.tile_rows = kTileRows;
+    rules.tile_rows = S::kRows;
     rules.tiles = p.pairs;
   } else {
     rules.keep_empty = true;
-    rules.tiles = ceil_div(p.k, kTileRows) * p.pairs;
+    rules.tiles = ceil_div(p.k, S::kRows) * p.pairs;
   }
   if (const cudaError_t error = find_spans(product.groups, rules, product.workspace, stream); error != cudaSuccess) return sentence(error);
-  if (S::kOp == Op::tgmm) {
-    make_group_maps(map_a, map_b, S::kAcrossA ? 1 : 0, S::kAcrossB ? 1 : 0, p.spans, product.groups.local, maps, stream);
+  if constexpr (S::kOp == Op::tgmm) {
+    const int local = product.groups.local;
+    for (const auto& [maps_of, lines, offset] : {std::tuple{&a, &product.a, copy_a_offset(product)}, std::tuple{&b, &product.b, copy_b_offset(product)}}) {
+      if (!maps_of->copied) continue;
+      const cudaError_t error = copy_unaligned_groups(*lines, p.spans, local, workspace + offset, copy_pitch(product), stream);
+      if (error != cudaSuccess) return sentence(error);
+    }
+    make_group_maps(a, b, p.spans, local, maps, stream);
   }
 
   int clusters = 0;
   if (const cudaError_t error = most_clusters<S>(clusters); error != cudaSuccess) return sentence(error);
   if (product.multiprocessors > 0) clusters = std::min(clusters, std::max(product.multiprocessors / kClusterBlocks, 1));
-  product_kernel<S><<<static_cast<unsigned>(clusters * kClusterBlocks), kThreads, S::kSharedBytes, stream>>>(map_a, map_b, p);
+  product_kernel<S><<<static_cast<unsigned>(clusters * kClusterBlocks), S::kThreads, S::kSharedBytes, stream>>>(a.operand, b.operand, p);
   return sentence(cudaGetLastError());
 }
 

@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "cuda/device/ptx.cuh"
+#include "cuda/device/work.cuh"
 
 namespace ragdot::cuda {
 namespace {
@@ -21,18 +22,24 @@ auto encoder() {
 }
 
 /// One block of a warp for each local group.
-__global__ void group_maps(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b, int end_axis_a,
-                           int end_axis_b, const Span* spans, CUtensorMap* maps) {
+__global__ void group_maps(const __grid_constant__ OperandMaps a, const __grid_constant__ OperandMaps b, const Span* spans,
+                           CUtensorMap* maps) {
   __shared__ alignas(128) unsigned words[2][32];
   const Span span = spans[blockIdx.x];
   if (span.begin == span.end) return;  // never multiplied, and an extent of a map is at least 1
-  words[0][threadIdx.x] = reinterpret_cast<const unsigned*>(&map_a)[threadIdx.x];
-  words[1][threadIdx.x] = reinterpret_cast<const unsigned*>(&map_b)[threadIdx.x];
+  const auto of_copy = [&](const OperandMaps& maps_of) { return maps_of.copied && !begins_aligned(span.begin, maps_of.bytes); };
+  const auto word = [&](const OperandMaps& maps_of) {
+    return reinterpret_cast<const unsigned*>(of_copy(maps_of) ? &maps_of.copy : &maps_of.operand)[threadIdx.x];
+  };
+  words[0][threadIdx.x] = word(a);
+  words[1][threadIdx.x] = word(b);
   __syncwarp();
   if (threadIdx.x < 2) {
+    const OperandMaps& maps_of = threadIdx.x == 0 ? a : b;
     const std::uint32_t map = ptx::shared_address(words[threadIdx.x]);
-    const auto end = static_cast<std::uint32_t>(span.end);
-    if ((threadIdx.x == 0 ? end_axis_a : end_axis_b) == 0) {
+    const std::int64_t start = of_copy(maps_of) ? copied_start(span.begin, span.matrix) : span.begin;
+    const auto end = static_cast<std::uint32_t>(start + (span.end - span.begin));
+    if (maps_of.end_axis == 0) {
       ptx::replace_extent<0>(map, end);
     } else {
       ptx::replace_extent<1>(map, end);
@@ -63,9 +70,8 @@ const char* encode_map(CUtensorMap& map, const Lines& lines, int box_length, int
                                 : "the driver refused a tensor map; give operands in device memory, lines a multiple of 16 bytes apart";
 }
 
-void make_group_maps(const CUtensorMap& map_a, const CUtensorMap& map_b, int end_axis_a, int end_axis_b, const Span* spans, int local,
-                     CUtensorMap* maps, cudaStream_t stream) {
-  group_maps<<<static_cast<unsigned>(local), 32, 0, stream>>>(map_a, map_b, end_axis_a, end_axis_b, spans, maps);
+void make_group_maps(const OperandMaps& a, const OperandMaps& b, const Span* spans, int local, CUtensorMap* maps, cudaStream_t stream) {
+  group_maps<<<static_cast<unsigned>(local), 32, 0, stream>>>(a, b, spans, maps);
 }
 
 }  // namespace ragdot::cuda

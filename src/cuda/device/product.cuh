@@ -1,9 +1,9 @@
-// gmm and tgmm on Hopper: one persistent kernel. One thread of a block feeds operands through the copy engine, two warpgroups
-// multiply 64 rows each. The two blocks of a cluster compute neighbouring columns of the same rows: each fetches half
+// gmm and tgmm on Hopper: one persistent kernel. In a block's first warpgroup one warp feeds operands through the copy engine and
+// three feed scales; the others multiply 64 rows each. The two blocks of a cluster compute neighbouring columns of the same rows: each fetches half
 // of `a` for both.
 //
 // 8-bit operands: the matrix unit keeps about 14 bits of its sums, so every 128 steps of the reduction its result is scaled and added
-// to a second set of registers in f32. Its next product runs meanwhile in a third set.
+// to a second set of registers in f32. Meanwhile the other warpgroups multiply.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -16,15 +16,14 @@
 
 namespace ragdot::cuda {
 
-inline constexpr int kDepthBytes = 128;  // of both operands in a stage: the width of the swizzle
+inline constexpr int kDepthBytes = 128;         // of both operands in a stage: the width of the swizzle
+inline constexpr int kStagingBytes = 8 * 128;   // for each warp: 8 rows of 64 bf16 or 32 f32
 inline constexpr int kRowsPerWarpgroup = 64;
-inline constexpr int kThreads = 384;
 inline constexpr int kLineBytes = 128;
-inline constexpr int kHalfA = kRowsPerWarpgroup * kLineBytes;  // what one block fetches of `a`, and one warpgroup multiplies
-inline constexpr int kStagingBytes = 16 * 128;                 // for each warp: 16 rows of 64 bf16
+inline constexpr int kScaleWarps = 3;
 
 /// One instantiation of the kernel.
-template <Op kOpOf, Format kFormatA, Format kFormatB, bool kAcrossOfA, bool kAcrossOfB, Format kOutOf>
+template <Op kOpOf, Format kFormatA, Format kFormatB, bool kAcrossOfA, bool kAcrossOfB, Format kOutOf, int kWarpgroupsOf>
 struct Shape {
   static constexpr Op kOp = kOpOf;
   static constexpr Format kA = kFormatA;
@@ -33,18 +32,26 @@ struct Shape {
   static constexpr bool kAcrossB = kAcrossOfB;
   static constexpr Format kOut = kOutOf;
   static constexpr bool kScaled = kFormatA != Format::bf16;
+  static constexpr int kWarpgroups = kWarpgroupsOf;  // that multiply
+  static constexpr int kThreads = 128 * (1 + kWarpgroups);
+  static constexpr int kRegisters = kWarpgroups == 3 ? 152 : 224;  // of a thread that multiplies
+  static constexpr int kRegistersOfFeeders = 56;                   // so that all together have the 65,536 there are
+  static constexpr int kRows = kRowsPerWarpgroup * kWarpgroups;
   static constexpr int kCols = kScaled ? 128 : 256;
   static constexpr int kDepth = kScaled ? 128 : 64;  // steps of the reduction in a stage
-  static constexpr int kStages = kScaled ? RAGDOT_STAGES : 4;
+  static constexpr int kStages = kScaled ? 8 - kWarpgroups : 4;  // as many as there is room for
+  static constexpr int kRowsFetched = kRows / kClusterBlocks;  // of `a`, by one block for both
+  static constexpr int kBytesA = kRows * kLineBytes;
   static constexpr int kBytesB = kCols * kLineBytes;
-  static constexpr int kOperandBytes = 2 * kHalfA + kBytesB;
-  static constexpr bool kScalesInStages = kScaled && kOp == Op::tgmm;  // gmm's threads fetch their own three
-  static constexpr int kScaleBytes = kScalesInStages ? (kTileRows + kCols) * 4 : 0;
-  // Shared memory: stages, then what warps turn into rows of bf16, then scales, then barriers.
+  static constexpr int kOperandBytes = kBytesA + kBytesB;
+  static constexpr int kScalesB = kOp == Op::gmm ? 4 : kCols;  // gmm: one, padded
+  static constexpr int kScaleBytes = kScaled ? (kRows + kScalesB) * 4 : 0;
+  // Shared memory: stages, then where warps turn their sums into rows, then scales, then barriers.
   static constexpr int kStaging = kStages * kOperandBytes;
-  static constexpr int kScales = kStaging + (kOut == Format::bf16 ? 8 * kStagingBytes : 0);
+  static constexpr int kScales = kStaging + kWarpgroups * 4 * kStagingBytes;
   static constexpr int kBarriers = kScales + kStages * kScaleBytes;
   static constexpr int kSharedBytes = kBarriers + kStages * 16 + 1024;  // the copy engine's swizzle wants 1024-byte alignment
+  static_assert(kSharedBytes <= 232448);
 };
 
 struct Parameters {
@@ -60,7 +67,8 @@ struct Parameters {
   std::int64_t out_pitch;
   std::int64_t out_batch_pitch;
   bool accumulate;
-  bool aligned_rows;  // out's rows can be written 16 bytes (bf16) or 8 bytes (f32) at a time
+  bool copied;        // tgmm: groups that begin where the copy engine cannot read are read from copies
+  bool aligned_rows;  // out's rows can be written 16 bytes at a time
 };
 
 /// A tile, as every warp of a block sees it.
@@ -76,9 +84,9 @@ __device__ __forceinline__ Work work_of(const Parameters& p, int spans, int tile
   Work work;
   work.span = p.spans[find_span(p.spans, spans, tile)];
   const int size = work.span.end - work.span.begin;
-  const int row_tiles = ceil_div(S::kOp == Op::gmm ? size : p.k, kTileRows);
+  const int row_tiles = ceil_div(S::kOp == Op::gmm ? size : p.k, S::kRows);
   const TilePlace place = place_of(tile - work.span.first_tile, row_tiles, p.pairs);
-  work.row = place.row;
+  work.row = place.row_tile * S::kRows;
   work.col = (place.pair * kClusterBlocks + static_cast<int>(rank)) * S::kCols;
   const int depth = S::kOp == Op::gmm ? p.k : size;
   work.blocks = work.span.matrix < 0 ? 0 : ceil_div(depth, S::kDepth);
@@ -112,49 +120,16 @@ __device__ __forceinline__ std::uint32_t empty_barrier(std::uint32_t base, int s
   return base + S::kBarriers + (S::kStages + stage) * 8;
 }
 
-/// tgmm's scales of one tile, block after block of the reduction: one for each of its rows and columns.
-class TileScales {
- public:
-  __device__ __forceinline__ TileScales(const Parameters& p, const Work& work)
-      : a_(p.a_scales.data + work.span.scale_row * p.a_scales.row_stride + work.row),
-        b_(p.b_scales.data + work.span.scale_row * p.b_scales.row_stride + work.col),
-        rows_(min(p.k - work.row, kTileRows)),
-        cols_(max(min(p.n - work.col, kTileRows), 0)),
-        a_step_(static_cast<int>(p.a_scales.row_stride)),
-        b_step_(static_cast<int>(p.b_scales.row_stride)) {}
+/// tgmm: where a group's rows begin in what its map shows. Along lines the copy engine reads from multiples of 16 bytes on alone; a
+/// caller who promised such starts and has others gets a wrong result, no fault.
+template <class S, bool kAcross>
+__device__ __forceinline__ int first_of_group(const Parameters& p, const Span& span) {
+  constexpr int kBytes = S::kScaled ? 1 : 2;
+  if (kAcross || begins_aligned(span.begin, kBytes)) return span.begin;
+  return p.copied ? static_cast<int>(copied_start(span.begin, span.matrix)) : span.begin / (16 / kBytes) * (16 / kBytes);
+}
 
-  /// What the copy engine takes, 16 bytes at a time.
-  __device__ __forceinline__ std::uint32_t bytes() const { return (rows_ / 4 + cols_ / 4) * 16; }
-
-  /// The one to three that it does not, at the right and lower edge of out.
-  __device__ __forceinline__ void copy_rest(std::uint32_t to) const {
-#pragma unroll 1
-    for (int i = rows_ / 4 * 4; i < rows_; ++i) ptx::store(to + i * 4, a_[i]);
-#pragma unroll 1
-    for (int i = cols_ / 4 * 4; i < cols_; ++i) ptx::store(to + (kTileRows + i) * 4, b_[i]);
-  }
-
-  __device__ __forceinline__ void copy(std::uint32_t to, std::uint32_t barrier) {
-    if (rows_ >= 4) ptx::copy_bytes(to, a_, rows_ / 4 * 16, barrier);
-    if (cols_ >= 4) ptx::copy_bytes(to + kTileRows * 4, b_, cols_ / 4 * 16, barrier);
-    a_ += a_step_;
-    b_ += b_step_;
-  }
-
- private:
-  const float* a_;
-  const float* b_;
-  int rows_;
-  int cols_;
-  int a_step_;
-  int b_step_;
-};
-struct NoScales {
-  __device__ __forceinline__ NoScales(const Parameters&, const Work&) {}
-  __device__ __forceinline__ static std::uint32_t bytes() { return 0; }
-};
-
-/// One warp: operands, and tgmm's scales.
+/// Warp 0: operands.
 template <class S>
 __device__ __forceinline__ void feed_operands(const Parameters& p, const CUtensorMap* map_a, const CUtensorMap* map_b,
                                               std::uint32_t base, std::uint32_t rank, int first_tile, int tile_step) {
@@ -172,31 +147,103 @@ __device__ __forceinline__ void feed_operands(const Parameters& p, const CUtenso
         ptx::acquire_map(map_b);
       }
     }
-    const int a_line = (S::kOp == Op::gmm ? work.span.begin : 0) + work.row + static_cast<int>(rank) * kRowsPerWarpgroup;
+    const int a_line = (S::kOp == Op::gmm ? work.span.begin : 0) + work.row + static_cast<int>(rank) * S::kRowsFetched;
     const int b_batch = S::kOp == Op::gmm ? work.span.matrix : 0;
-    std::conditional_t<S::kScalesInStages, TileScales, NoScales> scales(p, work);
+    const int a_start = S::kOp == Op::gmm ? 0 : first_of_group<S, S::kAcrossA>(p, work.span);
+    const int b_start = S::kOp == Op::gmm ? 0 : first_of_group<S, S::kAcrossB>(p, work.span);
     for (int block = 0; block < work.blocks; ++block) {
       ptx::wait(empty_barrier<S>(base, ring.stage), ring.parity ^ 1);
       if (leader) {
         const std::uint32_t barrier = full_barrier<S>(base, ring.stage);
-        if constexpr (S::kScalesInStages) scales.copy_rest(base + S::kScales + ring.stage * S::kScaleBytes);
         const std::uint32_t a = base + ring.stage * S::kOperandBytes;
-        const std::uint32_t b = a + 2 * kHalfA;
-        const int depth = (S::kOp == Op::gmm ? 0 : work.span.begin) + block * S::kDepth;
-        ptx::expect_bytes(barrier, S::kOperandBytes + scales.bytes());
-        if constexpr (S::kScalesInStages) scales.copy(base + S::kScales + ring.stage * S::kScaleBytes, barrier);
-        ptx::copy_box_to_blocks(a + rank * kHalfA, map_a, barrier, S::kAcrossA ? a_line : depth, S::kAcrossA ? depth : a_line, 0, 3);
+        const std::uint32_t b = a + S::kBytesA;
+        const int a_depth = a_start + block * S::kDepth;
+        const int b_depth = b_start + block * S::kDepth;
+        ptx::expect_bytes(barrier, S::kOperandBytes);
+        ptx::copy_box_to_blocks(a + rank * S::kRowsFetched * kLineBytes, map_a, barrier, S::kAcrossA ? a_line : a_depth,
+                                S::kAcrossA ? a_depth : a_line, 0, 3);
         if constexpr (S::kAcrossB) {
 #pragma unroll
           for (int part = 0; part < S::kCols / 64; ++part) {
-            ptx::copy_box(b + part * 64 * kLineBytes, map_b, barrier, work.col + part * 64, depth, b_batch);
+            ptx::copy_box(b + part * 64 * kLineBytes, map_b, barrier, work.col + part * 64, b_depth, b_batch);
           }
         } else {
-          ptx::copy_box(b, map_b, barrier, depth, work.col, b_batch);
+          ptx::copy_box(b, map_b, barrier, b_depth, work.col, b_batch);
         }
       }
       ring.next();
     }
+  }
+}
+
+/// Place of column `col`'s scale in a stage: what one thread reads at one time, the scales of columns 16 t + 2 q, + 1, + 8 and + 9,
+/// lies together.
+[[nodiscard]] __host__ __device__ constexpr int place_of_column_scale(int col) {
+  return col / 16 * 16 + col % 8 / 2 * 4 + col / 8 % 2 * 2 + col % 2;
+}
+
+/// Warps 1 to 3: scales, every third block of the reduction each, read one turn ahead.
+template <class S>
+__device__ __forceinline__ void feed_scales(const Parameters& p, std::uint32_t base, std::uint32_t rank, int first_tile,
+                                            int tile_step) {
+  constexpr int kRowsOfLane = S::kRows / 32;
+  constexpr int kColsOfLane = S::kOp == Op::gmm ? 1 : S::kCols / 32;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int spans = p.head->spans;
+  const int tiles = p.head->tiles;
+  int turn = static_cast<int>(threadIdx.x / 32) - 1;  // blocks until this warp's next
+  Ring<S::kStages> ring;
+  for (int tile = first_tile; tile < tiles; tile += tile_step) {
+    const Work work = work_of<S>(p, spans, tile, rank);
+    const float* a = p.a_scales.data;
+    const float* b = p.b_scales.data;
+    int rows;  // that exist
+    if constexpr (S::kOp == Op::gmm) {
+      rows = work.span.end - work.span.begin - work.row;
+      a += (work.span.begin + work.row) * p.a_scales.row_stride;
+      b += work.span.matrix * p.b_scales.batch_stride + min(work.col, p.n - 1) / 128 * p.b_scales.col_stride;
+    } else {
+      rows = p.k - work.row;
+      a += work.span.scale_row * p.a_scales.row_stride + work.row * p.a_scales.col_stride;
+      b += work.span.scale_row * p.b_scales.row_stride + min(work.col, p.n - 1) * p.b_scales.col_stride;
+    }
+    const auto a_line = static_cast<int>(S::kOp == Op::gmm ? p.a_scales.row_stride : p.a_scales.col_stride);
+    const std::int64_t a_step = S::kOp == Op::gmm ? p.a_scales.col_stride : p.a_scales.row_stride;
+    const int cols = p.n - work.col;
+    float of_rows[kRowsOfLane];
+    float of_cols[kColsOfLane];
+    const auto read = [&](int block) {  // what does not exist is not used: any number does
+      const float* row = a + block * a_step;
+#pragma unroll
+      for (int i = 0; i < kRowsOfLane; ++i) of_rows[i] = __ldg(row + (lane + i * 32 < rows ? lane + i * 32 : 0) * a_line);
+      const float* col = b + block * p.b_scales.row_stride;
+#pragma unroll
+      for (int i = 0; i < kColsOfLane; ++i) {
+        of_cols[i] = __ldg(col + (S::kOp == Op::tgmm && lane + i * 32 < cols ? (lane + i * 32) * static_cast<int>(p.b_scales.col_stride) : 0));
+      }
+    };
+    if (turn < work.blocks) read(turn);
+    for (int block = 0; block < work.blocks; ++block) {
+      if (block == turn) {
+        ptx::wait(empty_barrier<S>(base, ring.stage), ring.parity ^ 1);
+        const std::uint32_t to = base + S::kScales + ring.stage * S::kScaleBytes;
+#pragma unroll
+        for (int i = 0; i < kRowsOfLane; ++i) ptx::store(to + (lane + i * 32) * 4, of_rows[i]);
+        const std::uint32_t columns = to + S::kRows * 4;
+        if constexpr (S::kOp == Op::gmm) {
+          if (lane == 0) ptx::store(columns, of_cols[0]);
+        } else {
+#pragma unroll
+          for (int i = 0; i < kColsOfLane; ++i) ptx::store(columns + place_of_column_scale(lane + i * 32) * 4, of_cols[i]);
+        }
+        __syncwarp();
+        if (lane == 0) ptx::arrive(full_barrier<S>(base, ring.stage));
+        turn += kScaleWarps;
+        if (turn < work.blocks) read(turn);
+      }
+      ring.next();
+    }
+    turn -= work.blocks;
   }
 }
 
@@ -213,8 +260,8 @@ template <class S>
 __device__ __forceinline__ void multiply(float (&d)[S::kCols / 2], std::uint32_t base, const Ring<S::kStages>& ring, int warpgroup,
                                          bool add) {
   ptx::wait(full_barrier<S>(base, ring.stage), ring.parity);
-  const std::uint32_t a = base + ring.stage * S::kOperandBytes + warpgroup * kHalfA;
-  const std::uint32_t b = base + ring.stage * S::kOperandBytes + 2 * kHalfA;
+  const std::uint32_t a = base + ring.stage * S::kOperandBytes + warpgroup * kRowsPerWarpgroup * kLineBytes;
+  const std::uint32_t b = base + ring.stage * S::kOperandBytes + S::kBytesA;
   wgmma::hold(d);
   wgmma::begin();
 #pragma unroll
@@ -232,196 +279,53 @@ __device__ __forceinline__ void multiply(float (&d)[S::kCols / 2], std::uint32_t
   wgmma::hold(d);
 }
 
-/// gmm's scales for one thread's part of a tile: of two rows, and one of the weights. Read two blocks of the reduction ahead.
-class RowFactors {
- public:
-  static constexpr bool kInStages = false;
+#ifndef ABL_EARLY
+#define ABL_EARLY 3
+#endif
+inline constexpr int kEarly = ABL_EARLY;
 
-  __device__ __forceinline__ RowFactors(const Parameters& p, const Work& work, int row) : left_(work.blocks) {
-    if (work.blocks == 0) return;
-    const int last = work.span.end - work.span.begin - 1;  // rows behind it are computed, but not written
-    const int upper = min(work.row + row, last);
-    const int lower = min(work.row + row + 8, last);
-    upper_ = p.a_scales.data + (work.span.begin + upper) * p.a_scales.row_stride;
-    lower_ = p.a_scales.data + (work.span.begin + lower) * p.a_scales.row_stride;
-    b_ = p.b_scales.data + work.span.matrix * p.b_scales.batch_stride + min(work.col, p.n - 1) / 128 * p.b_scales.col_stride;
-    a_step_ = p.a_scales.col_stride;
-    b_step_ = p.b_scales.row_stride;
-    read<0>();
-    read<1>();
-  }
-
-  /// The factors of the next block, whose number is even or odd.
-  template <int kParity>
-  __device__ __forceinline__ void take(const SharedMemory&, int) {
-    upper_factor_ = read_[kParity].upper * read_[kParity].b;
-    lower_factor_ = read_[kParity].lower * read_[kParity].b;
-    read<kParity>();
-  }
-
-  /// sum += factors * d
-  __device__ __forceinline__ void promote(float (&sum)[64], const float (&d)[64]) const {
-#pragma unroll
-    for (int i = 0; i < 64; ++i) sum[i] = fmaf(i % 4 < 2 ? upper_factor_ : lower_factor_, d[i], sum[i]);
-  }
-
- private:
-  struct Read {
-    float upper;
-    float lower;
-    float b;
-  };
-
-  template <int kParity>
-  __device__ __forceinline__ void read() {
-    // Behind the last block the last is read again: a branch here would make the compiler wait for products under way.
-    read_[kParity] = {__ldg(upper_), __ldg(lower_), __ldg(b_)};
-    --left_;
-    upper_ += left_ > 0 ? a_step_ : 0;
-    lower_ += left_ > 0 ? a_step_ : 0;
-    b_ += left_ > 0 ? b_step_ : 0;
-  }
-
-  int left_;
-  const float* upper_;
-  const float* lower_;
-  const float* b_;
-  std::int64_t a_step_;
-  std::int64_t b_step_;
-  Read read_[2];
-  float upper_factor_;
-  float lower_factor_;
-};
-
-/// tgmm's: of two rows and of all columns that the thread has, from the stage.
-class TileFactors {
- public:
-  static constexpr bool kInStages = true;
-
-  __device__ __forceinline__ TileFactors(const Parameters&, const Work&, int row) : row_(row) {}
-
-  template <int kParity>
-  __device__ __forceinline__ void take(const SharedMemory& shared, int scales_at) {
-    const auto* scales = reinterpret_cast<const float*>(shared.pointer + scales_at);
-    upper_ = scales[row_];
-    lower_ = scales[row_ + 8];
-    const auto* pairs = reinterpret_cast<const float2*>(scales + kTileRows) + threadIdx.x % 4;
-#pragma unroll
-    for (int j = 0; j < 16; ++j) columns_[j] = pairs[j * 4];
-  }
-
-  __device__ __forceinline__ void promote(float (&sum)[64], const float (&d)[64]) const {
-#pragma unroll
-    for (int j = 0; j < 16; ++j) {
-      sum[j * 4] = fmaf(upper_, columns_[j].x * d[j * 4], sum[j * 4]);
-      sum[j * 4 + 1] = fmaf(upper_, columns_[j].y * d[j * 4 + 1], sum[j * 4 + 1]);
-      sum[j * 4 + 2] = fmaf(lower_, columns_[j].x * d[j * 4 + 2], sum[j * 4 + 2]);
-      sum[j * 4 + 3] = fmaf(lower_, columns_[j].y * d[j * 4 + 3], sum[j * 4 + 3]);
-    }
-  }
-
- private:
-  int row_;
-  float upper_;
-  float lower_;
-  float2 columns_[16];
-};
-
-#ifdef RAGDOT_SERIAL
-template <class S, class Factors>
+/// The sums of one tile of scaled operands. `row`: the thread's first in the tile; its second is 8 below.
+template <class S>
 __device__ __forceinline__ void reduce_scaled(float (&sum)[64], const SharedMemory& shared, Ring<S::kStages>& ring, int blocks,
-                                              int warpgroup, Factors factors) {
+                                              int warpgroup, int row) {
 #pragma unroll
   for (int i = 0; i < 64; ++i) sum[i] = 0;
   float d[64];
-  const auto once = [&](auto parity) {
+  for (int block = 0; block < blocks; ++block) {
     multiply<S>(d, shared.base, ring, warpgroup, false);
-    factors.template take<decltype(parity)::value>(shared, S::kScales + ring.stage * S::kScaleBytes);
-    wgmma::wait<0>();
-    wgmma::hold(d);
-    release<S>(shared.base, ring.stage);
-    factors.promote(sum, d);
-    ring.next();
-  };
-  for (; blocks >= 2; blocks -= 2) {
-    once(std::integral_constant<int, 0>{});
-    once(std::integral_constant<int, 1>{});
-  }
-  if (blocks > 0) once(std::integral_constant<int, 0>{});
-}
-#else
-/// The products of one block of the reduction wait to be added while those of the next are under way.
-template <class S, class Factors>
-struct Overlap {
-  const SharedMemory& shared;
-  Ring<S::kStages>& ring;
-  int warpgroup;
-  Factors factors;
-  int stage;  // of the products that wait
-
-  __device__ __forceinline__ void start(float (&d)[64]) {
-    multiply<S>(d, shared.base, ring, warpgroup, false);
-    stage = ring.stage;
-    ring.next();
-  }
-
-  /// Starts the next products, and adds those that wait.
-  template <int kParity>
-  __device__ __forceinline__ void step(float (&sum)[64], float (&d)[64], float (&next)[64]) {
-    if constexpr (!Factors::kInStages) factors.template take<kParity>(shared, 0);
-    const bool there = __all_sync(0xffffffffU, ptx::test(full_barrier<S>(shared.base, ring.stage), ring.parity));
-    if (!there) {  // whoever fetches the next stage may need this one back first
+    const auto* scales = reinterpret_cast<const float*>(shared.pointer + S::kScales + ring.stage * S::kScaleBytes);
+    float upper = scales[row];
+    float lower = scales[row + 8];
+    if constexpr (S::kOp == Op::gmm) {
+      upper *= scales[S::kRows];
+      lower *= scales[S::kRows];
       wgmma::wait<0>();
-      if constexpr (!Factors::kInStages) release<S>(shared.base, stage);
+      wgmma::hold(d);
+      release<S>(shared.base, ring.stage);
+#pragma unroll
+      for (int i = 0; i < 64; ++i) sum[i] = fmaf(i % 4 < 2 ? upper : lower, d[i], sum[i]);
+    } else {
+      const auto* columns = reinterpret_cast<const float4*>(scales + S::kRows) + threadIdx.x % 4;
+      float4 early[kEarly];
+#pragma unroll
+      for (int t = 0; t < kEarly; ++t) early[t] = columns[t * 4];
+      wgmma::wait<0>();
+      wgmma::hold(d);
+#pragma unroll
+      for (int t = 0; t < 8; ++t) {
+        const float4 c = t < kEarly ? early[t] : columns[t * 4];
+        const float of_cols[4] = {c.x, c.y, c.z, c.w};
+#pragma unroll
+        for (int e = 0; e < 8; ++e) {
+          const int i = t * 8 + e;
+          sum[i] = fmaf(e % 4 < 2 ? upper : lower, of_cols[e / 4 * 2 + e % 2] * d[i], sum[i]);
+        }
+      }
+      release<S>(shared.base, ring.stage);
     }
-    multiply<S>(next, shared.base, ring, warpgroup, false);
-    wgmma::wait<1>();
-    wgmma::hold(d);
-    if constexpr (Factors::kInStages) {
-      factors.template take<kParity>(shared, S::kScales + stage * S::kScaleBytes);
-    } else if (there) {
-      release<S>(shared.base, stage);
-    }
-    factors.promote(sum, d);
-    if constexpr (Factors::kInStages) release<S>(shared.base, stage);
-    stage = ring.stage;
     ring.next();
   }
-
-  template <int kParity>
-  __device__ __forceinline__ void finish(float (&sum)[64], float (&d)[64]) {
-    factors.template take<kParity>(shared, S::kScales + stage * S::kScaleBytes);
-    wgmma::wait<0>();
-    wgmma::hold(d);
-    release<S>(shared.base, stage);
-    factors.promote(sum, d);
-  }
-};
-
-/// The sums of one tile of scaled operands.
-template <class S, class Factors>
-__device__ __forceinline__ void reduce_scaled(float (&sum)[64], const SharedMemory& shared, Ring<S::kStages>& ring, int blocks,
-                                              int warpgroup, const Factors& factors) {
-#pragma unroll
-  for (int i = 0; i < 64; ++i) sum[i] = 0;
-  if (blocks == 0) return;
-  Overlap<S, Factors> overlap{shared, ring, warpgroup, factors, 0};
-  float even[64];
-  float odd[64];
-  overlap.start(even);
-  int left = blocks - 1;
-  for (; left >= 2; left -= 2) {
-    overlap.template step<0>(sum, even, odd);
-    overlap.template step<1>(sum, odd, even);
-  }
-  if (left == 0) {
-    overlap.template finish<0>(sum, even);
-  } else {
-    overlap.template step<0>(sum, even, odd);
-    overlap.template finish<1>(sum, odd);
-  }
 }
-#endif
 
 /// The sums of one tile of bf16 operands, all in the matrix unit.
 template <class S>
@@ -457,71 +361,85 @@ __device__ __forceinline__ std::uint32_t bf16_pair(float low, float high) {
   return (reinterpret_cast<const std::uint32_t&>(pair) & ~nan) | (nan & 0x7fc07fc0U);
 }
 
-template <int kCount>
-__device__ __forceinline__ void write_f32(const Parameters& p, const float (&sum)[kCount], float* row_8, int rows_left, int cols_left) {
+/// Where a warp keeps 16 bytes of 8 rows of 128: piece `piece` of row `row`, moved so that neither the writes by columns nor the
+/// reads by rows meet in a bank.
+__device__ __forceinline__ std::uint32_t staged(std::uint32_t staging, int row, int piece) {
+  return staging + row * 128 + (piece ^ row) * 16;
+}
+
+/// 16 bytes of out, of `count` elements (or fewer, at its edge). Written past the caches' other contents: nobody reads out here.
+__device__ __forceinline__ void write(const Parameters& p, float* at, const uint4& bits, int count) {
+  float values[4] = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
+  if (p.aligned_rows && count >= 4) {
+    auto* four = reinterpret_cast<float4*>(at);
+    if (p.accumulate) {
+      const float4 before = __ldcs(four);
+      const float added[4] = {before.x + values[0], before.y + values[1], before.z + values[2], before.w + values[3]};
+#pragma unroll
+      for (int e = 0; e < 4; ++e) values[e] = canonical(added[e]);
+    }
+    __stcs(four, float4{values[0], values[1], values[2], values[3]});
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    if (e < count) at[e] = p.accumulate ? canonical(at[e] + values[e]) : values[e];
+  }
+}
+__device__ __forceinline__ void write(const Parameters& p, __nv_bfloat16* at, const uint4& bits, int count) {
+  if (p.aligned_rows && count >= 8) {
+    __stcs(reinterpret_cast<uint4*>(at), bits);
+    return;
+  }
+  const std::uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+  for (int e = 0; e < 8; ++e) {
+    if (e < count) at[e] = __ushort_as_bfloat16(static_cast<unsigned short>(words[e / 2] >> (e % 2 * 16)));
+  }
+}
+
+/// A warp's 16 rows, turned by way of shared memory so that whole lines of 128 bytes are written: 8 rows and kWide columns at a
+/// time.
+template <class Out, int kCount>
+__device__ __forceinline__ void write_rows(const Parameters& p, const float (&sum)[kCount], Out* rows, int rows_left, int cols_left,
+                                           std::uint32_t staging) {
+  constexpr int kWide = 128 / static_cast<int>(sizeof(Out));
+  constexpr int kOfPiece = 16 / static_cast<int>(sizeof(Out));
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = lane / 4 + half * 8;
-    if (row >= rows_left) continue;
-    float* at = row_8 + row * p.out_pitch + lane % 4 * 2;
+  for (int first = 0; first < kCount / 4; first += kWide / 8) {  // of 8 columns each, registers 4 first and on
 #pragma unroll
-    for (int j = 0; j < kCount / 4; ++j) {
-      const int col = j * 8 + lane % 4 * 2;
-      float2 value = {canonical(sum[j * 4 + half * 2]), canonical(sum[j * 4 + half * 2 + 1])};
-      if (p.aligned_rows && col + 1 < cols_left) {
-        auto* pair = reinterpret_cast<float2*>(at + j * 8);
-        if (p.accumulate) {
-          const float2 before = *pair;
-          value = {canonical(before.x + value.x), canonical(before.y + value.y)};
+    for (int half = 0; half < 2; ++half) {
+      const float* d = sum + first * 4 + half * 2;
+      __syncwarp();
+      if constexpr (sizeof(Out) == 2) {
+#pragma unroll
+        for (int j = 0; j < 8; j += 4) {
+          ptx::store_matrices(staged(staging, lane % 8, j + lane / 8), bf16_pair(d[j * 4], d[j * 4 + 1]),
+                              bf16_pair(d[j * 4 + 4], d[j * 4 + 5]), bf16_pair(d[j * 4 + 8], d[j * 4 + 9]),
+                              bf16_pair(d[j * 4 + 12], d[j * 4 + 13]));
         }
-        *pair = value;
-        continue;
+      } else {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          ptx::store(staged(staging, lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, canonical(d[j * 4]), canonical(d[j * 4 + 1]));
+        }
       }
-      if (col < cols_left) at[j * 8] = p.accumulate ? canonical(at[j * 8] + value.x) : value.x;
-      if (col + 1 < cols_left) at[j * 8 + 1] = p.accumulate ? canonical(at[j * 8 + 1] + value.y) : value.y;
-    }
-  }
-}
-
-template <int kCount>
-__device__ __forceinline__ void write_bf16(const Parameters& p, const float (&sum)[kCount], __nv_bfloat16* rows, int rows_left,
-                                           int cols_left, std::uint32_t staging) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
+      __syncwarp();
 #pragma unroll
-  for (int round = 0; round < kCount / 32; ++round) {  // 64 columns each
-    __syncwarp();
-#pragma unroll
-    for (int j = 0; j < 8; j += 2) {  // 16-byte pieces of a row lie at their number xor the row's, so that no bank is hit twice
-      const float* d = sum + round * 32 + j * 4;
-      const int row = lane % 8 + (lane / 8 & 1) * 8;
-      const int piece = j + lane / 16;
-      ptx::store_matrices(staging + row * 128 + (piece ^ (row & 7)) * 16, bf16_pair(d[0], d[1]), bf16_pair(d[2], d[3]),
-                          bf16_pair(d[4], d[5]), bf16_pair(d[6], d[7]));
-    }
-    __syncwarp();
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int row = i * 4 + lane / 8;
-      const int piece = lane % 8;
-      const int col = round * 64 + piece * 8;
-      const uint4 value = ptx::load_16_bytes(staging + row * 128 + (piece ^ (row & 7)) * 16);
-      if (row >= rows_left || col >= cols_left) continue;
-      __nv_bfloat16* at = rows + row * p.out_pitch + col;
-      if (p.aligned_rows && col + 8 <= cols_left) {
-        *reinterpret_cast<uint4*>(at) = value;
-        continue;
-      }
-      const std::uint32_t words[4] = {value.x, value.y, value.z, value.w};
-#pragma unroll
-      for (int e = 0; e < 8; ++e) {
-        if (col + e < cols_left) at[e] = __ushort_as_bfloat16(static_cast<unsigned short>(words[e / 2] >> (e % 2 * 16)));
+      for (int i = 0; i < 2; ++i) {
+        const int row = i * 4 + lane / 8;
+        const int col = first * 8 + lane % 8 * kOfPiece;
+        const uint4 bits = ptx::load_16_bytes(staged(staging, row, lane % 8));
+        if (half * 8 + row < rows_left && col < cols_left) {
+          write(p, rows + (half * 8 + row) * p.out_pitch + col, bits, cols_left - col);
+        }
       }
     }
   }
 }
 
-/// Warpgroups 1 and 2: products, sums and out.
+/// Warpgroups 1 and up: products, sums and out.
 template <class S>
 __device__ __forceinline__ void compute(const Parameters& p, const SharedMemory& shared, std::uint32_t rank, int first_tile,
                                         int tile_step) {
@@ -536,9 +454,7 @@ __device__ __forceinline__ void compute(const Parameters& p, const SharedMemory&
     if (p.accumulate && work.blocks == 0) continue;
     float sum[S::kCols / 2];
     if constexpr (S::kScaled) {
-      using Factors = std::conditional_t<S::kOp == Op::gmm, RowFactors, TileFactors>;
-      const Factors factors(p, work, warp_row + static_cast<int>(threadIdx.x % 32) / 4);
-      reduce_scaled<S>(sum, shared, ring, work.blocks, warpgroup, factors);
+      reduce_scaled<S>(sum, shared, ring, work.blocks, warpgroup, warp_row + static_cast<int>(threadIdx.x % 32) / 4);
     } else {
       reduce_plain<S>(sum, shared, ring, work.blocks, warpgroup);
     }
@@ -547,17 +463,14 @@ __device__ __forceinline__ void compute(const Parameters& p, const SharedMemory&
     const std::int64_t at = first + (work.row + warp_row) * p.out_pitch + work.col;
     const int rows_left = rows - work.row - warp_row;
     const int cols_left = p.n - work.col;
-    if constexpr (S::kOut == Format::f32) {
-      write_f32(p, sum, static_cast<float*>(p.out) + at, rows_left, cols_left);
-    } else {
-      write_bf16(p, sum, static_cast<__nv_bfloat16*>(p.out) + at, rows_left, cols_left,
-                 shared.base + S::kStaging + (warpgroup * 4 + warp) * kStagingBytes);
-    }
+    using Out = std::conditional_t<S::kOut == Format::f32, float, __nv_bfloat16>;
+    write_rows(p, sum, static_cast<Out*>(p.out) + at, rows_left, cols_left,
+               shared.base + S::kStaging + (warpgroup * 4 + warp) * kStagingBytes);
   }
 }
 
 template <class S>
-__global__ void __cluster_dims__(kClusterBlocks, 1, 1) __launch_bounds__(kThreads, 1)
+__global__ void __cluster_dims__(kClusterBlocks, 1, 1) __launch_bounds__(S::kThreads, 1)
     product_kernel(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
                    const __grid_constant__ Parameters p) {
   extern __shared__ char raw[];
@@ -567,8 +480,8 @@ __global__ void __cluster_dims__(kClusterBlocks, 1, 1) __launch_bounds__(kThread
   const std::uint32_t rank = ptx::rank_in_cluster();
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < S::kStages; ++stage) {
-      ptx::init_barrier(full_barrier<S>(base, stage), 1);                    // the thread that expects the bytes
-      ptx::init_barrier(empty_barrier<S>(base, stage), kClusterBlocks * 8);  // every warp that multiplies, in both blocks
+      ptx::init_barrier(full_barrier<S>(base, stage), S::kScaled ? 2 : 1);  // who expects the bytes, and who has written scales
+      ptx::init_barrier(empty_barrier<S>(base, stage), kClusterBlocks * S::kWarpgroups * 4);  // each warp that multiplies
     }
     ptx::fence_barrier_init();
     ptx::prefetch_map(&map_a);
@@ -578,10 +491,14 @@ __global__ void __cluster_dims__(kClusterBlocks, 1, 1) __launch_bounds__(kThread
   const int first_tile = static_cast<int>(blockIdx.x) / kClusterBlocks;
   const int tile_step = static_cast<int>(gridDim.x) / kClusterBlocks;
   if (threadIdx.x < 128) {
-    ptx::give_registers<56>();
-    if (threadIdx.x < 32) feed_operands<S>(p, &map_a, &map_b, base, rank, first_tile, tile_step);
+    ptx::give_registers<S::kRegistersOfFeeders>();
+    if (threadIdx.x < 32) {
+      feed_operands<S>(p, &map_a, &map_b, base, rank, first_tile, tile_step);
+    } else if constexpr (S::kScaled) {
+      feed_scales<S>(p, base, rank, first_tile, tile_step);
+    }
   } else {
-    ptx::take_registers<224>();
+    ptx::take_registers<S::kRegisters>();
     compute<S>(p, shared, rank, first_tile, tile_step);
   }
   ptx::sync_cluster();  // a block may not end while the other still writes into it or arrives at its barriers

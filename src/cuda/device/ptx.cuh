@@ -40,6 +40,10 @@ __device__ __forceinline__ void expect_bytes(std::uint32_t barrier, std::uint32_
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
 
+__device__ __forceinline__ void arrive(std::uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
 /// Arrives at a barrier of any block in the cluster; the address comes from address_in_block. Of the default scope, as is the wait:
 /// in cluster scope either would be a fence of all memory (seen in the machine code: half of all time), while what the barriers
 /// guard is written by the copy engine and read by the matrix unit or by this block's own threads.
@@ -60,26 +64,6 @@ __device__ __forceinline__ void wait(std::uint32_t barrier, std::uint32_t parity
       : "memory");
 }
 
-/// Whether that phase is complete now.
-__device__ __forceinline__ bool test(std::uint32_t barrier, std::uint32_t parity) {
-  std::uint32_t done;
-  asm volatile(
-      "{\n\t"
-      ".reg .pred done;\n\t"
-      "mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n\t"
-      "selp.u32 %0, 1, 0, done;\n\t"
-      "}"
-      : "=r"(done)
-      : "r"(barrier), "r"(parity)
-      : "memory");
-  return done != 0;
-}
-
-/// A box of a tensor of three axes into the second-level cache.
-__device__ __forceinline__ void prefetch_box(const CUtensorMap* map, int x, int y, int z) {
-  asm volatile("cp.async.bulk.prefetch.tensor.3d.L2.global.tile [%0, {%1, %2, %3}];" ::"l"(map), "r"(x), "r"(y), "r"(z) : "memory");
-}
-
 /// A box of a tensor of three axes into this block's shared memory; `barrier` counts its bytes.
 __device__ __forceinline__ void copy_box(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier, int x, int y, int z) {
   asm volatile(
@@ -96,13 +80,6 @@ __device__ __forceinline__ void copy_box_to_blocks(std::uint32_t to, const CUten
       "%5}], [%2], %6;" ::"r"(to),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "h"(blocks)
       : "memory");
-}
-
-/// `bytes` bytes, a multiple of 16 from and to addresses that are.
-__device__ __forceinline__ void copy_bytes(std::uint32_t to, const void* from, std::uint32_t bytes, std::uint32_t barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from),
-               "r"(bytes), "r"(barrier)
-               : "memory");
 }
 
 __device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
@@ -146,6 +123,10 @@ __device__ __forceinline__ void store_matrices(std::uint32_t address, std::uint3
 
 __device__ __forceinline__ void store(std::uint32_t address, float value) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
+}
+
+__device__ __forceinline__ void store(std::uint32_t address, float first, float second) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(first), "f"(second) : "memory");
 }
 
 __device__ __forceinline__ uint4 load_16_bytes(std::uint32_t address) {

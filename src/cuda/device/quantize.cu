@@ -311,7 +311,7 @@ std::int64_t most_tiles(const Quantize& args) {
 
 const char* quantize(const Quantize& args, void* stream) {
   const QuantizeWork work = work_of(args);
-  if (work.copies == 0) return nullptr;
+  if (work.copies == 0 && args.aligned_starts == nullptr) return nullptr;
   const std::int64_t tiles = most_tiles(args);
   constexpr std::int64_t kMost = (std::int64_t{1} << 31) - kTile;  // indices have 32 bits, offsets 64
   if (args.rows > kMost || args.cols > kMost || tiles > kMost) {

@@ -1,5 +1,5 @@
-// Which tile of out comes next. Blocks are persistent: cluster c of C takes tiles c, c + C, ... A tile is 128 rows and the columns
-// of two blocks, one for each block of the cluster, so a cluster never straddles two groups.
+// Which tile of out comes next. Blocks are persistent: cluster c of C takes tiles c, c + C, ... A tile has the columns of two
+// blocks, one for each block of the cluster, and both have the same rows, so a cluster never straddles two groups.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,6 @@
 
 namespace ragdot::cuda {
 
-inline constexpr int kTileRows = 128;
 inline constexpr int kClusterBlocks = 2;
 /// Row tiles of a band: tiles run along rows inside a band, then along columns, so that what is in flight at one time shares both
 /// operands in the second-level cache however many rows a group has.
@@ -16,8 +15,8 @@ inline constexpr int kBandTiles = 8;
 
 /// Where a tile lies within its span.
 struct TilePlace {
-  int row = 0;   // first row, counted from the span's first row (gmm) or in K (tgmm)
-  int pair = 0;  // which pair of column tiles
+  int row_tile = 0;  // of the span's rows (gmm) or of K (tgmm)
+  int pair = 0;      // of column tiles
 };
 
 /// Place of tile `index` of a span that has `row_tiles` x `pairs` tiles.
@@ -26,10 +25,18 @@ struct TilePlace {
   const int left = row_tiles - band * kBandTiles;
   const int in_band = left < kBandTiles ? left : kBandTiles;
   const int within = index - band * kBandTiles * pairs;
-  return {(band * kBandTiles + within % in_band) * kTileRows, within / in_band};
+  return {band * kBandTiles + within % in_band, within / in_band};
 }
 
 [[nodiscard]] __host__ __device__ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+/// Whether the copy engine can read elements of `bytes` bytes from row `begin` of a line on.
+[[nodiscard]] __host__ __device__ constexpr bool begins_aligned(std::int64_t begin, int bytes) { return begin * bytes % 16 == 0; }
+
+/// The row of a copy that a local group which does not begin so goes to: two never meet, with one multiple more for each.
+[[nodiscard]] __host__ __device__ constexpr std::int64_t copied_start(std::int64_t begin, std::int64_t local_group) {
+  return (begin / kGroupAlignment + local_group) * kGroupAlignment;
+}
 
 /// The last span that starts at or before `tile`; a whole warp asks.
 __device__ __forceinline__ int find_span(const Span* spans, int count, int tile) {
