@@ -191,9 +191,9 @@ FUNCTIONS = {
 }
 
 
-def declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    """The library with the types of all its functions set."""
-    for name, (result, *arguments) in FUNCTIONS.items():
+def declare(library: ctypes.CDLL, functions: dict[str, tuple] = FUNCTIONS) -> ctypes.CDLL:
+    """The library with the types of these functions set."""
+    for name, (result, *arguments) in functions.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import NoReturn
 
-from ragdot import _abi
+from ragdot import _abi, _cuda_abi
 
 _EXCEPTIONS = {_abi.INVALID_ARGUMENT: ValueError, _abi.UNSUPPORTED: NotImplementedError, _abi.OUT_OF_MEMORY: MemoryError,
                _abi.FAILED: RuntimeError}  # fmt: skip
@@ -37,15 +37,19 @@ def environment_tbb() -> Path | None:
     return None
 
 
+def _declared(path: str) -> ctypes.CDLL:
+    return _abi.declare(_abi.declare(ctypes.CDLL(path)), _cuda_abi.FUNCTIONS)
+
+
 def _load() -> ctypes.CDLL:
     """RAGDOT_LIBRARY names another build's library, which brings its own oneTBB."""
     if other := os.environ.get("RAGDOT_LIBRARY"):
-        return _abi.declare(ctypes.CDLL(other))
+        return _declared(other)
     # Where the package lies in a folder of its own, the library's search path misses the environment's oneTBB and would take the
     # system's.
     if tbb := environment_tbb():
         ctypes.CDLL(str(tbb))
-    return _abi.declare(ctypes.CDLL(str(installed("lib/libragdot.so"))))
+    return _declared(str(installed("lib/libragdot.so")))
 
 
 LIBRARY = _load()

@@ -1,4 +1,4 @@
-"""The ctypes mirror against include/ragdot/ragdot.h: a C compiler says sizes, offsets and numbers; the header says functions."""
+"""The ctypes mirrors against the headers of C: a C compiler says sizes, offsets and numbers; the headers say functions."""
 
 import ctypes
 import re
@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from ragdot import _abi
+from ragdot import _abi, _cuda_abi
 from ragdot._library import installed
 
 STRUCTS = {
@@ -29,19 +29,21 @@ STRUCTS = {
     "ragdot_dequantize_args": _abi.DequantizeArgs,
     "ragdot_kernel_info": _abi.KernelInfo,
 }
+CUDA_STRUCTS = {"ragdot_cuda_group_places": _cuda_abi.GroupPlaces, "ragdot_cuda_options": _cuda_abi.Options}
 # Prefix of the header's names, and the words for them.
 NUMBERS = [("", _abi.FORMATS), ("", _abi.ACTIVATIONS), ("ROWS_OUTSIDE_", _abi.ROWS_OUTSIDE), ("ORIGIN_", _abi.ORIGINS), ("", _abi.RECIPES),
            ("", _abi.GROUP_KINDS), ("", {name: getattr(_abi, name) for name in (
                "OK", "INVALID_ARGUMENT", "UNSUPPORTED", "OUT_OF_MEMORY", "FAILED", "INDEX_I32", "INDEX_I64", "WHOLE_AXIS")})]  # fmt: skip
 
 
-def header() -> str:
-    text = installed("include/ragdot/ragdot.h").read_text()
+def header(name: str) -> str:
+    text = installed(f"include/ragdot/{name}").read_text()
     return re.sub(r"/\*.*?\*/", "", text, flags=re.S)
 
 
-def test_every_struct_of_the_header_is_mirrored():
-    assert set(re.findall(r"\btypedef struct (\w+) \{", header())) == set(STRUCTS)
+@pytest.mark.parametrize(("name", "structs"), [("ragdot.h", STRUCTS), ("cuda.h", CUDA_STRUCTS)])
+def test_every_struct_of_the_header_is_mirrored(name, structs):
+    assert set(re.findall(r"\btypedef struct (\w+) \{", header(name))) == set(structs)
 
 
 def test_structs_and_numbers_are_those_of_the_compiler(tmp_path):
@@ -49,7 +51,7 @@ def test_structs_and_numbers_are_those_of_the_compiler(tmp_path):
     if compiler is None:
         pytest.skip("no C compiler on this machine")
     expected = {}
-    for name, struct in STRUCTS.items():
+    for name, struct in {**STRUCTS, **CUDA_STRUCTS}.items():
         expected[f"sizeof({name})"] = ctypes.sizeof(struct)
         for field, *_ in struct._fields_:
             expected[f"offsetof({name}, {field})"] = getattr(struct, field).offset
@@ -60,15 +62,16 @@ def test_structs_and_numbers_are_those_of_the_compiler(tmp_path):
             expected[f"RAGDOT_{prefix}{word.upper()}"] = number
     lines = "".join(f'  printf("%lld\\n", (long long)({expression}));\n' for expression in expected)
     source = tmp_path / "print.c"
-    source.write_text(f"#include <ragdot/ragdot.h>\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {{\n{lines}  return 0;\n}}\n")
+    source.write_text(f"#include <ragdot/cuda.h>\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {{\n{lines}  return 0;\n}}\n")
     include = installed("include/ragdot/ragdot.h").parents[1]
     subprocess.run([compiler, f"-I{include}", str(source), "-o", str(tmp_path / "print")], check=True)
     printed = subprocess.run([str(tmp_path / "print")], check=True, capture_output=True, text=True).stdout.split()
     assert dict(zip(expected, map(int, printed))) == expected
 
 
-def test_every_function_has_its_types():
-    declared = {name: arguments for name, arguments in re.findall(r"^[\w ]+\*?\s*\b(ragdot_\w+)\(([^;{]*)\);", header(), flags=re.M)}
-    assert len(declared) > 25
+@pytest.mark.parametrize(("name", "functions"), [("ragdot.h", _abi.FUNCTIONS), ("cuda.h", _cuda_abi.FUNCTIONS)])
+def test_every_function_has_its_types(name, functions):
+    declared = {name: arguments for name, arguments in re.findall(r"^[\w ]+\*?\s*\b(ragdot_\w+)\(([^;{]*)\);", header(name), flags=re.M)}
+    assert len(declared) >= len(functions) > 8
     counts = {name: 0 if arguments.strip() == "void" else arguments.count(",") + 1 for name, arguments in declared.items()}
-    assert counts == {name: len(arguments) for name, (_, *arguments) in _abi.FUNCTIONS.items()}
+    assert counts == {name: len(arguments) for name, (_, *arguments) in functions.items()}

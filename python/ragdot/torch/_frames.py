@@ -13,9 +13,8 @@ import torch
 from ragdot import _abi
 from ragdot._library import LIBRARY, check, refuse
 from ragdot.torch._executor import OPTIONS
-from ragdot.torch._views import SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, view_of
+from ragdot.torch._views import SCALE_FORMATS, VALUE_FORMATS, Grid, groups_of, scale_rows, view_of
 
-Grid = Sequence[int]
 _GMM = (_abi.GmmArgs, LIBRARY.ragdot_plan_gmm, LIBRARY.ragdot_run_gmm)
 _TGMM = (_abi.TgmmArgs, LIBRARY.ragdot_plan_tgmm, LIBRARY.ragdot_run_tgmm)
 _MOST_LAYOUTS = 512

@@ -52,13 +52,17 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
                          "[G, M, K] and [K, N]")  # fmt: skip
     if offs.dtype not in INDEX or offs.ndim != 1:
         raise ValueError(f"{op}: offs are {offs.dtype} {list(offs.shape)}; give the int32 or int64 ends of the groups, [G]")
+    if not x.device == w.device == offs.device or (bias is not None and bias.device != x.device):
+        on_bias = "" if bias is None else f", bias on {bias.device}"
+        raise ValueError(f"{op}: x is on {x.device}, w on {w.device}, offs on {offs.device}{on_bias}; move all to one device")
     if bias is not None and bias.dtype not in _BIAS:
         raise ValueError(f"{op}: bias is {bias.dtype}; give float32, bfloat16 or float16")
 
 
 def autocast(*operands: Matrix) -> tuple[Matrix, ...]:
     """The operands in autocast's dtype where that is on; what is quantised stays."""
-    if not torch.is_autocast_enabled("cpu"):
+    device = "cuda" if operands[0].device.type == "cuda" else "cpu"
+    if not torch.is_autocast_enabled(device):
         return operands
-    dtype = torch.get_autocast_dtype("cpu")
+    dtype = torch.get_autocast_dtype(device)
     return tuple(x if isinstance(x, ScaledTensor) else x.to(dtype) for x in operands)

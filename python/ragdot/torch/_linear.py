@@ -7,7 +7,7 @@ import torch
 
 from ragdot._recipes import Recipe, recipe_of
 from ragdot.torch._grouped_mm import autocast, check_kinds
-from ragdot.torch._products import Operand, multiply, weight_operands
+from ragdot.torch._products import Operand, multiply, one_copy, weight_operands
 
 
 class _Copies(NamedTuple):
@@ -21,7 +21,7 @@ class _Copies(NamedTuple):
     def fit(self, weight: torch.Tensor, backward: bool, recipe: Recipe) -> bool:
         """Whether they serve a call as they are."""
         return (self.weight is weight and self.address == weight.data_ptr() and self.version == weight._version
-                and (recipe.one_copy or not backward or self.operands[1] is not None))  # fmt: skip
+                and (not backward or self.operands[1] is not None or one_copy(weight, recipe)))  # fmt: skip
 
 
 class GroupedLinear(torch.nn.Module):
@@ -55,7 +55,7 @@ class GroupedLinear(torch.nn.Module):
         """x [M, in_features], offs [num_groups] end rows: [M, out_features] in x's dtype.
 
         is_first_microbatch: True quantises the weight, False takes what was quantised last. None finds out by itself; under
-        torch.compile, where it cannot, it quantises in every call.
+        torch.compile and in a CUDA graph, where it cannot, it quantises in every call.
         """
         (x,), w = autocast(x), self.weight.transpose(1, 2)
         if not self.recipe.quantizes:
@@ -75,14 +75,14 @@ class GroupedLinear(torch.nn.Module):
             if self._copies is None:
                 raise ValueError("GroupedLinear: is_first_microbatch is False before any call with True; the first call of a step needs True")
             return self._copies.operands
-        compiling = torch.compiler.is_compiling()
+        compiling = torch.compiler.is_compiling() or (weight.is_cuda and torch.cuda.is_current_stream_capturing())
         if is_first_microbatch is None:
             if compiling:
                 return None
             if self._copies is not None and self._copies.fit(weight, backward, self.recipe):
                 return self._copies.operands
         operands = weight_operands(weight.detach().transpose(1, 2), self.recipe, backward or is_first_microbatch is True)
-        # While compiling, nothing can be known of the memory that the weight will have.
+        # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
         self._copies = _Copies(operands) if compiling else _Copies(operands, weight, weight.data_ptr(), weight._version)
         return operands
 

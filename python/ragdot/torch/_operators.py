@@ -3,7 +3,10 @@
 A grid is the block's rows and columns, and 1 where blocks start anew at each group's first row, else 0; three zeros for a tensor
 without scales. `grids` are that of lhs, then that of rhs. Group-wise scales have as many rows as any groups could need; those that
 these groups do not need are 1. gmm has three overloads because torch spends a microsecond on each argument, whatever it is: the first
-two are what most calls need, and give bfloat16.
+two are what most calls need, and give bfloat16. quantize gives values with contiguous rows, quantize_turned with contiguous columns;
+quantize_both with contiguous rows, on a GPU the second copy with contiguous columns, which is how tgmm takes it there. Fastest does it
+take the second copy of quantize_both_placed, whose groups begin at multiples of 16 rows, with their places, [2, G] starts and sizes, as
+ends; the CPU has no use for that.
 None of these operators has a gradient: grouped_mm (_grouped_mm.py) puts them together.
 """
 
@@ -13,9 +16,10 @@ import torch
 
 from ragdot import _abi
 from ragdot._library import LIBRARY, check
+from ragdot.torch import _cuda, _views
 from ragdot.torch._executor import OPTIONS
-from ragdot.torch._frames import Grid, call_gmm, call_tgmm, fill_operand
-from ragdot.torch._views import DTYPES, SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, view_of
+from ragdot.torch._frames import call_gmm, call_tgmm, fill_operand
+from ragdot.torch._views import DTYPES, SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, scales_shape, view_of
 
 _LIBRARY = torch.library.Library("ragdot", "DEF")
 _PAIR = "Tensor lhs, Tensor rhs, Tensor ends"
@@ -28,25 +32,15 @@ _SCHEMAS = (
     f"tgmm({_PAIR}, {_SCALES}, int first_group, int count, ScalarType dtype, int[] order) -> Tensor",
     f"tgmm_add({_PAIR}, {_SCALES}, int first_group, Tensor(a!) out) -> ()",
     f"quantize(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",
-    f"quantize_both(Tensor x, Tensor ends, int[] row_grid, int[] column_grid, str format, str scaling, str scale_format)"
+    f"quantize_turned(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",
+    "quantize_both(Tensor x, Tensor? ends, int[] row_grid, int[] column_grid, str format, str scaling, str scale_format)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
+    "quantize_both_placed(Tensor x, Tensor ends, int[] row_grid, int[] column_grid, str format, str scaling, str scale_format)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     "dequantize(Tensor values, Tensor scales, int[] grid, Tensor? ends, ScalarType dtype) -> Tensor",
 )
 for _schema in _SCHEMAS:
     _LIBRARY.define(_schema)
-
-
-def _scales_shape(x: torch.Tensor, count: int | None, grid: Grid) -> list[int]:
-    """Extents of the scales of x, for `count` groups the most that they could need."""
-    rows, cols = x.shape[-2:]
-    if count is None:
-        scale_rows = 1 if grid[0] == _abi.WHOLE_AXIS else (rows + grid[0] - 1) // grid[0]
-    elif grid[0] == _abi.WHOLE_AXIS:
-        scale_rows = count
-    else:
-        # Each group's last block may be short.
-        scale_rows = (rows + count * (grid[0] - 1)) // grid[0]
-    return [*x.shape[:-2], scale_rows, 1 if grid[1] == _abi.WHOLE_AXIS else (cols + grid[1] - 1) // grid[1]]
 
 
 def _empty_gmm(lhs, rhs, ends, lhs_scales=None, rhs_scales=None, grids=(), bias=None, first_group=0, dtype=torch.bfloat16):
@@ -63,15 +57,28 @@ def _tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dty
     return out
 
 
+def _tgmm_on_gpu(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order):
+    out = _empty_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order)
+    _cuda.tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out, 0)
+    return out
+
+
+def _tgmm_add_on_gpu(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out):
+    _cuda.tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out, 1)
+
+
 def _tgmm_add(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out):
     call_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out, 1)
 
 
-def _empty_copy(x, ends, grid, format, scale_format):
-    """Memory of a quantised copy. Scales that no group needs are written here."""
-    shape = _scales_shape(x, None if ends is None else ends.shape[0], grid)
+def _empty_copy(x, ends, grid, format, scale_format, turned=False):
+    """Memory of a quantised copy. Scales that no group needs are written here, on a GPU by the call."""
+    if _views.on_gpu(x):
+        return _cuda.empty_copy(x, ends, grid, format, scale_format, turned)
+    shape = scales_shape(x, None if ends is None else ends.shape[0], grid)
     make_scales = x.new_empty if ends is None else x.new_ones
-    return x.new_empty(x.shape, dtype=DTYPES[format]), make_scales(shape, dtype=DTYPES[scale_format])
+    values = x.mT.new_empty(x.mT.shape, dtype=DTYPES[format]).mT if turned else x.new_empty(x.shape, dtype=DTYPES[format])
+    return values, make_scales(shape, dtype=DTYPES[scale_format])
 
 
 def _copy_struct(values, scales, ends, grid, scaling):
@@ -99,8 +106,12 @@ def _empty_quantize(x, ends, grid, format, scaling, scale_format):
     return _empty_copy(x, ends, grid, format, scale_format)
 
 
-def _quantize(x, ends, grid, format, scaling, scale_format):
-    values, scales = _empty_copy(x, ends, grid, format, scale_format)
+def _empty_quantize_turned(x, ends, grid, format, scaling, scale_format):
+    return _empty_copy(x, ends, grid, format, scale_format, turned=True)
+
+
+def _quantize(x, ends, grid, format, scaling, scale_format, turned=False):
+    values, scales = _empty_copy(x, ends, grid, format, scale_format, turned)
     view, held = _input(x)
     pointer, held_ends = _groups_pointer(ends)
     args = _abi.QuantizeArgs(ctypes.sizeof(_abi.QuantizeArgs), view, pointer, _copy_struct(values, scales, ends, grid, scaling))
@@ -109,8 +120,13 @@ def _quantize(x, ends, grid, format, scaling, scale_format):
     return values, scales
 
 
+def _quantize_turned(x, ends, grid, format, scaling, scale_format):
+    return _quantize(x, ends, grid, format, scaling, scale_format, turned=True)
+
+
 def _empty_quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format):
-    return *_empty_copy(x, ends, row_grid, format, scale_format), *_empty_copy(x, ends, column_grid, format, scale_format)
+    columns = _empty_copy(x, ends, column_grid, format, scale_format, turned=_views.on_gpu(x))
+    return *_empty_copy(x, ends, row_grid, format, scale_format), *columns
 
 
 def _quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format):
@@ -123,6 +139,14 @@ def _quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format
     check(LIBRARY.ragdot_quantize_both(args, OPTIONS))
     del held, held_ends
     return copies
+
+
+def _empty_quantize_both_placed(x, ends, row_grid, column_grid, format, scaling, scale_format):
+    return *_empty_copy(x, ends, row_grid, format, scale_format), *_cuda.empty_placed(x, ends, column_grid, format, scale_format)
+
+
+def _no_use(*_):
+    raise NotImplementedError("quantize_both_placed: for a GPU alone; call quantize_both")
 
 
 def _empty_dequantize(values, scales, grid, ends, dtype):
@@ -142,22 +166,30 @@ def _dequantize(values, scales, grid, ends, dtype):
     return out
 
 
-for _name, _run, _empty in (
-    ("gmm", call_gmm, _empty_gmm),
-    ("gmm.scaled", call_gmm, _empty_gmm),
-    ("gmm.general", call_gmm, _empty_gmm),
-    ("tgmm", _tgmm, _empty_tgmm),
-    ("tgmm_add", _tgmm_add, lambda *_: None),
-    ("quantize", _quantize, _empty_quantize),
-    ("quantize_both", _quantize_both, _empty_quantize_both),
-    ("dequantize", _dequantize, _empty_dequantize),
-):
-    _LIBRARY.impl(_name, _run, "CPU")
+# Name, kernels of the CPU and of the GPU, shapes.
+OPERATORS = (
+    ("gmm", call_gmm, _cuda.gmm, _empty_gmm),
+    ("gmm.scaled", call_gmm, _cuda.gmm, _empty_gmm),
+    ("gmm.general", call_gmm, _cuda.gmm, _empty_gmm),
+    ("tgmm", _tgmm, _tgmm_on_gpu, _empty_tgmm),
+    ("tgmm_add", _tgmm_add, _tgmm_add_on_gpu, lambda *_: None),
+    ("quantize", _quantize, _cuda.quantize, _empty_quantize),
+    ("quantize_turned", _quantize_turned, _cuda.quantize_turned, _empty_quantize_turned),
+    ("quantize_both", _quantize_both, _cuda.quantize_both, _empty_quantize_both),
+    ("quantize_both_placed", _no_use, _cuda.quantize_both_placed, _empty_quantize_both_placed),
+    ("dequantize", _dequantize, _cuda.dequantize, _empty_dequantize),
+)
+for _name, _on_cpu, _on_gpu, _empty in OPERATORS:
+    _LIBRARY.impl(_name, _on_cpu, "CPU")
+    # Where any tensor lies on a GPU; the kernel names the others.
+    _LIBRARY.impl(_name, _on_gpu, "CUDA")
     torch.library.register_fake(f"ragdot::{_name}", _empty, lib=_LIBRARY)
 
 gmm, gmm_scaled, gmm_general = torch.ops.ragdot.gmm.default, torch.ops.ragdot.gmm.scaled, torch.ops.ragdot.gmm.general
 tgmm = torch.ops.ragdot.tgmm.default
 tgmm_add = torch.ops.ragdot.tgmm_add.default
 quantize = torch.ops.ragdot.quantize.default
+quantize_turned = torch.ops.ragdot.quantize_turned.default
 quantize_both = torch.ops.ragdot.quantize_both.default
+quantize_both_placed = torch.ops.ragdot.quantize_both_placed.default
 dequantize = torch.ops.ragdot.dequantize.default

@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 from ragdot._recipes import Recipe
 from ragdot._scaled import Block
 from ragdot.torch import _operators as ops
+from ragdot.torch import _views
 from ragdot.torch._scaled import ScaledTensor, grid_of
 
 Matrix = torch.Tensor | ScaledTensor
@@ -45,31 +46,68 @@ def quantized(x: Matrix, how: str, recipe: Recipe, ends: torch.Tensor | None = N
         return x, None, _NO_GRID
     if not recipe.quantizes:
         return x.to(torch.bfloat16), None, _NO_GRID
-    return _blocks_quantized(x, getattr(recipe, how), recipe, ends)
+    # A GPU takes copies whose summed axis is contiguous; a CPU writes and reads along the memory of x.
+    turned = how in ("columns", "weights") if _views.on_gpu(x) else None
+    return _blocks_quantized(x, getattr(recipe, how), recipe, ends, turned)
 
 
-def _blocks_quantized(x: torch.Tensor, block: Block, recipe: Recipe, ends: torch.Tensor | None) -> Operand:
-    if ends is None and x.stride(-2) == 1 != x.stride(-1):  # as weights stored [L, N, K] come: read and written along their memory
-        return _transposed(_blocks_quantized(x.transpose(-1, -2), block[::-1], recipe, None))
-    values, scales = ops.quantize(x, ends, grid_of(block), recipe.format, recipe.scaling, recipe.scale_format)
+def _is_turned(x: torch.Tensor) -> bool:
+    """Whether its columns are contiguous, as those of weights stored [L, N, K]."""
+    return x.stride(-2) == 1 != x.stride(-1)
+
+
+def _blocks_quantized(x: torch.Tensor, block: Block, recipe: Recipe, ends: torch.Tensor | None, turned: bool | None) -> Operand:
+    """turned: whether the copy is to have contiguous columns; None: those of x."""
+    if ends is None and _is_turned(x):
+        return _transposed(_blocks_quantized(x.transpose(-1, -2), block[::-1], recipe, None, None if turned is None else not turned))
+    quantize = ops.quantize_turned if turned else ops.quantize
+    values, scales = quantize(x, ends, grid_of(block), recipe.format, recipe.scaling, recipe.scale_format)
     return values, scales, grid_of(block, ends is not None)
 
 
-def _rows_and_columns(x: torch.Tensor, recipe: Recipe, ends: torch.Tensor, rows: bool, columns: bool) -> tuple[Operand | None, Operand | None]:
-    """x as summed along its columns, and as summed along the rows of each group; None for what is not wanted."""
+def one_copy(x: torch.Tensor, recipe: Recipe) -> bool:
+    """Whether one copy of a matrix serves sums along either axis. A GPU takes FP8 along its memory alone."""
+    return recipe.one_copy and not (recipe.quantizes and _views.on_gpu(x))
+
+
+def _rows_and_columns(x: torch.Tensor, recipe: Recipe, ends: torch.Tensor, rows: bool,
+                      columns: bool) -> tuple[Operand | None, Operand | None, torch.Tensor | None]:  # fmt: skip
+    """x as summed along its columns, and as summed along the rows of each group; None for what is not wanted. Third, where the latter
+    has other rows than x, the places of the groups in it."""
     if not recipe.quantizes:
-        return (quantized(x, "rows", recipe),) * 2
-    if not (rows and columns):
-        return quantized(x, "rows", recipe) if rows else None, quantized(x, "columns", recipe, ends) if columns else None
+        return *(quantized(x, "rows", recipe),) * 2, None
+    placed = columns and _views.on_gpu(x)
+    if not (rows and columns or placed):
+        return quantized(x, "rows", recipe) if rows else None, quantized(x, "columns", recipe, ends) if columns else None, None
     grids = grid_of(recipe.rows), grid_of(recipe.columns)
-    row_values, row_scales, values, scales = ops.quantize_both(x, ends, *grids, recipe.format, recipe.scaling, recipe.scale_format)
-    return (row_values, row_scales, grid_of(recipe.rows, True)), (values, scales, grid_of(recipe.columns, True))
+    both = ops.quantize_both_placed if placed else ops.quantize_both
+    row_values, row_scales, values, scales, *places = both(x, ends, *grids, recipe.format, recipe.scaling, recipe.scale_format)
+    copies = (row_values, row_scales, grid_of(recipe.rows, True)), (values, scales, grid_of(recipe.columns, True))
+    return *copies, places[0] if places else None
 
 
 def weight_operands(w: torch.Tensor, recipe: Recipe, backward: bool) -> tuple[Operand, Operand | None]:
     """w [L, K, N] as summed along K and, where backward wants it and the first does not serve, as summed along N."""
+    if backward and _views.on_gpu(w) and recipe.quantizes and recipe.one_copy:
+        return _both_ways(w, recipe)
     forward = quantized(w, "weights", recipe)
     return forward, quantized(w, "turned_weights", recipe) if backward and not recipe.one_copy else None
+
+
+def _both_ways(w: torch.Tensor, recipe: Recipe) -> tuple[Operand, Operand]:
+    """The same blocks stored along K and along N, from one read."""
+    if not _is_turned(w):
+        along_n, along_k = _stored_both_ways(w, recipe)
+        return along_k, along_n
+    along_k, along_n = map(_transposed, _stored_both_ways(w.transpose(-1, -2), recipe))
+    return along_k, along_n
+
+
+def _stored_both_ways(w: torch.Tensor, recipe: Recipe) -> tuple[Operand, Operand]:
+    """With contiguous rows, and with contiguous columns."""
+    grid = grid_of(recipe.weights)
+    values, scales, turned, turned_scales = ops.quantize_both(w, None, grid, grid, recipe.format, recipe.scaling, recipe.scale_format)
+    return (values, scales, grid), (turned, turned_scales, grid)
 
 
 def _for_weight_gradient(x: Operand, recipe: Recipe, ends: torch.Tensor) -> Operand:
@@ -105,7 +143,7 @@ def _run_gmm(x: Operand, w: Operand, ends: torch.Tensor, dtype: torch.dtype, fir
 
 
 def _run_tgmm(x: Operand, y: Operand, ends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return ops.tgmm(x[0], y[0], ends, x[1], y[1], [*x[2], *y[2]], 0, ends.shape[0], dtype, [0, 1, 2])
+    return ops.tgmm(x[0], y[0], ends, x[1], y[1], [*x[2], *y[2]], 0, ends.shape[-1], dtype, [0, 1, 2])
 
 
 class Gmm(torch.autograd.Function):
@@ -120,9 +158,9 @@ class Gmm(torch.autograd.Function):
     def forward(ctx, x, w, bias, ends, choices, x_scales, copy, copy_scales, turned, turned_scales, main_grad):
         recipe, (needs_x, needs_w) = choices.recipe, ctx.needs_input_grad[:2]
         if x_scales is None:
-            rows, columns = _rows_and_columns(x, recipe, ends, True, needs_w)
+            rows, columns, places = _rows_and_columns(x, recipe, ends, True, needs_w)
         else:
-            rows = x, x_scales, choices.x_grid
+            rows, places = (x, x_scales, choices.x_grid), None
             columns = _for_weight_gradient(rows, recipe, ends) if needs_w else None
         if copy is None:
             forward, backward = weight_operands(w, recipe, needs_x)
@@ -131,7 +169,7 @@ class Gmm(torch.autograd.Function):
             backward = None if turned is None else (turned, turned_scales, choices.turned_grid)
         columns = columns if needs_w else _NOTHING
         backward = (backward or forward) if needs_x else _NOTHING
-        ctx.save_for_backward(ends, main_grad, *columns[:2], *backward[:2])
+        ctx.save_for_backward(ends, places, main_grad, *columns[:2], *backward[:2])
         ctx.choices, ctx.columns_grid, ctx.w_grid = choices, columns[2], backward[2]
         ctx.x_dtype = x.dtype if x_scales is None else torch.bfloat16
         ctx.bias_like = None if bias is None else (bias.shape[0], bias.dtype)
@@ -141,17 +179,17 @@ class Gmm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, dy):
-        ends, main_grad, columns, columns_scales, w, w_scales = ctx.saved_tensors
+        ends, places, main_grad, columns, columns_scales, w, w_scales = ctx.saved_tensors
         needs_x, needs_w, needs_bias = ctx.needs_input_grad[:3]
         first_group, recipe = ctx.choices.first_group, ctx.choices.recipe.for_gradients()
         dx = dw = db = None
         # Where operands come as they are, those of the way back have the dtype of x too.
-        rows, dy_columns = _rows_and_columns(dy if recipe.format else dy.to(ctx.x_dtype), recipe, ends, needs_x, needs_w)
+        rows, dy_columns, _ = _rows_and_columns(dy if recipe.format else dy.to(ctx.x_dtype), recipe, ends, needs_x, needs_w)
         if needs_x:
             dx = _run_gmm(rows, _transposed((w, w_scales, ctx.w_grid)), ends, ctx.x_dtype, first_group, None)
         if needs_w:
             dy_values, dy_scales, dy_grid = dy_columns
-            operands = columns, dy_values, ends, columns_scales, dy_scales, [*ctx.columns_grid, *dy_grid], first_group
+            operands = columns, dy_values, ends if places is None else places, columns_scales, dy_scales, [*ctx.columns_grid, *dy_grid], first_group
             if main_grad is None:
                 count, dtype, strides = ctx.w_like
                 dw = ops.tgmm(*operands, count, dtype, _stride_order(strides))
@@ -168,12 +206,12 @@ class Tgmm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, y, ends, recipe, dtype):
         needs_x, needs_y = ctx.needs_input_grad[:2]
-        x_rows, x_columns = _rows_and_columns(x, recipe, ends, needs_y, True)
-        y_rows, y_columns = _rows_and_columns(y, recipe, ends, needs_x, True)
+        x_rows, x_columns, places = _rows_and_columns(x, recipe, ends, needs_y, True)
+        y_rows, y_columns, _ = _rows_and_columns(y, recipe, ends, needs_x, True)
         saved = [operand if needed else _NOTHING for operand, needed in ((x_rows, needs_y), (y_rows, needs_x))]
         ctx.save_for_backward(ends, *saved[0][:2], *saved[1][:2])
         ctx.recipe, ctx.grids, ctx.dtypes = recipe, (saved[0][2], saved[1][2]), (x.dtype, y.dtype)
-        return _run_tgmm(x_columns, y_columns, ends, dtype)
+        return _run_tgmm(x_columns, y_columns, ends if places is None else places, dtype)
 
     @staticmethod
     @once_differentiable
@@ -187,7 +225,7 @@ class Tgmm(torch.autograd.Function):
             along_k = quantized(dout, "weights", recipe)
             dy = _run_gmm((x, x_scales, ctx.grids[0]), along_k, ends, y_dtype, 0, None)
         if needs_x:
-            along_n = along_k if needs_y and recipe.one_copy else quantized(dout, "turned_weights", recipe)
+            along_n = along_k if needs_y and one_copy(dout, recipe) else quantized(dout, "turned_weights", recipe)
             dx = _run_gmm((y, y_scales, ctx.grids[1]), _transposed(along_n), ends, x_dtype, 0, None)
         return dx, dy, None, None, None
 

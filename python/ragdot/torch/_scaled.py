@@ -40,6 +40,11 @@ class ScaledTensor:
         return self.values.shape
 
     @property
+    def device(self) -> torch.device:
+        """Of the values."""
+        return self.values.device
+
+    @property
     def ndim(self) -> int:
         """Of the values."""
         return self.values.ndim

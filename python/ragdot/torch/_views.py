@@ -1,6 +1,7 @@
 """Tensors as the library's views: in place wherever it can read them there."""
 
 import functools
+from collections.abc import Sequence
 
 import torch
 
@@ -13,10 +14,39 @@ DTYPES = {name: dtype for name, number in _abi.FORMATS.items() for dtype, of in 
 # Bytes stand for FP8: torch cannot compare tensors of FP8 types, which its checks of operators do.
 VALUE_FORMATS = {**FORMATS, torch.uint8: _abi.FORMATS["e4m3"]}
 SCALE_FORMATS = {**FORMATS, torch.uint8: _abi.FORMATS["e8m0"]}
+Grid = Sequence[int]
 INDEX = {torch.int32: _abi.INDEX_I32, torch.int64: _abi.INDEX_I64}
 
 
-def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+def on_gpu(x: torch.Tensor) -> bool:
+    """Whether calls on x are those of the GPU."""
+    return x.is_cuda
+
+
+def empty_lines(like: torch.Tensor, shape: Sequence[int], dtype: torch.dtype, turned: bool = False) -> torch.Tensor:
+    """Unwritten memory of the shape on the device of `like`: contiguous rows, turned: contiguous columns, padded to 16 bytes."""
+    *batch, rows, cols = shape
+    lines, length = (cols, rows) if turned else (rows, cols)
+    unit = 16 // dtype.itemsize
+    pitch = (length + unit - 1) // unit * unit
+    strides = (1, pitch) if turned else (pitch, 1)
+    return torch.empty_strided(shape, (lines * pitch, *strides) if batch else strides, dtype=dtype, device=like.device)
+
+
+def scales_shape(x: torch.Tensor, count: int | None, grid: Grid) -> list[int]:
+    """Extents of the scales of x, for `count` groups the most that they could need."""
+    rows, cols = x.shape[-2:]
+    if count is None:
+        scale_rows = 1 if grid[0] == _abi.WHOLE_AXIS else (rows + grid[0] - 1) // grid[0]
+    elif grid[0] == _abi.WHOLE_AXIS:
+        scale_rows = count
+    else:
+        # Each group's last block may be short.
+        scale_rows = (rows + count * (grid[0] - 1)) // grid[0]
+    return [*x.shape[:-2], scale_rows, 1 if grid[1] == _abi.WHOLE_AXIS else (cols + grid[1] - 1) // grid[1]]
+
+
+def overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether two elements may share memory, by the library's rule: in ascending order, each stride steps over all within it."""
     span = 1
     for stride, extent in sorted((stride, extent) for extent, stride in zip(shape, strides) if extent > 1):
@@ -31,7 +61,7 @@ def _layout(shape: tuple[int, ...], strides: tuple[int, ...], unit: bool) -> tup
     """Extents and strides of a view. None where the tensor has to be copied: it overlaps itself, or `unit` asks for contiguous rows
     or columns and neither are."""
     rows, cols = shape[-2:]
-    if 0 not in shape and (_overlaps(shape, strides) or (unit and rows > 1 and cols > 1 and 1 not in strides[-2:])):
+    if 0 not in shape and (overlaps(shape, strides) or (unit and rows > 1 and cols > 1 and 1 not in strides[-2:])):
         return None
     return (1, rows, cols, 0, *strides) if len(shape) == 2 else (*shape, *strides)
 

@@ -17,7 +17,7 @@
 namespace ragdot::cuda {
 
 inline constexpr int kDepthBytes = 128;         // of both operands in a stage: the width of the swizzle
-inline constexpr int kStagingBytes = 16 * 256;  // for each warp: 16 rows of 128 bf16 or 64 f32
+inline constexpr int kStagingBytes = 8 * 128;   // for each warp: 8 rows of 64 bf16 or 32 f32
 inline constexpr int kRowsPerWarpgroup = 64;
 inline constexpr int kLineBytes = 128;
 inline constexpr int kScaleWarps = 3;
@@ -39,7 +39,7 @@ struct Shape {
   static constexpr int kRows = kRowsPerWarpgroup * kWarpgroups;
   static constexpr int kCols = kScaled ? 128 : 256;
   static constexpr int kDepth = kScaled ? 128 : 64;  // steps of the reduction in a stage
-  static constexpr int kStages = kScaled && kWarpgroups == 2 ? 5 : 4;
+  static constexpr int kStages = kScaled ? 8 - kWarpgroups : 4;  // as many as there is room for
   static constexpr int kRowsFetched = kRows / kClusterBlocks;  // of `a`, by one block for both
   static constexpr int kBytesA = kRows * kLineBytes;
   static constexpr int kBytesB = kCols * kLineBytes;
@@ -279,6 +279,11 @@ __device__ __forceinline__ void multiply(float (&d)[S::kCols / 2], std::uint32_t
   wgmma::hold(d);
 }
 
+#ifndef ABL_EARLY
+#define ABL_EARLY 3
+#endif
+inline constexpr int kEarly = ABL_EARLY;
+
 /// The sums of one tile of scaled operands. `row`: the thread's first in the tile; its second is 8 below.
 template <class S>
 __device__ __forceinline__ void reduce_scaled(float (&sum)[64], const SharedMemory& shared, Ring<S::kStages>& ring, int blocks,
@@ -301,15 +306,14 @@ __device__ __forceinline__ void reduce_scaled(float (&sum)[64], const SharedMemo
       for (int i = 0; i < 64; ++i) sum[i] = fmaf(i % 4 < 2 ? upper : lower, d[i], sum[i]);
     } else {
       const auto* columns = reinterpret_cast<const float4*>(scales + S::kRows) + threadIdx.x % 4;
+      float4 early[kEarly];
+#pragma unroll
+      for (int t = 0; t < kEarly; ++t) early[t] = columns[t * 4];
       wgmma::wait<0>();
       wgmma::hold(d);
 #pragma unroll
       for (int t = 0; t < 8; ++t) {
-#ifdef ABL_NOLDS
-        const float4 c = {upper, lower, upper, lower};
-#else
-        const float4 c = columns[t * 4];
-#endif
+        const float4 c = t < kEarly ? early[t] : columns[t * 4];
         const float of_cols[4] = {c.x, c.y, c.z, c.w};
 #pragma unroll
         for (int e = 0; e < 8; ++e) {
@@ -357,101 +361,79 @@ __device__ __forceinline__ std::uint32_t bf16_pair(float low, float high) {
   return (reinterpret_cast<const std::uint32_t&>(pair) & ~nan) | (nan & 0x7fc07fc0U);
 }
 
-/// Where a warp keeps 16 bytes of its 16 rows of 256: piece `piece` of row `row`, moved so that neither the writes by columns nor
-/// the reads by rows meet in a bank.
+/// Where a warp keeps 16 bytes of 8 rows of 128: piece `piece` of row `row`, moved so that neither the writes by columns nor the
+/// reads by rows meet in a bank.
 __device__ __forceinline__ std::uint32_t staged(std::uint32_t staging, int row, int piece) {
-  return staging + row * 256 + (piece ^ (row & 7)) * 16;
+  return staging + row * 128 + (piece ^ row) * 16;
 }
 
-/// `out` += or = `value`, the first `count` of four.
-__device__ __forceinline__ void write_some(float* out, const float4& value, int count, bool accumulate) {
-  const float values[4] = {value.x, value.y, value.z, value.w};
+/// 16 bytes of out, of `count` elements (or fewer, at its edge). Written past the caches' other contents: nobody reads out here.
+__device__ __forceinline__ void write(const Parameters& p, float* at, const uint4& bits, int count) {
+  float values[4] = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
+  if (p.aligned_rows && count >= 4) {
+    auto* four = reinterpret_cast<float4*>(at);
+    if (p.accumulate) {
+      const float4 before = __ldcs(four);
+      const float added[4] = {before.x + values[0], before.y + values[1], before.z + values[2], before.w + values[3]};
+#pragma unroll
+      for (int e = 0; e < 4; ++e) values[e] = canonical(added[e]);
+    }
+    __stcs(four, float4{values[0], values[1], values[2], values[3]});
+    return;
+  }
 #pragma unroll
   for (int e = 0; e < 4; ++e) {
-    if (e < count) out[e] = accumulate ? canonical(out[e] + values[e]) : values[e];
+    if (e < count) at[e] = p.accumulate ? canonical(at[e] + values[e]) : values[e];
+  }
+}
+__device__ __forceinline__ void write(const Parameters& p, __nv_bfloat16* at, const uint4& bits, int count) {
+  if (p.aligned_rows && count >= 8) {
+    __stcs(reinterpret_cast<uint4*>(at), bits);
+    return;
+  }
+  const std::uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+  for (int e = 0; e < 8; ++e) {
+    if (e < count) at[e] = __ushort_as_bfloat16(static_cast<unsigned short>(words[e / 2] >> (e % 2 * 16)));
   }
 }
 
-/// A warp's 16 rows, as whole lines of memory: 64 columns at a time.
-template <int kCount>
-__device__ __forceinline__ void write_rows(const Parameters& p, const float (&sum)[kCount], float* rows, int rows_left,
-                                           int cols_left, std::uint32_t staging) {
+/// A warp's 16 rows, turned by way of shared memory so that whole lines of 128 bytes are written: 8 rows and kWide columns at a
+/// time.
+template <class Out, int kCount>
+__device__ __forceinline__ void write_rows(const Parameters& p, const float (&sum)[kCount], Out* rows, int rows_left, int cols_left,
+                                           std::uint32_t staging) {
+  constexpr int kWide = 128 / static_cast<int>(sizeof(Out));
+  constexpr int kOfPiece = 16 / static_cast<int>(sizeof(Out));
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
-  for (int round = 0; round < kCount / 32; ++round) {
-    __syncwarp();
+  for (int first = 0; first < kCount / 4; first += kWide / 8) {  // of 8 columns each, registers 4 first and on
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      const float* d = sum + round * 32 + j * 4;
-      const int piece = j * 2 + lane % 4 / 2;
-      const int within = lane % 2 * 8;
-      ptx::store(staged(staging, lane / 4, piece) + within, canonical(d[0]), canonical(d[1]));
-      ptx::store(staged(staging, lane / 4 + 8, piece) + within, canonical(d[2]), canonical(d[3]));
-    }
-    __syncwarp();
+    for (int half = 0; half < 2; ++half) {
+      const float* d = sum + first * 4 + half * 2;
+      __syncwarp();
+      if constexpr (sizeof(Out) == 2) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const int row = i * 2 + lane / 16;
-      const int piece = lane % 16;
-      const int col = round * 64 + piece * 4;
-      const uint4 bits = ptx::load_16_bytes(staged(staging, row, piece));
-      if (row >= rows_left || col >= cols_left) continue;
-      float4 value = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
-      float* at = rows + row * p.out_pitch + col;
-      if (!p.aligned_rows || col + 4 > cols_left) {
-        write_some(at, value, cols_left - col, p.accumulate);
-        continue;
+        for (int j = 0; j < 8; j += 4) {
+          ptx::store_matrices(staged(staging, lane % 8, j + lane / 8), bf16_pair(d[j * 4], d[j * 4 + 1]),
+                              bf16_pair(d[j * 4 + 4], d[j * 4 + 5]), bf16_pair(d[j * 4 + 8], d[j * 4 + 9]),
+                              bf16_pair(d[j * 4 + 12], d[j * 4 + 13]));
+        }
+      } else {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          ptx::store(staged(staging, lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, canonical(d[j * 4]), canonical(d[j * 4 + 1]));
+        }
       }
-      auto* four = reinterpret_cast<float4*>(at);
-      if (p.accumulate) {
-        const float4 before = *four;
-        value = {canonical(before.x + value.x), canonical(before.y + value.y), canonical(before.z + value.z),
-                 canonical(before.w + value.w)};
-      }
-#ifdef ABL_CS
-      __stcs(four, value);
-#else
-      *four = value;
-#endif
-    }
-  }
-}
-
-/// The same in bf16: 128 columns at a time.
-template <int kCount>
-__device__ __forceinline__ void write_rows(const Parameters& p, const float (&sum)[kCount], __nv_bfloat16* rows, int rows_left,
-                                           int cols_left, std::uint32_t staging) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
+      __syncwarp();
 #pragma unroll
-  for (int round = 0; round < kCount / 64; ++round) {
-    __syncwarp();
-#pragma unroll
-    for (int j = 0; j < 16; j += 2) {
-      const float* d = sum + round * 64 + j * 4;
-      ptx::store_matrices(staged(staging, lane % 8 + (lane / 8 & 1) * 8, j + lane / 16), bf16_pair(d[0], d[1]), bf16_pair(d[2], d[3]),
-                          bf16_pair(d[4], d[5]), bf16_pair(d[6], d[7]));
-    }
-    __syncwarp();
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const int row = i * 2 + lane / 16;
-      const int piece = lane % 16;
-      const int col = round * 128 + piece * 8;
-      const uint4 value = ptx::load_16_bytes(staged(staging, row, piece));
-      if (row >= rows_left || col >= cols_left) continue;
-      __nv_bfloat16* at = rows + row * p.out_pitch + col;
-      if (p.aligned_rows && col + 8 <= cols_left) {
-#ifdef ABL_CS
-        __stcs(reinterpret_cast<uint4*>(at), value);
-#else
-        *reinterpret_cast<uint4*>(at) = value;
-#endif
-        continue;
-      }
-      const std::uint32_t words[4] = {value.x, value.y, value.z, value.w};
-#pragma unroll
-      for (int e = 0; e < 8; ++e) {
-        if (col + e < cols_left) at[e] = __ushort_as_bfloat16(static_cast<unsigned short>(words[e / 2] >> (e % 2 * 16)));
+      for (int i = 0; i < 2; ++i) {
+        const int row = i * 4 + lane / 8;
+        const int col = first * 8 + lane % 8 * kOfPiece;
+        const uint4 bits = ptx::load_16_bytes(staged(staging, row, lane % 8));
+        if (half * 8 + row < rows_left && col < cols_left) {
+          write(p, rows + (half * 8 + row) * p.out_pitch + col, bits, cols_left - col);
+        }
       }
     }
   }
