@@ -19,8 +19,8 @@ __device__ std::uint32_t word_at(const std::byte* line, std::int64_t byte, std::
 }
 
 /// Each warp takes lines in turn, and of each the groups that have to move.
-__global__ void __launch_bounds__(kThreads) copy_groups(Lines lines, int bytes, const Span* spans, int local, std::byte* copies,
-                                                        std::int64_t pitch_bytes) {
+__global__ void __launch_bounds__(kThreads)
+    copy_groups(Lines lines, int bytes, const Span* spans, int local, std::byte* copies, std::int64_t pitch_bytes) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const std::int64_t length = lines.length * bytes;
   const std::int64_t warps = std::int64_t{gridDim.x} * (kThreads / 32);
@@ -38,8 +38,8 @@ __global__ void __launch_bounds__(kThreads) copy_groups(Lines lines, int bytes, 
         std::byte* target = copies + line * pitch_bytes + to;
         for (std::int64_t at = lane * 16; from + at < end; at += 512) {
           const std::int64_t byte = from + at;
-          const uint4 value = {word_at(source, byte, length), word_at(source, byte + 4, length), word_at(source, byte + 8, length),
-                               word_at(source, byte + 12, length)};
+          const uint4 value = {word_at(source, byte, length), word_at(source, byte + 4, length),
+                               word_at(source, byte + 8, length), word_at(source, byte + 12, length)};
           *reinterpret_cast<uint4*>(target + at) = value;
         }
       }
@@ -54,8 +54,8 @@ cudaError_t copy_unaligned_groups(const Lines& lines, const Span* spans, int loc
   const int bytes = static_cast<int>(element_bytes(lines.format));
   const std::int64_t blocks = (lines.lines + kThreads / 32 - 1) / (kThreads / 32);
   constexpr std::int64_t kMostBlocks = 1056;  // eight for each multiprocessor
-  copy_groups<<<static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks), kThreads, 0, stream>>>(lines, bytes, spans, local,
-                                                                                                          copies, pitch * bytes);
+  copy_groups<<<static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks), kThreads, 0, stream>>>(
+      lines, bytes, spans, local, copies, pitch * bytes);
   return cudaGetLastError();
 }
 

@@ -22,9 +22,10 @@ const char* refusal() {
     cudaGetLastError();
     return "the current GPU does not say what it can do; choose another with cudaSetDevice";
   }
-  return major == 9 && minor == 0 ? nullptr
-                                  : "the kernels are machine code for Hopper (compute capability 9.0: H100, H200); the current GPU is "
-                                    "another; choose a Hopper with cudaSetDevice, or call the CPU's functions";
+  return major == 9 && minor == 0
+             ? nullptr
+             : "the kernels are machine code for Hopper (compute capability 9.0: H100, H200); the current GPU is "
+               "another; choose a Hopper with cudaSetDevice, or call the CPU's functions";
 }
 
 const char* product(const Product& product, void* stream) {

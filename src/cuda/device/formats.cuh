@@ -5,13 +5,10 @@
 
 namespace ragdot::cuda {
 
-/// Whether 8-bit operands go through tiles of 192 rows: a tenth faster by row (1,123 against 1,025 TFLOP/s on an H100), with more
-/// rows of a group's last tile for nothing.
+/// Whether 8-bit operands go through tiles of 192 rows: a tenth faster by row (1,123 against 1,025 TFLOP/s on an H100), with
+/// more rows of a group's last tile for nothing.
 template <Op kOp>
 bool takes_three(const Product& product) {
-#ifdef RAGDOT_WGS
-  return RAGDOT_WGS == 3;
-#endif
   if constexpr (kOp == Op::gmm) return product.m >= 512 * std::int64_t{product.groups.local};
   const int k = static_cast<int>(product.k);
   return ceil_div(k, 192) * 192 * 10 <= ceil_div(k, 128) * 128 * 11;
@@ -21,7 +18,8 @@ template <Op kOp, Format kA, Format kB, bool kAcrossA, bool kAcrossB>
 const char* launch_out(const Product& product, cudaStream_t stream) {
   if constexpr (kA != Format::bf16) {
     if (takes_three<kOp>(product)) {
-      if (product.out_format == Format::f32) return launch<Shape<kOp, kA, kB, kAcrossA, kAcrossB, Format::f32, 3>>(product, stream);
+      if (product.out_format == Format::f32)
+        return launch<Shape<kOp, kA, kB, kAcrossA, kAcrossB, Format::f32, 3>>(product, stream);
       return launch<Shape<kOp, kA, kB, kAcrossA, kAcrossB, Format::bf16, 3>>(product, stream);
     }
   }

@@ -17,8 +17,8 @@ namespace ragdot::cuda {
 /// Reading `error` once keeps it from being found by a later, innocent call.
 inline const char* sentence(cudaError_t error) { return error == cudaSuccess ? nullptr : cudaGetErrorString(error); }
 
-/// How many clusters run at one time. Not half the number of multiprocessors: a part of the chip with an odd number of them leaves
-/// one over, and a cluster that had to wait for all others to end would double the time.
+/// How many clusters run at one time. Not half the number of multiprocessors: a part of the chip with an odd number of them
+/// leaves one over, and a cluster that had to wait for all others to end would double the time.
 template <class S>
 cudaError_t most_clusters(int& clusters) {
   int device = 0;
@@ -40,7 +40,8 @@ cudaError_t most_clusters(int& clusters) {
 
 /// Maps of an operand and, where there is one, of its copy. Returns null, or what the driver refused.
 template <bool kAcross>
-const char* fill(OperandMaps& maps, const Product& product, const Lines& lines, bool copied, std::int64_t copy_offset, int box_lines) {
+const char* fill(OperandMaps& maps, const Product& product, const Lines& lines, bool copied, std::int64_t copy_offset,
+                 int box_lines) {
   maps.end_axis = kAcross ? 1 : 0;
   maps.bytes = static_cast<int>(element_bytes(lines.format));
   maps.copied = copied;
@@ -79,8 +80,14 @@ const char* launch(const Product& product, cudaStream_t stream) {
 
   OperandMaps a{};
   OperandMaps b{};
-  if (const char* why = fill<S::kAcrossA>(a, product, product.a, copies_a(product), copy_a_offset(product), S::kAcrossA ? 64 : S::kRowsFetched); why != nullptr) return why;
-  if (const char* why = fill<S::kAcrossB>(b, product, product.b, copies_b(product), copy_b_offset(product), S::kAcrossB ? 64 : S::kCols); why != nullptr) return why;
+  if (const char* why = fill<S::kAcrossA>(a, product, product.a, copies_a(product), copy_a_offset(product),
+                                          S::kAcrossA ? 64 : S::kRowsFetched);
+      why != nullptr)
+    return why;
+  if (const char* why =
+          fill<S::kAcrossB>(b, product, product.b, copies_b(product), copy_b_offset(product), S::kAcrossB ? 64 : S::kCols);
+      why != nullptr)
+    return why;
 
   SpanRules rules;
   rules.rows = product.m;
@@ -92,10 +99,12 @@ const char* launch(const Product& product, cudaStream_t stream) {
     rules.keep_empty = true;
     rules.tiles = ceil_div(p.k, S::kRows) * p.pairs;
   }
-  if (const cudaError_t error = find_spans(product.groups, rules, product.workspace, stream); error != cudaSuccess) return sentence(error);
+  if (const cudaError_t error = find_spans(product.groups, rules, product.workspace, stream); error != cudaSuccess)
+    return sentence(error);
   if constexpr (S::kOp == Op::tgmm) {
     const int local = product.groups.local;
-    for (const auto& [maps_of, lines, offset] : {std::tuple{&a, &product.a, copy_a_offset(product)}, std::tuple{&b, &product.b, copy_b_offset(product)}}) {
+    for (const auto& [maps_of, lines, offset] :
+         {std::tuple{&a, &product.a, copy_a_offset(product)}, std::tuple{&b, &product.b, copy_b_offset(product)}}) {
       if (!maps_of->copied) continue;
       const cudaError_t error = copy_unaligned_groups(*lines, p.spans, local, workspace + offset, copy_pitch(product), stream);
       if (error != cudaSuccess) return sentence(error);
@@ -106,7 +115,8 @@ const char* launch(const Product& product, cudaStream_t stream) {
   int clusters = 0;
   if (const cudaError_t error = most_clusters<S>(clusters); error != cudaSuccess) return sentence(error);
   if (product.multiprocessors > 0) clusters = std::min(clusters, std::max(product.multiprocessors / kClusterBlocks, 1));
-  product_kernel<S><<<static_cast<unsigned>(clusters * kClusterBlocks), S::kThreads, S::kSharedBytes, stream>>>(a.operand, b.operand, p);
+  product_kernel<S>
+      <<<static_cast<unsigned>(clusters * kClusterBlocks), S::kThreads, S::kSharedBytes, stream>>>(a.operand, b.operand, p);
   return sentence(cudaGetLastError());
 }
 

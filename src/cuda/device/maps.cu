@@ -13,7 +13,8 @@ auto encoder() {
   static const auto kFound = [] {
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result{};
-    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
+    const cudaError_t error =
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
     return error == cudaSuccess && result == cudaDriverEntryPointSuccess
                ? reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found)
                : nullptr;
@@ -66,11 +67,13 @@ const char* encode_map(CUtensorMap& map, const Lines& lines, int box_length, int
       encode(&map, bytes ? CU_TENSOR_MAP_DATA_TYPE_UINT8 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(lines.data),
              extents, pitches, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  return result == CUDA_SUCCESS ? nullptr
-                                : "the driver refused a tensor map; give operands in device memory, lines a multiple of 16 bytes apart";
+  return result == CUDA_SUCCESS
+             ? nullptr
+             : "the driver refused a tensor map; give operands in device memory, lines a multiple of 16 bytes apart";
 }
 
-void make_group_maps(const OperandMaps& a, const OperandMaps& b, const Span* spans, int local, CUtensorMap* maps, cudaStream_t stream) {
+void make_group_maps(const OperandMaps& a, const OperandMaps& b, const Span* spans, int local, CUtensorMap* maps,
+                     cudaStream_t stream) {
   group_maps<<<static_cast<unsigned>(local), 32, 0, stream>>>(a, b, spans, maps);
 }
 

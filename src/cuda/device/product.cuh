@@ -1,9 +1,9 @@
-// gmm and tgmm on Hopper: one persistent kernel. In a block's first warpgroup one warp feeds operands through the copy engine and
-// three feed scales; the others multiply 64 rows each. The two blocks of a cluster compute neighbouring columns of the same rows: each fetches half
-// of `a` for both.
+// gmm and tgmm on Hopper: one persistent kernel. In a block's first warpgroup one warp feeds operands through the copy engine
+// and three feed scales; the others multiply 64 rows each. The two blocks of a cluster compute neighbouring columns of the same
+// rows: each fetches half of `a` for both.
 //
-// 8-bit operands: the matrix unit keeps about 14 bits of its sums, so every 128 steps of the reduction its result is scaled and added
-// to a second set of registers in f32. Meanwhile the other warpgroups multiply.
+// 8-bit operands: the matrix unit keeps about 14 bits of its sums, so every 128 steps of the reduction its result is scaled and
+// added to a second set of registers in f32. Meanwhile the other warpgroups multiply.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -16,8 +16,8 @@
 
 namespace ragdot::cuda {
 
-inline constexpr int kDepthBytes = 128;         // of both operands in a stage: the width of the swizzle
-inline constexpr int kStagingBytes = 8 * 128;   // for each warp: 8 rows of 64 bf16 or 32 f32
+inline constexpr int kDepthBytes = 128;        // of both operands in a stage: the width of the swizzle
+inline constexpr int kStagingBytes = 8 * 128;  // for each warp: 8 rows of 64 bf16 or 32 f32
 inline constexpr int kRowsPerWarpgroup = 64;
 inline constexpr int kLineBytes = 128;
 inline constexpr int kScaleWarps = 3;
@@ -38,9 +38,9 @@ struct Shape {
   static constexpr int kRegistersOfFeeders = 56;                   // so that all together have the 65,536 there are
   static constexpr int kRows = kRowsPerWarpgroup * kWarpgroups;
   static constexpr int kCols = kScaled ? 128 : 256;
-  static constexpr int kDepth = kScaled ? 128 : 64;  // steps of the reduction in a stage
+  static constexpr int kDepth = kScaled ? 128 : 64;              // steps of the reduction in a stage
   static constexpr int kStages = kScaled ? 8 - kWarpgroups : 4;  // as many as there is room for
-  static constexpr int kRowsFetched = kRows / kClusterBlocks;  // of `a`, by one block for both
+  static constexpr int kRowsFetched = kRows / kClusterBlocks;    // of `a`, by one block for both
   static constexpr int kBytesA = kRows * kLineBytes;
   static constexpr int kBytesB = kCols * kLineBytes;
   static constexpr int kOperandBytes = kBytesA + kBytesB;
@@ -120,8 +120,8 @@ __device__ __forceinline__ std::uint32_t empty_barrier(std::uint32_t base, int s
   return base + S::kBarriers + (S::kStages + stage) * 8;
 }
 
-/// tgmm: where a group's rows begin in what its map shows. Along lines the copy engine reads from multiples of 16 bytes on alone; a
-/// caller who promised such starts and has others gets a wrong result, no fault.
+/// tgmm: where a group's rows begin in what its map shows. Along lines the copy engine reads from multiples of 16 bytes on
+/// alone; a caller who promised such starts and has others gets a wrong result, no fault.
 template <class S, bool kAcross>
 __device__ __forceinline__ int first_of_group(const Parameters& p, const Span& span) {
   constexpr int kBytes = S::kScaled ? 1 : 2;
@@ -176,8 +176,8 @@ __device__ __forceinline__ void feed_operands(const Parameters& p, const CUtenso
   }
 }
 
-/// Place of column `col`'s scale in a stage: what one thread reads at one time, the scales of columns 16 t + 2 q, + 1, + 8 and + 9,
-/// lies together.
+/// Place of column `col`'s scale in a stage: what one thread reads at one time, the scales of columns 16 t + 2 q, + 1, + 8 and
+/// + 9, lies together.
 [[nodiscard]] __host__ __device__ constexpr int place_of_column_scale(int col) {
   return col / 16 * 16 + col % 8 / 2 * 4 + col / 8 % 2 * 2 + col % 2;
 }
@@ -207,19 +207,21 @@ __device__ __forceinline__ void feed_scales(const Parameters& p, std::uint32_t b
       a += work.span.scale_row * p.a_scales.row_stride + work.row * p.a_scales.col_stride;
       b += work.span.scale_row * p.b_scales.row_stride + min(work.col, p.n - 1) * p.b_scales.col_stride;
     }
-    const auto a_line = static_cast<int>(S::kOp == Op::gmm ? p.a_scales.row_stride : p.a_scales.col_stride);
+    const std::int64_t a_line = S::kOp == Op::gmm ? p.a_scales.row_stride : p.a_scales.col_stride;
     const std::int64_t a_step = S::kOp == Op::gmm ? p.a_scales.col_stride : p.a_scales.row_stride;
-    const int cols = p.n - work.col;
+    const int cols = max(p.n - work.col, 1);  // a tile beyond the last column takes that one's
     float of_rows[kRowsOfLane];
     float of_cols[kColsOfLane];
     const auto read = [&](int block) {  // what does not exist is not used: any number does
+      int at = lane;
+      asm volatile("" : "+r"(at));  // places are found anew each time: to keep them all took more registers than there are
       const float* row = a + block * a_step;
 #pragma unroll
-      for (int i = 0; i < kRowsOfLane; ++i) of_rows[i] = __ldg(row + (lane + i * 32 < rows ? lane + i * 32 : 0) * a_line);
+      for (int i = 0; i < kRowsOfLane; ++i) of_rows[i] = __ldg(row + min(at + i * 32, rows - 1) * a_line);
       const float* col = b + block * p.b_scales.row_stride;
 #pragma unroll
       for (int i = 0; i < kColsOfLane; ++i) {
-        of_cols[i] = __ldg(col + (S::kOp == Op::tgmm && lane + i * 32 < cols ? (lane + i * 32) * static_cast<int>(p.b_scales.col_stride) : 0));
+        of_cols[i] = __ldg(col + (S::kOp == Op::gmm ? 0 : min(at + i * 32, cols - 1) * p.b_scales.col_stride));
       }
     };
     if (turn < work.blocks) read(turn);
@@ -257,8 +259,8 @@ __device__ __forceinline__ void release(std::uint32_t base, int stage) {
 
 /// Waits for a stage and starts its products.
 template <class S>
-__device__ __forceinline__ void multiply(float (&d)[S::kCols / 2], std::uint32_t base, const Ring<S::kStages>& ring, int warpgroup,
-                                         bool add) {
+__device__ __forceinline__ void multiply(float (&d)[S::kCols / 2], std::uint32_t base, const Ring<S::kStages>& ring,
+                                         int warpgroup, bool add) {
   ptx::wait(full_barrier<S>(base, ring.stage), ring.parity);
   const std::uint32_t a = base + ring.stage * S::kOperandBytes + warpgroup * kRowsPerWarpgroup * kLineBytes;
   const std::uint32_t b = base + ring.stage * S::kOperandBytes + S::kBytesA;
@@ -267,8 +269,10 @@ __device__ __forceinline__ void multiply(float (&d)[S::kCols / 2], std::uint32_t
 #pragma unroll
   for (int step = 0; step < kDepthBytes / 32; ++step) {
     // 32 bytes of each line along the reduction, or 16 lines across it
-    const std::uint64_t at_a = wgmma::descriptor(a + step * (S::kAcrossA ? 16 * kLineBytes : 32), 64 * kLineBytes, 8 * kLineBytes);
-    const std::uint64_t at_b = wgmma::descriptor(b + step * (S::kAcrossB ? 16 * kLineBytes : 32), 64 * kLineBytes, 8 * kLineBytes);
+    const std::uint64_t at_a =
+        wgmma::descriptor(a + step * (S::kAcrossA ? 16 * kLineBytes : 32), 64 * kLineBytes, 8 * kLineBytes);
+    const std::uint64_t at_b =
+        wgmma::descriptor(b + step * (S::kAcrossB ? 16 * kLineBytes : 32), 64 * kLineBytes, 8 * kLineBytes);
     if constexpr (S::kScaled) {
       wgmma::product<S::kA, S::kB>(d, at_a, at_b, step > 0);
     } else {
@@ -279,10 +283,9 @@ __device__ __forceinline__ void multiply(float (&d)[S::kCols / 2], std::uint32_t
   wgmma::hold(d);
 }
 
-#ifndef ABL_EARLY
-#define ABL_EARLY 3
-#endif
-inline constexpr int kEarly = ABL_EARLY;
+/// Of tgmm's eight reads of column scales those before the products end: one hides the way to shared memory; three cost 2 to 5
+/// % and four 10 to 12 % (H100), with registers as short as they are.
+inline constexpr int kEarly = 1;
 
 /// The sums of one tile of scaled operands. `row`: the thread's first in the tile; its second is 8 below.
 template <class S>
@@ -361,13 +364,14 @@ __device__ __forceinline__ std::uint32_t bf16_pair(float low, float high) {
   return (reinterpret_cast<const std::uint32_t&>(pair) & ~nan) | (nan & 0x7fc07fc0U);
 }
 
-/// Where a warp keeps 16 bytes of 8 rows of 128: piece `piece` of row `row`, moved so that neither the writes by columns nor the
-/// reads by rows meet in a bank.
+/// Where a warp keeps 16 bytes of 8 rows of 128: piece `piece` of row `row`, moved so that neither the writes by columns nor
+/// the reads by rows meet in a bank.
 __device__ __forceinline__ std::uint32_t staged(std::uint32_t staging, int row, int piece) {
   return staging + row * 128 + (piece ^ row) * 16;
 }
 
-/// 16 bytes of out, of `count` elements (or fewer, at its edge). Written past the caches' other contents: nobody reads out here.
+/// 16 bytes of out, of `count` elements (or fewer, at its edge). Written past the caches' other contents: nobody reads out
+/// here.
 __device__ __forceinline__ void write(const Parameters& p, float* at, const uint4& bits, int count) {
   float values[4] = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
   if (p.aligned_rows && count >= 4) {
@@ -401,8 +405,8 @@ __device__ __forceinline__ void write(const Parameters& p, __nv_bfloat16* at, co
 /// A warp's 16 rows, turned by way of shared memory so that whole lines of 128 bytes are written: 8 rows and kWide columns at a
 /// time.
 template <class Out, int kCount>
-__device__ __forceinline__ void write_rows(const Parameters& p, const float (&sum)[kCount], Out* rows, int rows_left, int cols_left,
-                                           std::uint32_t staging) {
+__device__ __forceinline__ void write_rows(const Parameters& p, const float (&sum)[kCount], Out* rows, int rows_left,
+                                           int cols_left, std::uint32_t staging) {
   constexpr int kWide = 128 / static_cast<int>(sizeof(Out));
   constexpr int kOfPiece = 16 / static_cast<int>(sizeof(Out));
   const int lane = static_cast<int>(threadIdx.x % 32);
@@ -422,7 +426,8 @@ __device__ __forceinline__ void write_rows(const Parameters& p, const float (&su
       } else {
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
-          ptx::store(staged(staging, lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, canonical(d[j * 4]), canonical(d[j * 4 + 1]));
+          ptx::store(staged(staging, lane / 4, j * 2 + lane % 4 / 2) + lane % 2 * 8, canonical(d[j * 4]),
+                     canonical(d[j * 4 + 1]));
         }
       }
       __syncwarp();

@@ -1,5 +1,5 @@
-// The Hopper instructions that the kernels are made of, one function each: barriers in shared memory, the bulk tensor copy engine
-// (TMA), its maps, and the hand-over of registers between warps. Names follow the PTX manual.
+// The Hopper instructions that the kernels are made of, one function each: barriers in shared memory, the bulk tensor copy
+// engine (TMA), its maps, and the hand-over of registers between warps. Names follow the PTX manual.
 #pragma once
 
 #include <cuda.h>
@@ -44,9 +44,9 @@ __device__ __forceinline__ void arrive(std::uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
-/// Arrives at a barrier of any block in the cluster; the address comes from address_in_block. Of the default scope, as is the wait:
-/// in cluster scope either would be a fence of all memory (seen in the machine code: half of all time), while what the barriers
-/// guard is written by the copy engine and read by the matrix unit or by this block's own threads.
+/// Arrives at a barrier of any block in the cluster; the address comes from address_in_block. Of the default scope, as is the
+/// wait: in cluster scope either would be a fence of all memory (seen in the machine code: half of all time), while what the
+/// barriers guard is written by the copy engine and read by the matrix unit or by this block's own threads.
 __device__ __forceinline__ void arrive_in_cluster(std::uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
@@ -67,14 +67,15 @@ __device__ __forceinline__ void wait(std::uint32_t barrier, std::uint32_t parity
 /// A box of a tensor of three axes into this block's shared memory; `barrier` counts its bytes.
 __device__ __forceinline__ void copy_box(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier, int x, int y, int z) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(
+          to),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z)
       : "memory");
 }
 
 /// The same into the same place of every block in `blocks`; each block's barrier counts the bytes that it gets.
-__device__ __forceinline__ void copy_box_to_blocks(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier, int x, int y,
-                                                   int z, std::uint16_t blocks) {
+__device__ __forceinline__ void copy_box_to_blocks(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier, int x,
+                                                   int y, int z, std::uint16_t blocks) {
   asm volatile(
       "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, "
       "%5}], [%2], %6;" ::"r"(to),
@@ -93,9 +94,10 @@ __device__ __forceinline__ void acquire_map(const CUtensorMap* map) {
 
 /// A whole warp publishes a map from shared to global memory.
 __device__ __forceinline__ void release_map(CUtensorMap* to, std::uint32_t from) {
-  asm volatile("tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [%0], [%1], 128;" ::"l"(to),
-               "r"(from)
-               : "memory");
+  asm volatile(
+      "tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [%0], [%1], 128;" ::"l"(to),
+      "r"(from)
+      : "memory");
 }
 
 /// Extent of axis kAxis of a map in shared memory.
@@ -131,7 +133,10 @@ __device__ __forceinline__ void store(std::uint32_t address, float first, float 
 
 __device__ __forceinline__ uint4 load_16_bytes(std::uint32_t address) {
   uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address) : "memory");
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(address)
+               : "memory");
   return v;
 }
 

@@ -9,9 +9,9 @@
 
 namespace ragdot::cuda::wgmma {
 
-/// Rows of 128 bytes, swizzled by 128 bytes in groups of eight (1024 bytes). Lines along the reduction: `stride` is 1024, from one
-/// group of eight lines to the next, and `leading` is not read. Lines across the reduction: `stride` is 1024, from eight steps of
-/// the reduction to the next eight; `leading` leads from 64 elements to the next 64.
+/// Rows of 128 bytes, swizzled by 128 bytes in groups of eight (1024 bytes). Lines along the reduction: `stride` is 1024, from
+/// one group of eight lines to the next, and `leading` is not read. Lines across the reduction: `stride` is 1024, from eight
+/// steps of the reduction to the next eight; `leading` leads from 64 elements to the next 64.
 __device__ __forceinline__ std::uint64_t descriptor(std::uint32_t address, std::uint32_t leading, std::uint32_t stride) {
   return static_cast<std::uint64_t>((address & 0x3ffffU) >> 4) | static_cast<std::uint64_t>((leading & 0x3ffffU) >> 4) << 16 |
          static_cast<std::uint64_t>((stride & 0x3ffffU) >> 4) << 32 | std::uint64_t{1} << 62;
@@ -35,36 +35,36 @@ __device__ __forceinline__ void hold(float (&d)[kCount]) {
 
 // Operand lists of the assembly below: registers %0 to %63 or %127, and the variables bound to them.
 #define RAGDOT_R8(a, b, c, d, e, f, g, h) "%" #a ", %" #b ", %" #c ", %" #d ", %" #e ", %" #f ", %" #g ", %" #h
-#define RAGDOT_R64 \
-  RAGDOT_R8(0, 1, 2, 3, 4, 5, 6, 7) ", " \
-  RAGDOT_R8(8, 9, 10, 11, 12, 13, 14, 15) ", " \
-  RAGDOT_R8(16, 17, 18, 19, 20, 21, 22, 23) ", " \
-  RAGDOT_R8(24, 25, 26, 27, 28, 29, 30, 31) ", " \
-  RAGDOT_R8(32, 33, 34, 35, 36, 37, 38, 39) ", " \
-  RAGDOT_R8(40, 41, 42, 43, 44, 45, 46, 47) ", " \
-  RAGDOT_R8(48, 49, 50, 51, 52, 53, 54, 55) ", " \
-  RAGDOT_R8(56, 57, 58, 59, 60, 61, 62, 63)
-#define RAGDOT_UPPER_R64 \
-  RAGDOT_R8(64, 65, 66, 67, 68, 69, 70, 71) ", " \
-  RAGDOT_R8(72, 73, 74, 75, 76, 77, 78, 79) ", " \
-  RAGDOT_R8(80, 81, 82, 83, 84, 85, 86, 87) ", " \
-  RAGDOT_R8(88, 89, 90, 91, 92, 93, 94, 95) ", " \
-  RAGDOT_R8(96, 97, 98, 99, 100, 101, 102, 103) ", " \
-  RAGDOT_R8(104, 105, 106, 107, 108, 109, 110, 111) ", " \
-  RAGDOT_R8(112, 113, 114, 115, 116, 117, 118, 119) ", " \
-  RAGDOT_R8(120, 121, 122, 123, 124, 125, 126, 127)
+#define RAGDOT_R64                                                                                                            \
+  RAGDOT_R8(0, 1, 2, 3, 4, 5, 6, 7)                                                                                           \
+  ", " RAGDOT_R8(8, 9, 10, 11, 12, 13, 14, 15) ", " RAGDOT_R8(16, 17, 18, 19, 20, 21, 22, 23) ", " RAGDOT_R8(                 \
+      24, 25, 26, 27, 28, 29, 30, 31) ", " RAGDOT_R8(32, 33, 34, 35, 36, 37, 38,                                              \
+                                                     39) ", " RAGDOT_R8(40, 41, 42, 43, 44, 45, 46,                           \
+                                                                        47) ", " RAGDOT_R8(48, 49, 50, 51, 52, 53, 54,        \
+                                                                                           55) ", " RAGDOT_R8(56, 57, 58, 59, \
+                                                                                                              60, 61, 62, 63)
+#define RAGDOT_UPPER_R64                                                                                        \
+  RAGDOT_R8(64, 65, 66, 67, 68, 69, 70, 71)                                                                     \
+  ", " RAGDOT_R8(72, 73, 74, 75, 76, 77, 78, 79) ", " RAGDOT_R8(80, 81, 82, 83, 84, 85, 86, 87) ", " RAGDOT_R8( \
+      88, 89, 90, 91, 92, 93, 94,                                                                               \
+      95) ", " RAGDOT_R8(96, 97, 98, 99, 100, 101, 102,                                                         \
+                         103) ", " RAGDOT_R8(104, 105, 106, 107, 108, 109, 110,                                 \
+                                             111) ", " RAGDOT_R8(112, 113, 114, 115, 116, 117, 118,             \
+                                                                 119) ", " RAGDOT_R8(120, 121, 122, 123, 124, 125, 126, 127)
 #define RAGDOT_R128 RAGDOT_R64 ", " RAGDOT_UPPER_R64
-#define RAGDOT_D8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define RAGDOT_D8(i) \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define RAGDOT_D32(i) RAGDOT_D8(i), RAGDOT_D8(i + 8), RAGDOT_D8(i + 16), RAGDOT_D8(i + 24)
 #define RAGDOT_D64 RAGDOT_D32(0), RAGDOT_D32(32)
 #define RAGDOT_D128 RAGDOT_D64, RAGDOT_D32(64), RAGDOT_D32(96)
 
 // `add` false overwrites d.
-#define RAGDOT_PRODUCT_8_BIT(types)                                                                             \
-  asm volatile("{\n\t.reg .pred add;\n\tsetp.ne.b32 add, %66, 0;\n\t"                                            \
-               "wgmma.mma_async.sync.aligned.m64n128k32.f32." types " {" RAGDOT_R64 "}, %64, %65, add, 1, 1;\n\t}" \
-               : RAGDOT_D64                                                                                     \
-               : "l"(a), "l"(b), "r"(static_cast<std::int32_t>(add)))
+#define RAGDOT_PRODUCT_8_BIT(types)                                                                       \
+  asm volatile(                                                                                           \
+      "{\n\t.reg .pred add;\n\tsetp.ne.b32 add, %66, 0;\n\t"                                              \
+      "wgmma.mma_async.sync.aligned.m64n128k32.f32." types " {" RAGDOT_R64 "}, %64, %65, add, 1, 1;\n\t}" \
+      : RAGDOT_D64                                                                                        \
+      : "l"(a), "l"(b), "r"(static_cast<std::int32_t>(add)))
 
 template <Format kA, Format kB>
 __device__ __forceinline__ void product(float (&d)[64], std::uint64_t a, std::uint64_t b, bool add) {

@@ -9,8 +9,8 @@
 namespace ragdot::cuda {
 
 inline constexpr int kClusterBlocks = 2;
-/// Row tiles of a band: tiles run along rows inside a band, then along columns, so that what is in flight at one time shares both
-/// operands in the second-level cache however many rows a group has.
+/// Row tiles of a band: tiles run along rows inside a band, then along columns, so that what is in flight at one time shares
+/// both operands in the second-level cache however many rows a group has.
 inline constexpr int kBandTiles = 8;
 
 /// Where a tile lies within its span.
@@ -31,7 +31,9 @@ struct TilePlace {
 [[nodiscard]] __host__ __device__ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 /// Whether the copy engine can read elements of `bytes` bytes from row `begin` of a line on.
-[[nodiscard]] __host__ __device__ constexpr bool begins_aligned(std::int64_t begin, int bytes) { return begin * bytes % 16 == 0; }
+[[nodiscard]] __host__ __device__ constexpr bool begins_aligned(std::int64_t begin, int bytes) {
+  return begin * bytes % 16 == 0;
+}
 
 /// The row of a copy that a local group which does not begin so goes to: two never meet, with one multiple more for each.
 [[nodiscard]] __host__ __device__ constexpr std::int64_t copied_start(std::int64_t begin, std::int64_t local_group) {
