@@ -126,7 +126,7 @@ Status check_empty(const Product& p) {
   return {};
 }
 
-/// Scales of a tgmm operand: rows of them are loaded 16 bytes at a time.
+/// Scales of a tgmm operand.
 Status check_group_blocks(const char* what, const char* scales_name, const Operand& operand, const Groups& groups) {
   if (Status s = check_grid("tgmm", operand, {what, kBlock, 1}); !s.ok()) return s;
   const Scales& s = operand.scales;
@@ -135,26 +135,7 @@ Status check_group_blocks(const char* what, const char* scales_name, const Opera
     return not_offered("tgmm: {} have origin global; on the GPU blocks start anew at each group, quantise with the groups",
                        scales_name);
   }
-  if (Status status = check_scale_rows({"tgmm", scales_name, s.view}, operand.values.rows, groups, kBlock); !status.ok()) {
-    return status;
-  }
-  if (!contiguous(s.view, Along::cols)) {
-    return not_offered("tgmm: {} have column stride {}; on the GPU their rows are contiguous, give a row-major copy",
-                       scales_name, s.view.col_stride);
-  }
-  if (s.view.rows > 1 && s.view.row_stride % 4 != 0) {
-    return not_offered("tgmm: {} have row stride {}; on the GPU it is a multiple of 4, pad their rows", scales_name,
-                       s.view.row_stride);
-  }
-  return {};
-}
-
-ScaleGrid group_scales_of(const Scales& s) {
-  ScaleGrid grid = scales_of(s);
-  if (!s.present()) return grid;
-  grid.col_stride = 1;
-  if (s.view.rows <= 1) grid.row_stride = round_up(s.view.cols, 4);
-  return grid;
+  return check_scale_rows({"tgmm", scales_name, s.view}, operand.values.rows, groups, kBlock);
 }
 
 constexpr char kTransposedRhs[] = "give rhs stored [L, N, K] (row_stride 1), such as the col_wise copy of quantize_both";
@@ -230,8 +211,8 @@ Result<Product> product_of(const TgmmArgs& args, bool starts_aligned) {
   p.b = b.value().lines;
   p.a_across = a.value().across;
   p.b_across = b.value().across;
-  p.a_scales = group_scales_of(args.lhs.scales);
-  p.b_scales = group_scales_of(args.rhs.scales);
+  p.a_scales = scales_of(args.lhs.scales);
+  p.b_scales = scales_of(args.rhs.scales);
   p.groups = numbers_of(args.groups, args.first_group, args.out.batch);
   put_out(args.out, p);
   p.accumulate = args.out_mode == OutMode::accumulate;
@@ -246,11 +227,10 @@ Result<Product> product_of(const TgmmArgs& args, bool starts_aligned) {
 }
 
 Status check_addresses(const Product& p) {
-  const std::int64_t scale_bytes = p.op == Op::tgmm ? 16 : 4;
   return check_alignment(name(p.op), {{"lhs", p.a.data, 16},
-                                      {"lhs scales", p.a_scales.data, scale_bytes},
+                                      {"lhs scales", p.a_scales.data, 4},
                                       {"rhs", p.b.data, 16},
-                                      {"rhs scales", p.b_scales.data, scale_bytes},
+                                      {"rhs scales", p.b_scales.data, 4},
                                       {"out", p.out, 16},
                                       {"the group numbers", p.groups.data, p.groups.index_bits / 8},
                                       {"the group sizes", p.groups.sizes, p.groups.index_bits / 8}});
