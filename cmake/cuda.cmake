@@ -10,8 +10,6 @@ elseif(RAGDOT_SANITIZE)
   set(left_out "sanitizers do not reach into it")
 elseif(NOT RAGDOT_NVCC)
   set(left_out "there is no nvcc on PATH or in /usr/local/cuda/bin (-DRAGDOT_NVCC=... names one)")
-elseif(NOT device_sources)
-  set(left_out "src/cuda/device has no kernels")
 else()
   # Kernels are built ahead of time for sm_90a, which nvcc knows from 12.0 on.
   execute_process(COMMAND "${RAGDOT_NVCC}" --version OUTPUT_VARIABLE nvcc_says ERROR_QUIET)

@@ -4,8 +4,8 @@
 using ragdot::Format;
 using namespace ragdot::cuda;
 
-#define RAGDOT_KERNEL(...)                                                                                                  \
-  template __global__ void ragdot::cuda::product_kernel<Shape<__VA_ARGS__>>(                                                \
+#define RAGDOT_KERNEL(...)                                                   \
+  template __global__ void ragdot::cuda::product_kernel<Shape<__VA_ARGS__>>( \
       const __grid_constant__ CUtensorMap, const __grid_constant__ CUtensorMap, const __grid_constant__ Parameters)
 
 RAGDOT_KERNEL(Op::gmm, Format::e4m3, Format::e4m3, false, false, Format::bf16, 3);
