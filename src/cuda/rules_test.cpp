@@ -10,8 +10,6 @@
 namespace ragdot::cuda {
 namespace {
 
-constexpr std::int64_t k2To31 = std::int64_t{1} << 31;
-
 const std::vector<BadCall<GpuGmm>> kBadGmm = {
     {"m", [](GpuGmm& c) { c.args.lhs.values.rows = k2To31; },
      "gmm: M is 2147483648; the GPU takes dimensions below 2^31, split the call"},
