@@ -54,6 +54,7 @@ __global__ void group_maps(const __grid_constant__ OperandMaps a, const __grid_c
 }  // namespace
 
 const char* encode_map(CUtensorMap& map, const Lines& lines, int box_length, int box_lines) {
+  if (lines.length == 0 || lines.lines == 0) return nullptr;  // nothing will be read, and a map has no empty extents
   const auto encode = encoder();
   if (encode == nullptr) return "the driver has no tensor maps; a driver of CUDA 12.0 or newer is needed";
   const bool bytes = lines.format != Format::bf16;

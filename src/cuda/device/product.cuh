@@ -377,8 +377,10 @@ __global__ void __cluster_dims__(kClusterBlocks, 1, 1) __launch_bounds__(S::kThr
       ptx::init_barrier(empty_barrier<S>(base, stage), kClusterBlocks * S::kWarpgroups * 4);  // each warp that multiplies
     }
     ptx::fence_barrier_init();
-    ptx::prefetch_map(&map_a);
-    ptx::prefetch_map(&map_b);
+    if (S::kOp == Op::gmm) {  // tgmm reads through maps of its groups
+      ptx::prefetch_map(&map_a);
+      ptx::prefetch_map(&map_b);
+    }
   }
   ptx::sync_cluster();
   const int first_tile = static_cast<int>(blockIdx.x) / kClusterBlocks;
