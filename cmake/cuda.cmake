@@ -11,10 +11,10 @@ elseif(RAGDOT_SANITIZE)
 elseif(NOT RAGDOT_NVCC)
   set(left_out "there is no nvcc on PATH or in /usr/local/cuda/bin (-DRAGDOT_NVCC=... names one)")
 else()
-  # Kernels are built ahead of time for sm_90a, which nvcc knows from 12.0 on.
+  # sm_90a is known from 12.0 on, instructions on tensor maps from 12.3, the driver's entry points by version from 12.5.
   execute_process(COMMAND "${RAGDOT_NVCC}" --version OUTPUT_VARIABLE nvcc_says ERROR_QUIET)
-  if(NOT nvcc_says MATCHES "release ([0-9]+\\.[0-9]+)" OR CMAKE_MATCH_1 VERSION_LESS 12.0)
-    set(left_out "${RAGDOT_NVCC} is not nvcc 12.0 or later")
+  if(NOT nvcc_says MATCHES "release ([0-9]+\\.[0-9]+)" OR CMAKE_MATCH_1 VERSION_LESS 12.5)
+    set(left_out "${RAGDOT_NVCC} is not nvcc 12.5 or later")
   endif()
 endif()
 set(RAGDOT_CUDA_LEFT_OUT "${left_out}" CACHE INTERNAL "Why libragdot_cuda is not built; empty: it is")

@@ -2,7 +2,7 @@
 
    Every pointer in args (values, scales, out, group numbers) is one that kernels of the current device can use. Calls enqueue
    kernels on a stream and return: they allocate nothing, wait for nothing, read no memory themselves, and can be captured in a
-   CUDA graph. Memory stays in place until the stream has passed the call. Conventions of ragdot.h hold: codes, sentences,
+   CUDA graph after a first call like it, which loads kernels. Memory stays in place until the stream has passed the call. Conventions of ragdot.h hold: codes, sentences,
    struct sizes, thread-safety, refused calls write nothing.
 
    Group numbers are read by the kernels alone, so no call can refuse them. They are clamped: a start to [end of the group
@@ -31,7 +31,7 @@ typedef struct ragdot_cuda_group_places {
 typedef struct ragdot_cuda_options {
   size_t struct_size;
   void* stream;            /* a cudaStream_t of the current device; null: its default stream */
-  int32_t multiprocessors; /* the call occupies at most so many; 0: all */
+  int32_t multiprocessors; /* products run so many blocks, one on each, two at least; quantisers twice as many; 0: all */
   int32_t starts_aligned;  /* tgmm: 1 promises that each group's first row is a multiple of 16, 0 does not. Where the promise is
                               broken, the group's result is wrong, with no access outside the operands */
   const ragdot_cuda_group_places* col_wise_groups; /* quantize_both: not null: col_wise is stored transposed (row_stride 1) with

@@ -10,8 +10,6 @@
 
 namespace ragdot::cuda {
 
-inline constexpr std::int64_t k2To31 = std::int64_t{1} << 31;  // one more than the GPU's kernels count
-
 /// Memory that begins at number * 2^32 and is never touched.
 inline void* fake_memory(std::uintptr_t number) { return reinterpret_cast<void*>(number << 32U); }
 

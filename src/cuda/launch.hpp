@@ -12,6 +12,9 @@ namespace ragdot::cuda {
 /// Grows when a struct below changes: a device half of another build is refused.
 inline constexpr std::int32_t kInterface = 2;
 
+/// Of M, K, N and the number of groups: kernels count in 32 bits, and round up to whole tiles.
+inline constexpr std::int64_t kDimensionLimit = std::int64_t{1} << 30;
+
 /// Group numbers in device memory, read by the kernels alone. A start is clamped to [end of the group before, M], an end to
 /// [start, M], so wrong numbers give wrong results but no access outside the operands: ranges never overlap, and no numbers
 /// need more than most_scale_rows per_group scale rows, which the host has asked for.
@@ -101,7 +104,7 @@ struct Span {
 };
 
 /// Head of the workspace: what the set-up kernel finds. Spans follow at kSpansOffset, then (tgmm) two tensor maps of 128 bytes
-/// for each local group, then (tgmm of 8-bit operands whose groups may begin anywhere) a copy of each operand.
+/// for each local group, then (tgmm whose groups may begin anywhere) a copy of each operand whose lines lie along the rows.
 struct WorkspaceHead {
   std::int32_t spans = 0;
   std::int32_t tiles = 0;
@@ -132,9 +135,10 @@ inline constexpr std::int64_t kSpansOffset = 128;
   const std::int64_t bytes = copies_a(p) ? p.k * copy_pitch(p) * element_bytes(p.a.format) : 0;
   return copy_a_offset(p) + (bytes + 127) / 128 * 128;
 }
-/// Whether the copies have less than 2^46 bytes: more are in no device.
+/// Whether the copies have rows that kernels can count and less than 2^46 bytes: more are in no device.
 [[nodiscard]] constexpr bool has_room_for_copies(const Product& p) {
-  return !(copies_a(p) || copies_b(p)) || p.k + p.n <= (std::int64_t{1} << 45) / copy_pitch(p);
+  return !(copies_a(p) || copies_b(p)) ||
+         (copy_pitch(p) < 2 * kDimensionLimit && p.k + p.n <= (std::int64_t{1} << 45) / copy_pitch(p));
 }
 [[nodiscard]] constexpr std::int64_t product_workspace_bytes(const Product& p) {
   return copy_b_offset(p) + (copies_b(p) ? p.n * copy_pitch(p) * element_bytes(p.b.format) : 0);

@@ -5,8 +5,8 @@ namespace ragdot::cuda {
 
 Status check_dimensions(const char* op, std::initializer_list<Dimension> dimensions) {
   for (const Dimension& d : dimensions) {
-    if (d.extent > std::numeric_limits<std::int32_t>::max()) {
-      return not_offered("{}: {} is {}; the GPU takes dimensions below 2^31, split the call", op, d.what, d.extent);
+    if (d.extent >= kDimensionLimit) {
+      return not_offered("{}: {} is {}; the GPU takes dimensions below 2^30, split the call", op, d.what, d.extent);
     }
   }
   return {};

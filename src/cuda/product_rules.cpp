@@ -219,7 +219,7 @@ Result<Product> product_of(const TgmmArgs& args, bool starts_aligned) {
   p.starts_aligned = starts_aligned;
   if (!has_room_for_copies(p)) {
     return not_offered(
-        "tgmm: groups may begin anywhere, and a workspace for aligned copies of them may have more than 2^46 bytes; split the "
+        "tgmm: groups may begin anywhere, and aligned copies of them may have more than 2^31 rows or 2^46 bytes; split the "
         "call, or let groups begin at multiples of {} rows and set starts_aligned",
         kGroupAlignment);
   }

@@ -10,8 +10,8 @@ namespace ragdot::cuda {
 namespace {
 
 const std::vector<BadCall<GpuQuantizeBoth>> kBadQuantize = {
-    {"rows", [](GpuQuantizeBoth& c) { c.args.input.rows = k2To31; },
-     "quantize_both: rows is 2147483648; the GPU takes dimensions below 2^31, split the call"},
+    {"rows", [](GpuQuantizeBoth& c) { c.args.input.rows = kDimensionLimit; },
+     "quantize_both: rows is 1073741824; the GPU takes dimensions below 2^30, split the call"},
     {"f16", [](GpuQuantizeBoth& c) { c.args.input.format = Format::f16; },
      "quantize_both: input is f16; on the GPU it is f32 or bf16, convert it"},
     {"transposed",

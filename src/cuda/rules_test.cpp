@@ -11,10 +11,10 @@ namespace ragdot::cuda {
 namespace {
 
 const std::vector<BadCall<GpuGmm>> kBadGmm = {
-    {"m", [](GpuGmm& c) { c.args.lhs.values.rows = k2To31; },
-     "gmm: M is 2147483648; the GPU takes dimensions below 2^31, split the call"},
-    {"groups", [](GpuGmm& c) { c.args.groups.count = k2To31; },
-     "gmm: G is 2147483648; the GPU takes dimensions below 2^31, split the call"},
+    {"m", [](GpuGmm& c) { c.args.lhs.values.rows = kDimensionLimit; },
+     "gmm: M is 1073741824; the GPU takes dimensions below 2^30, split the call"},
+    {"groups", [](GpuGmm& c) { c.args.groups.count = kDimensionLimit; },
+     "gmm: G is 1073741824; the GPU takes dimensions below 2^30, split the call"},
     {"pair", [](GpuGmm& c) { c.args.lhs.values.format = Format::bf16; },
      "gmm: lhs bf16 with rhs e4m3 is not offered on the GPU; pairs are any two of e4m3 and e5m2, bf16 with bf16; convert an "
      "operand"},
@@ -91,8 +91,8 @@ const std::vector<BadCall<GpuGmm>> kBadGmm = {
 };
 
 const std::vector<BadCall<GpuTgmm>> kBadTgmm = {
-    {"n", [](GpuTgmm& c) { c.args.rhs.values.cols = k2To31; },
-     "tgmm: N is 2147483648; the GPU takes dimensions below 2^31, split the call"},
+    {"n", [](GpuTgmm& c) { c.args.rhs.values.cols = kDimensionLimit; },
+     "tgmm: N is 1073741824; the GPU takes dimensions below 2^30, split the call"},
     {"pair", [](GpuTgmm& c) { c.args.rhs.values.format = Format::bf16; },
      "tgmm: lhs e5m2 with rhs bf16 is not offered on the GPU; pairs are any two of e4m3 and e5m2, bf16 with bf16; convert an "
      "operand"},
@@ -115,12 +115,11 @@ const std::vector<BadCall<GpuTgmm>> kBadTgmm = {
      "below 2^40, pad the lines"},
     {"room_for_copies",
      [](GpuTgmm& c) {
-       c.args.groups.count = c.args.out.batch = std::int64_t{1} << 30;
+       c.args.groups.count = c.args.out.batch = std::int64_t{1} << 27;
        c.args.lhs.values.cols = c.args.out.rows = std::int64_t{1} << 20;
        c.args.lhs.scales.view.rows = c.args.rhs.scales.view.rows = 300;
      },
-     "tgmm: groups may begin anywhere, and a workspace for aligned copies of them may have more than 2^46 bytes; split the "
-     "call, "
+     "tgmm: groups may begin anywhere, and aligned copies of them may have more than 2^31 rows or 2^46 bytes; split the call, "
      "or let groups begin at multiples of 16 rows and set starts_aligned"},
     {"out_batch_pitch", [](GpuTgmm& c) { c.args.out.batch_stride = 20001; },
      "tgmm: out of f32 has 4 matrices, each 80004 bytes from the next; on the GPU that is a multiple of 16 below 2^40, pad the "

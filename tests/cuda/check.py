@@ -187,6 +187,10 @@ def check_shards(half, generator):
     device_half.prepared(half, "gmm", a, b[1:4], left, numbers, a_scales, b_scales[1:4], first=1, local=3, zero_outside=False)()
     expect("gmm shard", torch.equal(whole[100:400], part[100:400]) and bool((part[:100] == 0).all() and (part[400:] == 0).all()))
     expect("gmm shard leaves", torch.equal(whole[100:400], left[100:400]) and bool(left[:100].isnan().all() and left[400:].isnan().all()))
+    plain, kept = poisoned((m, n), F32), torch.full((m, n), 7.0, device="cuda")
+    device_half.prepared(half, "gmm", a, b, plain, numbers, a_scales, b_scales)()
+    device_half.prepared(half, "gmm", a, b, kept, numbers, a_scales, b_scales, accumulate=True, zero_outside=False)()
+    expect("gmm accumulates", torch.equal(kept[:464], plain[:464] + 7.0) and bool((kept[464:] == 7).all()))
     counts = torch.tensor(sizes)
     a, a_scales = data.quantised_columns(torch.randn(464, k, generator=generator, device="cuda"), counts, E4M3)
     b, b_scales = data.quantised_columns(torch.randn(464, n, generator=generator, device="cuda"), counts, E4M3)
@@ -264,6 +268,7 @@ def main():
     half = device_half.load(sys.argv[1])
     generator = torch.Generator(device="cuda").manual_seed(7)
     family = [[256, 128], [1], [0, 130, 0, 1, 17], [300, 5, 0, 129], [3, 127, 128, 129, 255, 64]]
+    family += [[1100, 3, 0, 940], [0, 1030]]  # gmm in tiles of 192 rows: 512 rows a group and more
     for exactly in (True, False):
         for sizes in family:
             for out_dtype in (BF16, F32):

@@ -23,6 +23,9 @@ def faults(assembler: str, ptx: str) -> list[str]:
     if len(frames) != KERNELS:
         found.append(f"the assembler speaks of {len(frames)} kernels, not {KERNELS}; mend the pattern of its report")
     found += [f"a kernel keeps registers in memory: {', '.join(frame)} bytes of frame, stores and loads" for frame in frames if frame != ("0", "0", "0")]
+    used = sorted(set(re.findall(r"Used (\d+) registers", assembler)))
+    if not set(used) <= {"128", "168"}:
+        found.append(f"kernels start with {', '.join(used)} registers a thread, not 128 or 168: warps would wait for theirs forever")
     found += [f"the assembler remarks: {line.strip()}" for line in assembler.splitlines() if re.search(r"\(C75\d\d\)", line)]
     for kind in ("e4m3.e4m3", "e5m2.e4m3", "bf16.bf16"):
         if f".f32.{kind} " not in ptx:

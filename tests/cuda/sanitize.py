@@ -15,7 +15,9 @@ def main():
     for formats in ((check.E4M3, check.E5M2), (check.BF16, check.BF16)):
         for out_dtype in (check.BF16, check.F32):
             check.check_gmm(half, generator, sizes, 180, 272, 136, formats, out_dtype, True)
+            check.check_gmm(half, generator, [0, 1030], 1037, 272, 136, formats, out_dtype, True)  # tiles of 192 rows
             check.check_tgmm(half, generator, sizes, 180, 144, 136, formats, out_dtype, True)
+            check.check_tgmm(half, generator, sizes, 180, 192, 136, formats, out_dtype, True)
     print(f"{len(check.failures)} failures")
     return 1 if check.failures else 0
 

@@ -50,12 +50,12 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 cudaError_t copy_unaligned_groups(const Lines& lines, const Span* spans, int local, std::byte* copies, std::int64_t pitch,
-                                  cudaStream_t stream) {
+                                  std::int32_t multiprocessors, cudaStream_t stream) {
   const int bytes = static_cast<int>(element_bytes(lines.format));
   const std::int64_t blocks = (lines.lines + kThreads / 32 - 1) / (kThreads / 32);
-  constexpr std::int64_t kMostBlocks = 1056;  // eight for each multiprocessor
-  copy_groups<<<static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks), kThreads, 0, stream>>>(
-      lines, bytes, spans, local, copies, pitch * bytes);
+  const std::int64_t most = multiprocessors > 0 ? multiprocessors : 1056;  // eight for each multiprocessor
+  copy_groups<<<static_cast<unsigned>(blocks < most ? blocks : most), kThreads, 0, stream>>>(lines, bytes, spans, local, copies,
+                                                                                             pitch * bytes);
   return cudaGetLastError();
 }
 

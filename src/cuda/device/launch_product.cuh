@@ -14,8 +14,12 @@
 
 namespace ragdot::cuda {
 
-/// Reading `error` once keeps it from being found by a later, innocent call.
-inline const char* sentence(cudaError_t error) { return error == cudaSuccess ? nullptr : cudaGetErrorString(error); }
+/// Clears the thread's last error, or a later, innocent call would find it.
+inline const char* sentence(cudaError_t error) {
+  if (error == cudaSuccess) return nullptr;
+  (void)cudaGetLastError();
+  return cudaGetErrorString(error);
+}
 
 /// How many clusters run at one time. Not half the number of multiprocessors: a part of the chip with an odd number of them
 /// leaves one over, and a cluster that had to wait for all others to end would double the time.
@@ -23,17 +27,18 @@ template <class S>
 cudaError_t most_clusters(int& clusters) {
   int device = 0;
   if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
-  static std::atomic<int> known[64];  // by device, 0: not asked yet
+  cudaError_t error = cudaFuncSetAttribute(product_kernel<S>, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes);
+  if (error != cudaSuccess) return error;  // it belongs to the context, so it is set each time
+  static std::atomic<int> known[64];       // by device, 0: not asked yet
   std::atomic<int>& here = known[device % 64];
   clusters = here.load(std::memory_order_relaxed);
   if (clusters != 0) return cudaSuccess;
-  cudaError_t error = cudaFuncSetAttribute(product_kernel<S>, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes);
-  if (error != cudaSuccess) return error;
   cudaLaunchConfig_t config{};
   config.gridDim = kClusterBlocks;
   config.blockDim = S::kThreads;
   config.dynamicSmemBytes = S::kSharedBytes;
   error = cudaOccupancyMaxActiveClusters(&clusters, product_kernel<S>, &config);
+  if (error == cudaSuccess && clusters == 0) error = cudaErrorLaunchOutOfResources;
   if (error == cudaSuccess) here.store(clusters, std::memory_order_relaxed);
   return error;
 }
@@ -106,10 +111,12 @@ const char* launch(const Product& product, cudaStream_t stream) {
     for (const auto& [maps_of, lines, offset] :
          {std::tuple{&a, &product.a, copy_a_offset(product)}, std::tuple{&b, &product.b, copy_b_offset(product)}}) {
       if (!maps_of->copied) continue;
-      const cudaError_t error = copy_unaligned_groups(*lines, p.spans, local, workspace + offset, copy_pitch(product), stream);
+      const cudaError_t error = copy_unaligned_groups(*lines, p.spans, local, workspace + offset, copy_pitch(product),
+                                                      product.multiprocessors, stream);
       if (error != cudaSuccess) return sentence(error);
     }
-    make_group_maps(a, b, p.spans, local, maps, stream);
+    if (const cudaError_t error = make_group_maps(a, b, p.spans, local, maps, stream); error != cudaSuccess)
+      return sentence(error);
   }
 
   int clusters = 0;

@@ -73,9 +73,10 @@ const char* encode_map(CUtensorMap& map, const Lines& lines, int box_length, int
              : "the driver refused a tensor map; give operands in device memory, lines a multiple of 16 bytes apart";
 }
 
-void make_group_maps(const OperandMaps& a, const OperandMaps& b, const Span* spans, int local, CUtensorMap* maps,
-                     cudaStream_t stream) {
+cudaError_t make_group_maps(const OperandMaps& a, const OperandMaps& b, const Span* spans, int local, CUtensorMap* maps,
+                            cudaStream_t stream) {
   group_maps<<<static_cast<unsigned>(local), 32, 0, stream>>>(a, b, spans, maps);
+  return cudaGetLastError();
 }
 
 }  // namespace ragdot::cuda

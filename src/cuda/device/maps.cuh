@@ -22,7 +22,7 @@ struct OperandMaps {
 
 /// Maps for each local group, which end where the group does: what lies behind reads as zero. Two for each: of a and of b.
 /// Spans are the local groups in order.
-void make_group_maps(const OperandMaps& a, const OperandMaps& b, const Span* spans, int local, CUtensorMap* maps,
-                     cudaStream_t stream);
+cudaError_t make_group_maps(const OperandMaps& a, const OperandMaps& b, const Span* spans, int local, CUtensorMap* maps,
+                            cudaStream_t stream);
 
 }  // namespace ragdot::cuda

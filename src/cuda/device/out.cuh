@@ -48,8 +48,8 @@ __device__ __forceinline__ std::uint32_t staged(std::uint32_t staging, int row, 
   return staging + row * 128 + (piece ^ row) * 16;
 }
 
-/// 16 bytes of out, of `count` elements (or fewer, at its edge). Written past the caches' other contents: nobody reads out
-/// here.
+/// 16 bytes of out, of `count` elements (or fewer, at its edge). Written past the caches' other contents: out is read to be
+/// added to, or not at all.
 __device__ __forceinline__ void write(const Parameters& p, float* at, const uint4& bits, int count) {
   float values[4] = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
   if (p.aligned_rows && count >= 4) {

@@ -33,7 +33,8 @@ struct Shape {
   static constexpr int kWarpgroups = kWarpgroupsOf;  // that multiply
   static constexpr int kThreads = 128 * (1 + kWarpgroups);
   static constexpr int kRegisters = kWarpgroups == 3 ? 152 : 224;  // of a thread that multiplies
-  static constexpr int kRegistersOfFeeders = 56;                   // so that all together have the 65,536 there are
+  static constexpr int kRegistersOfFeeders = 56;                   // all together have no more than a block starts with:
+  static_assert(128 * (kWarpgroups * kRegisters + kRegistersOfFeeders) <= kThreads * (65536 / kThreads / 8 * 8));
   static constexpr int kRows = kRowsPerWarpgroup * kWarpgroups;
   static constexpr int kCols = kScaled ? 128 : 256;
   static constexpr int kDepth = kScaled ? 128 : 64;              // steps of the reduction in a stage

@@ -328,7 +328,10 @@ const char* quantize(const Quantize& args, void* stream) {
     error = find_spans(groups, {args.rows, true, false, kTile, 1, args.aligned_starts, args.aligned_sizes}, args.workspace,
                        static_cast<cudaStream_t>(stream));
   }
-  if (error != cudaSuccess) return cudaGetErrorString(error);
+  if (error != cudaSuccess) {
+    (void)cudaGetLastError();  // or a later, innocent call would find it
+    return cudaGetErrorString(error);
+  }
   const std::int64_t multiprocessors = args.multiprocessors > 0 && args.multiprocessors < most ? args.multiprocessors : most;
   const std::int64_t resident = multiprocessors * kResident;
   const auto blocks = static_cast<unsigned>(tiles < 1 ? 1 : tiles < resident ? tiles : resident);
