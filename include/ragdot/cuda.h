@@ -2,8 +2,8 @@
 
    Every pointer in args (values, scales, out, group numbers) is one that kernels of the current device can use. Calls enqueue
    kernels on a stream and return: they allocate nothing, wait for nothing, read no memory themselves, and can be captured in a
-   CUDA graph after a first call like it, which loads kernels. Memory stays in place until the stream has passed the call. Conventions of ragdot.h hold: codes, sentences,
-   struct sizes, thread-safety, refused calls write nothing.
+   CUDA graph after a first call like it, which loads kernels. Memory stays in place until the stream has passed the call.
+   Conventions of ragdot.h hold: codes, sentences, struct sizes, thread-safety, refused calls write nothing.
 
    Group numbers are read by the kernels alone, so no call can refuse them. They are clamped: a start to [end of the group
    before, M], an end to [start, M]; wrong numbers give wrong results, and no access outside the operands.
