@@ -13,10 +13,11 @@ import numpy as np
 
 from ragdot._library import installed
 
-_NAMES = ("gmm", "tgmm", "quantize", "quantize_both")
+# By XLA's names of platforms.
+_NAMES = {"cpu": ("gmm", "tgmm", "quantize", "quantize_both"), "CUDA": ("cuda_gmm", "cuda_tgmm", "cuda_quantize")}
 
 
-def _register() -> None:
+def _register(names_of: dict[str, tuple[str, ...]]) -> None:
     """A handler loads where XLA's interface is as new as the headers that it was built with, or newer."""
     if other := os.environ.get("RAGDOT_LIBRARY"):
         path = Path(other).with_name("libragdot_jax.so")
@@ -25,11 +26,12 @@ def _register() -> None:
     if not path.exists():
         raise ImportError(f"ragdot.jax: {path} does not exist; build with the headers of jaxlib, as the wheel is")
     library = ctypes.CDLL(str(path))
-    for name in _NAMES:
-        jax.ffi.register_ffi_target(f"ragdot_{name}", jax.ffi.pycapsule(getattr(library, f"ragdot_jax_{name}")), platform="cpu")
+    for platform, names in names_of.items():
+        for name in names:
+            jax.ffi.register_ffi_target(f"ragdot_{name}", jax.ffi.pycapsule(getattr(library, f"ragdot_jax_{name}")), platform=platform)
 
 
-_register()
+_register(_NAMES)
 
 
 def varying_axes(x: Any) -> frozenset[Hashable]:

@@ -25,16 +25,16 @@ def _input(op: str, x: Any) -> jax.Array:
     return x
 
 
-def _extents(shape: tuple[int, ...], rows: int, cols: int, groups: CallGroups | None) -> tuple[int, ...]:
-    """Of the scales; over groups those that the worst sizes need, since XLA's shapes do not depend on them."""
+def extents(shape: tuple[int, ...], rows: int, cols: int, local: int | None) -> tuple[int, ...]:
+    """Of the scales; over so many groups those that the worst sizes need, since XLA's shapes do not depend on them."""
     height, width = shape[-2:]
     across = 1 if cols == _abi.WHOLE_AXIS else -(-width // cols)
-    if groups is None:
+    if local is None:
         down = 1 if rows == _abi.WHOLE_AXIS else -(-height // rows)
     elif rows == _abi.WHOLE_AXIS:
-        down = groups.local
+        down = local
     else:
-        down = (height + min(groups.local, height) * (rows - 1)) // rows
+        down = (height + min(local, height) * (rows - 1)) // rows
     return (*shape[:-2], down, across)
 
 
@@ -45,7 +45,7 @@ class _Copy:
         rows, cols = block_of(op, block)
         if min(rows, cols) < 1:
             raise ValueError(f"{op}: block is {block}; its extents must be 1 or more, or None for a whole axis")
-        scales = _extents(shape, rows, cols, groups)
+        scales = extents(shape, rows, cols, None if groups is None else groups.local)
         self.results = (jax.ShapeDtypeStruct(shape, dtype_of(f"{op}: format", format)),
                         jax.ShapeDtypeStruct(scales, dtype_of(f"{op}: scale_format", scale_format)))  # fmt: skip
         self.block, self.origin = (block[0], block[1]), origin

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ragdot._recipes import AS_IT_COMES, Recipe, recipe_of
+from ragdot.jax import _cuda
 from ragdot.jax._handlers import Placement
 from ragdot.jax._operands import CallGroups, groups_of
+from ragdot.jax._platforms import by_platform
 from ragdot.jax._products import gmm, tgmm
 from ragdot.jax._quantize import quantize, quantize_local
 
@@ -43,8 +45,7 @@ def _weights(recipe: Recipe, w: Any, turned: bool) -> Any:
     return quantize(w, recipe.turned_weights if turned else recipe.weights, *_words(recipe)) if recipe.quantizes else _plain(recipe, w)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _ragged_dot(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> Any:
+def _result_cpu(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> Any:
     groups = CallGroups(sizes, offset, rhs.shape[0])
     return _product(_rows(recipe, lhs, groups), _weights(recipe, rhs, turned=False), groups, out_dtype)
 
@@ -53,21 +54,36 @@ def _product(lhs: Any, rhs: Any, groups: CallGroups, out_dtype: np.dtype, transp
     return gmm(lhs, rhs, groups.sizes, out_dtype=out_dtype, transpose_rhs=transpose_rhs, group_offset=groups.offset)
 
 
-def _forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any]:
+def _forward_cpu(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any, Any]:
+    """The result, and what is kept of lhs and of rhs."""
     groups = CallGroups(sizes, offset, rhs.shape[0])
     rows, columns = _rows_and_columns(recipe, lhs, groups)
     weights = _weights(recipe, rhs, turned=False)
-    kept = weights if recipe.one_copy else rhs
-    return _product(rows, weights, groups, out_dtype), (columns, kept, sizes, offset, Placement.of(lhs), Placement.of(rhs))
+    return _product(rows, weights, groups, out_dtype), columns, weights if recipe.one_copy else rhs
+
+
+def _backward_cpu(recipe: Recipe, lhs_dtype: np.dtype, rhs_dtype: np.dtype, columns: Any, kept: Any, sizes: Any, offset: Any,
+                  grad: Any) -> tuple[Any, Any]:  # fmt: skip
+    groups = CallGroups(sizes, offset, kept.shape[0])
+    grad_rows, grad_columns = _rows_and_columns(recipe.for_gradients(), grad, groups)
+    weights = kept if recipe.one_copy else _weights(recipe, kept, turned=True)
+    dlhs = _product(grad_rows, weights, groups, lhs_dtype, transpose_rhs=True)
+    return dlhs, tgmm(columns, grad_columns, sizes, out_dtype=rhs_dtype, group_offset=offset, num_groups=groups.local)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _ragged_dot(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> Any:
+    return by_platform(_result_cpu, _cuda.result, (recipe, out_dtype), lhs, rhs, sizes, offset)
+
+
+def _forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any]:
+    out, columns, kept = by_platform(_forward_cpu, _cuda.forward, (recipe, out_dtype), lhs, rhs, sizes, offset)
+    return out, (columns, kept, sizes, offset, Placement.of(lhs), Placement.of(rhs))
 
 
 def _backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) -> tuple[Any, Any, None, None]:
     columns, kept, sizes, offset, lhs, rhs = residuals
-    groups = CallGroups(sizes, offset, kept.shape[0])
-    grad_rows, grad_columns = _rows_and_columns(recipe.for_gradients(), grad, groups)
-    weights = kept if recipe.one_copy else _weights(recipe, kept, turned=True)
-    dlhs = _product(grad_rows, weights, groups, lhs.dtype, transpose_rhs=True)
-    drhs = tgmm(columns, grad_columns, sizes, out_dtype=rhs.dtype, group_offset=offset, num_groups=groups.local)
+    dlhs, drhs = by_platform(_backward_cpu, _cuda.backward, (recipe, lhs.dtype, rhs.dtype), columns, kept, sizes, offset, grad)
     return lhs.gradient(dlhs), rhs.gradient(drhs), None, None
 
 
