@@ -11,7 +11,8 @@ const char* refusal() {
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
     cudaGetLastError();  // or a later call would find it
-    return "there is no NVIDIA driver as new as the CUDA of this build, or no GPU; run on a machine with one, or call the CPU's functions";
+    return "there is no NVIDIA driver as new as the CUDA of this build, or no GPU; run on a machine with one, or call the "
+           "CPU's functions";
   }
   int device = 0;
   int major = 0;

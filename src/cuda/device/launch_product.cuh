@@ -8,18 +8,12 @@
 #include <tuple>
 
 #include "cuda/device/copies.cuh"
+#include "cuda/device/errors.cuh"
 #include "cuda/device/groups.cuh"
 #include "cuda/device/maps.cuh"
 #include "cuda/device/product.cuh"
 
 namespace ragdot::cuda {
-
-/// Clears the thread's last error, or a later, innocent call would find it.
-inline const char* sentence(cudaError_t error) {
-  if (error == cudaSuccess) return nullptr;
-  (void)cudaGetLastError();
-  return cudaGetErrorString(error);
-}
 
 /// How many clusters run at one time. Not half the number of multiprocessors: a part of the chip with an odd number of them
 /// leaves one over, and a cluster that had to wait for all others to end would double the time.

@@ -15,9 +15,8 @@
 
 namespace ragdot::cuda {
 
-inline constexpr int kDepthBytes = 128;  // of both operands in a stage: the width of the swizzle
 inline constexpr int kRowsPerWarpgroup = 64;
-inline constexpr int kLineBytes = 128;
+inline constexpr int kLineBytes = 128;  // in a stage, of both operands: the width of the swizzle
 inline constexpr int kScaleWarps = 3;
 
 /// One instantiation of the kernel.
@@ -249,7 +248,7 @@ __device__ __forceinline__ void multiply(float (&d)[S::kCols / 2], std::uint32_t
   wgmma::hold(d);
   wgmma::begin();
 #pragma unroll
-  for (int step = 0; step < kDepthBytes / 32; ++step) {
+  for (int step = 0; step < kLineBytes / 32; ++step) {
     // 32 bytes of each line along the reduction, or 16 lines across it
     const std::uint64_t at_a =
         wgmma::descriptor(a + step * (S::kAcrossA ? 16 * kLineBytes : 32), 64 * kLineBytes, 8 * kLineBytes);

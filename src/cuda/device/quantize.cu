@@ -2,8 +2,10 @@
 // group's first row; a tile stays in registers from its magnitudes to its bytes, and the next one is on its way while a
 // transposed copy is written.
 #include "cuda/device/encode.cuh"
+#include "cuda/device/errors.cuh"
 #include "cuda/device/groups.cuh"
 #include "cuda/device/quantize.hpp"
+#include "cuda/device/work.cuh"
 
 namespace ragdot::cuda {
 namespace {
@@ -17,21 +19,9 @@ __device__ std::uint32_t row_tiles_of(const QuantizeWork& work) {
   return static_cast<std::uint32_t>((work.rows + kTile - 1) / kTile);
 }
 
-/// The last span whose first tile is not above `tile`: a warp looks at 32 spans at a time.
 __device__ Span span_of(const QuantizeWork& work, std::int32_t tile) {
   const auto* spans = reinterpret_cast<const Span*>(static_cast<const char*>(work.workspace) + kSpansOffset);
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  std::int32_t first = 0;
-  std::int32_t count = head_of(work).spans;
-  while (count > 1) {
-    const std::int32_t step = (count + 31) / 32;
-    const std::int32_t probe = lane * step;
-    const bool before = probe < count && spans[first + probe].first_tile <= tile;
-    const std::int32_t skipped = (__popc(__ballot_sync(kAllLanes, before)) - 1) * step;
-    first += skipped;
-    count = count - skipped < step ? count - skipped : step;
-  }
-  return spans[first];
+  return spans[find_span(spans, head_of(work).spans, tile)];
 }
 
 __device__ Place place_of(const QuantizeWork& work, std::uint32_t t, std::uint32_t row_tiles, std::uint32_t col_tiles) {
@@ -328,10 +318,7 @@ const char* quantize(const Quantize& args, void* stream) {
     error = find_spans(groups, {args.rows, true, false, kTile, 1, args.aligned_starts, args.aligned_sizes}, args.workspace,
                        static_cast<cudaStream_t>(stream));
   }
-  if (error != cudaSuccess) {
-    (void)cudaGetLastError();  // or a later, innocent call would find it
-    return cudaGetErrorString(error);
-  }
+  if (error != cudaSuccess) return sentence(error);
   const std::int64_t multiprocessors = args.multiprocessors > 0 && args.multiprocessors < most ? args.multiprocessors : most;
   const std::int64_t resident = multiprocessors * kResident;
   const auto blocks = static_cast<unsigned>(tiles < 1 ? 1 : tiles < resident ? tiles : resident);
@@ -340,8 +327,7 @@ const char* quantize(const Quantize& args, void* stream) {
   } else {
     quantize_tiles<Format::f32><<<blocks, kTileThreads, 0, static_cast<cudaStream_t>(stream)>>>(work);
   }
-  error = cudaGetLastError();
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+  return sentence(cudaGetLastError());
 }
 
 }  // namespace ragdot::cuda
