@@ -102,33 +102,29 @@ ffi::Error quantize_handler(void* stream, ffi::AnyBuffer x, ffi::AnyBuffer spans
 
 namespace ffi = xla::ffi;
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(ragdot_jax_cuda_gmm, ragdot::jax::gmm_handler,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::PlatformStream<void*>>()
-                                  .Arg<ffi::AnyBuffer>()          // lhs
-                                  .Arg<ffi::AnyBuffer>()          // lhs scales
-                                  .Arg<ffi::AnyBuffer>()          // rhs
-                                  .Arg<ffi::AnyBuffer>()          // rhs scales
-                                  .Arg<ffi::AnyBuffer>()          // starts and sizes of groups
-                                  .Ret<ffi::AnyBuffer>()          // out
-                                  .Ret<ffi::BufferR1<ffi::U8>>()  // workspace
-                                  .Attr<ffi::Span<const std::int64_t>>("lhs_grid")
-                                  .Attr<ffi::Span<const std::int64_t>>("rhs_grid")
-                                  .Attr<std::int64_t>("transpose_rhs"));
+namespace {
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(ragdot_jax_cuda_tgmm, ragdot::jax::tgmm_handler,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::PlatformStream<void*>>()
-                                  .Arg<ffi::AnyBuffer>()          // lhs
-                                  .Arg<ffi::AnyBuffer>()          // lhs scales
-                                  .Arg<ffi::AnyBuffer>()          // rhs
-                                  .Arg<ffi::AnyBuffer>()          // rhs scales
-                                  .Arg<ffi::AnyBuffer>()          // starts and sizes of groups
-                                  .Ret<ffi::AnyBuffer>()          // out
-                                  .Ret<ffi::BufferR1<ffi::U8>>()  // workspace
-                                  .Attr<ffi::Span<const std::int64_t>>("lhs_grid")
-                                  .Attr<ffi::Span<const std::int64_t>>("rhs_grid")
-                                  .Attr<std::int64_t>("turned"));
+/// What both products take.
+auto product_binding() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::PlatformStream<void*>>()
+      .Arg<ffi::AnyBuffer>()          // lhs
+      .Arg<ffi::AnyBuffer>()          // lhs scales
+      .Arg<ffi::AnyBuffer>()          // rhs
+      .Arg<ffi::AnyBuffer>()          // rhs scales
+      .Arg<ffi::AnyBuffer>()          // starts and sizes of groups
+      .Ret<ffi::AnyBuffer>()          // out
+      .Ret<ffi::BufferR1<ffi::U8>>()  // workspace
+      .Attr<ffi::Span<const std::int64_t>>("lhs_grid")
+      .Attr<ffi::Span<const std::int64_t>>("rhs_grid");
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(ragdot_jax_cuda_gmm, ragdot::jax::gmm_handler,
+                              product_binding().Attr<std::int64_t>("transpose_rhs"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(ragdot_jax_cuda_tgmm, ragdot::jax::tgmm_handler, product_binding().Attr<std::int64_t>("turned"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(ragdot_jax_cuda_quantize, ragdot::jax::quantize_handler,
                               ffi::Ffi::Bind()
