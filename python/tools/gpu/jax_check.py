@@ -7,8 +7,6 @@ RAGDOT_LIBRARY names libragdot.so, beside which libragdot_jax.so and libragdot_c
 import os
 import sys
 import time
-import traceback
-from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -16,6 +14,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 import numpy as np
+from checks import Failed, run
 
 import ragdot.jax as rj
 from ragdot._library import LIBRARY
@@ -29,10 +28,6 @@ CASES = [  # sizes of groups, rows behind them, K, N
 ]
 # Distances in the Frobenius norm: from float64 of the same numbers, from a CPU device's results.
 ALLOWED = {"bf16": (0.006, 0.004), "blockwise": (0.06, 0.01)}
-
-
-class Failed(Exception):
-    """A check did not hold."""
 
 
 def expect(holds: Any, what: str) -> None:
@@ -192,22 +187,6 @@ def check_time() -> str:
 
 
 CHECKS = [check_steps, check_local_groups, check_transforms, check_wrong_sizes, check_errors, check_time]
-
-
-def run(checks: list[Callable[[], str]]) -> int:
-    """The number of checks that failed."""
-    failures = 0
-    for check in checks:
-        start = time.perf_counter()
-        try:
-            passed, text = True, check()
-        except Failed as error:
-            passed, text = False, str(error)
-        except Exception:
-            passed, text = False, traceback.format_exc()
-        failures += not passed
-        print(f"{'ok' if passed else 'FAILED':<7}{check.__name__.removeprefix('check_'):<13}{time.perf_counter() - start:5.1f} s  {text}", flush=True)
-    return failures
 
 
 def main() -> int:

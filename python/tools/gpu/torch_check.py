@@ -5,10 +5,10 @@ RAGDOT_LIBRARY names libragdot.so, beside which libragdot_cuda.so lies; python/ 
 
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
 import torch
+from checks import Failed, run
 
 import ragdot.torch as rt
 from ragdot._library import LIBRARY
@@ -28,10 +28,6 @@ CASES = [  # sizes of groups, rows behind them, K, N
     ([300, 1, 0, 511, 212], 0, 512, 384),
     ([777, 1291, 0, 2028], 100, 1024, 768),
 ]
-
-
-class Failed(Exception):
-    """A check did not hold."""
 
 
 def expect(holds: bool, what: str) -> None:
@@ -410,22 +406,6 @@ def check_time() -> str:
 
 CHECKS = [check_quantisers, check_places, check_products, check_gradients, check_strides, check_no_waits, check_graph, check_training,
           check_compiled, check_errors, check_time]  # fmt: skip
-
-
-def run(checks: list[Callable[[], str]]) -> int:
-    """The number of checks that failed."""
-    failures = 0
-    for check in checks:
-        start = time.perf_counter()
-        try:
-            passed, text = True, check()
-        except Failed as error:
-            passed, text = False, str(error)
-        except Exception:
-            passed, text = False, traceback.format_exc()
-        failures += not passed
-        print(f"{'ok' if passed else 'FAILED':<7}{check.__name__.removeprefix('check_'):<11}{time.perf_counter() - start:5.1f} s  {text}", flush=True)
-    return failures
 
 
 def main() -> int:
