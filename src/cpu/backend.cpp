@@ -136,7 +136,7 @@ class CpuBackend final : public plan::Backend {
     call.rhs = args.rhs;
     call.rhs_layout = packed == nullptr ? Layout::view : Layout::packed;
     call.out = args.out;
-    call.bias = args.bias;
+    if (args.bias.present()) call.bias = args.bias;  // the strides of an absent one may be anything
     call.activation = args.activation;
     call.out_mode = args.out_mode;
     call.depth = args.lhs.values.cols;
