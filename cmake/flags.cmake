@@ -13,6 +13,7 @@ add_library(ragdot_flags INTERFACE)
 target_compile_options(ragdot_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Werror -ffp-contract=off)
 if(RAGDOT_SANITIZE)
   target_compile_options(ragdot_flags INTERFACE -fsanitize=${RAGDOT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_definitions(ragdot_flags INTERFACE RAGDOT_SANITIZED)
   target_link_options(ragdot_flags INTERFACE -fsanitize=${RAGDOT_SANITIZE})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ 12 sees uninitialised members inside <regex> and <functional> once sanitizers are on.

@@ -1,11 +1,17 @@
 // Tile instructions in plain C++: bit by bit what AMX computes, so that the AMX kernel runs in tests on any CPU with AVX-512.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+
+// What works on registers alone reads and writes nothing that a sanitizer could object to, and is most of what these tiles do.
+#ifdef __clang__
+#define RAGDOT_REGISTERS_ALONE [[clang::no_sanitize("address", "undefined", "thread", "coverage")]]
+#else
+#define RAGDOT_REGISTERS_ALONE [[gnu::no_sanitize("address", "undefined", "thread")]]
+#endif
 
 namespace ragdot::testing {
 
@@ -54,52 +60,63 @@ struct StandinTiles {
 
   template <int kSum, int kLhs, int kRhs>
   static void dot_bf16() {
-    for (int r = 0; r < rows_of(kSum); ++r) {
-      float even[16] = {};
-      float odd[16] = {};
-      for (int i = 0; i < 16; ++i) {
-        const std::uint32_t a = dword(tile(kLhs), r, i);
-        for (int c = 0; c < 16; ++c) {
-          const std::uint32_t b = dword(tile(kRhs), i, c);
-          even[c] = std::fma(value(a << 16), value(b << 16), even[c]);
-          odd[c] = std::fma(value(a & kHigh), value(b & kHigh), odd[c]);
-        }
-      }
-      for (int c = 0; c < 16; ++c) {
-        float sum = 0;
-        std::memcpy(&sum, &tile(kSum).rows[r][4 * c], 4);
-        sum = sum + (even[c] + odd[c]);
-        std::memcpy(&tile(kSum).rows[r][4 * c], &sum, 4);
-      }
-    }
+    add_dots(tile(kSum), rows_of(kSum), floats(tile(kLhs)), floats(tile(kRhs)));
   }
 
   template <int kSum, int kLhs, int kRhs>
   static void dot_i8() {
-    for (int r = 0; r < rows_of(kSum); ++r) {
-      for (int c = 0; c < 16; ++c) {
-        std::int32_t sum = 0;
-        std::memcpy(&sum, &tile(kSum).rows[r][4 * c], 4);
-        for (int i = 0; i < 64; ++i) sum += byte(tile(kLhs).rows[r][i]) * byte(tile(kRhs).rows[i / 4][4 * c + i % 4]);
-        std::memcpy(&tile(kSum).rows[r][4 * c], &sum, 4);
-      }
-    }
+    add_dots_of_bytes(tile(kSum), rows_of(kSum), tile(kLhs), tile(kRhs));
   }
 
  private:
-  static constexpr std::uint32_t kHigh = 0xffff0000U;
+  /// The low and the high bf16 of each dword.
+  struct Floats {
+    float even[16][16];
+    float odd[16][16];
+  };
 
-  static std::uint32_t dword(const Tile& t, int row, int i) {
-    std::uint32_t d = 0;
-    std::memcpy(&d, &t.rows[row][4 * i], 4);
-    return d;
+  RAGDOT_REGISTERS_ALONE static Floats floats(const Tile& tile) {
+    Floats f;
+    __builtin_memcpy(f.odd, tile.rows, sizeof f.odd);
+    for (int r = 0; r < 16; ++r) {
+      for (int c = 0; c < 16; ++c) {
+        std::uint32_t bits = 0;
+        __builtin_memcpy(&bits, &f.odd[r][c], 4);
+        const std::uint32_t low = bits << 16;
+        const std::uint32_t high = bits & 0xffff0000U;
+        __builtin_memcpy(&f.even[r][c], &low, 4);
+        __builtin_memcpy(&f.odd[r][c], &high, 4);
+      }
+    }
+    return f;
   }
-  static float value(std::uint32_t bits) {
-    float x = 0;
-    std::memcpy(&x, &bits, 4);
-    return x;
+
+  RAGDOT_REGISTERS_ALONE static void add_dots(Tile& sums, int rows, const Floats& a, const Floats& b) {
+    for (int r = 0; r < rows; ++r) {
+      float even[16] = {};
+      float odd[16] = {};
+      for (int i = 0; i < 16; ++i) {
+        for (int c = 0; c < 16; ++c) even[c] = __builtin_fmaf(a.even[r][i], b.even[i][c], even[c]);
+        for (int c = 0; c < 16; ++c) odd[c] = __builtin_fmaf(a.odd[r][i], b.odd[i][c], odd[c]);
+      }
+      float sum[16];
+      __builtin_memcpy(sum, sums.rows[r], sizeof sum);
+      for (int c = 0; c < 16; ++c) sum[c] = sum[c] + (even[c] + odd[c]);
+      __builtin_memcpy(sums.rows[r], sum, sizeof sum);
+    }
   }
-  static std::int32_t byte(std::byte b) { return static_cast<std::int8_t>(std::to_integer<std::uint8_t>(b)); }
+
+  RAGDOT_REGISTERS_ALONE static void add_dots_of_bytes(Tile& sums, int rows, const Tile& a, const Tile& b) {
+    for (int r = 0; r < rows; ++r) {
+      std::int32_t sum[16];
+      __builtin_memcpy(sum, sums.rows[r], sizeof sum);
+      for (int i = 0; i < 64; ++i) {
+        const auto factor = static_cast<std::int8_t>(a.rows[r][i]);
+        for (int c = 0; c < 16; ++c) sum[c] += factor * static_cast<std::int8_t>(b.rows[i / 4][4 * c + i % 4]);
+      }
+      __builtin_memcpy(sums.rows[r], sum, sizeof sum);
+    }
+  }
 };
 
 }  // namespace ragdot::testing

@@ -12,7 +12,7 @@ namespace {
 std::atomic<std::int64_t> allocations{0};
 }  // namespace
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef RAGDOT_SANITIZED  // sanitizers bring operators of their own
 #define RAGDOT_COUNTS_ALLOCATIONS
 void* operator new(std::size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);

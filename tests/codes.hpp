@@ -8,7 +8,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,7 +32,7 @@ inline constexpr std::array<std::pair<Format, Format>, 5> kCodePairs = {{{Format
 
 [[nodiscard]] inline std::vector<std::uint8_t> all_codes() {
   std::vector<std::uint8_t> codes(256);
-  std::iota(codes.begin(), codes.end(), std::uint8_t{0});
+  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::uint8_t>(i);
   return codes;
 }
 

@@ -12,12 +12,15 @@ std::int64_t extent(std::int64_t elements, std::int64_t block) {
   return block == kWholeAxis ? 1 : elements / block + (elements % block != 0 ? 1 : 0);
 }
 
+/// Null stays null: copies without memory, for their sizes.
+std::byte* behind(std::byte* at, std::int64_t bytes) { return at == nullptr ? nullptr : at + bytes; }
+
 /// A dense copy with its scales behind the values.
 QuantizedOut copy_at(std::byte* at, const Operand& like, std::int64_t block_rows, std::int64_t block_cols) {
   const ConstView& v = like.values;
   QuantizedOut out;
   out.values = matrix(static_cast<void*>(at), v.format, v.rows, v.cols);
-  out.scales = {matrix(static_cast<void*>(at + v.rows * v.cols), like.scales.view.format, extent(v.rows, block_rows),
+  out.scales = {matrix(static_cast<void*>(behind(at, v.rows * v.cols)), like.scales.view.format, extent(v.rows, block_rows),
                        extent(v.cols, block_cols)),
                 block_rows, block_cols};
   return out;
@@ -65,7 +68,7 @@ std::vector<QuantizedOut> copies_in(Stage stage, const Case& c, std::byte* buffe
   const Scales& s = c.lhs.operand.scales;
   std::vector<QuantizedOut> copies = {copy_at(buffer, c.lhs.operand, s.block_rows, s.block_cols)};
   if (stage == Stage::quantize_both)
-    copies.push_back(copy_at(buffer + bytes_of(copies[0]), c.lhs.operand, s.block_cols, s.block_rows));
+    copies.push_back(copy_at(behind(buffer, bytes_of(copies[0])), c.lhs.operand, s.block_cols, s.block_rows));
   for (QuantizedOut& copy : copies) copy.recipe = c.problem.recipe;
   return copies;
 }

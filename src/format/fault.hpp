@@ -95,6 +95,7 @@ enum class Id : int {
   amx_weights_of_next_turn,
   amx_col_scales_of_first_segment,
   amx_column_tail_unstored,
+  amx_tiles_left_at_few_rows,
   // out
   tail_included,
   empty_group_unwritten,

@@ -111,6 +111,8 @@ constexpr auto kFaults = std::to_array<Fault>({
      "all segments take the first one's column scales"},
     {Id::amx_column_tail_unstored, "amx_column_tail_unstored", "amx_standin",
      "columns behind the last whole block are not written"},
+    {Id::amx_tiles_left_at_few_rows, "amx_tiles_left_at_few_rows", "amx_standin",
+     "behind a product of few rows the tiles stay set to as many"},
     // out
     {Id::tail_included, "tail_included", "", "the last group runs to the end of the rows"},
     {Id::empty_group_unwritten, "empty_group_unwritten", "", "the slab of an empty group keeps what it held"},

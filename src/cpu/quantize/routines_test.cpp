@@ -6,7 +6,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <numeric>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -93,9 +93,16 @@ Bytes encoded(const Routines& table, const SourceRow& row, Format values, Scalin
   return out;
 }
 
+/// 0, 1, 2 and so on, as many as T has; std::iota would step once more.
+template <class T>
+std::vector<T> all_of_type() {
+  std::vector<T> all(std::size_t{std::numeric_limits<T>::max()} + 1);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<T>(i);
+  return all;
+}
+
 TEST_P(EveryTable, EncodesEveryBf16UnderManyScales) {
-  std::vector<std::uint16_t> all(65536);
-  std::iota(all.begin(), all.end(), std::uint16_t{0});
+  const std::vector<std::uint16_t> all = all_of_type<std::uint16_t>();
   const SourceRow row{Format::bf16, reinterpret_cast<const std::byte*>(all.data()), 65536};
   const std::array<float, 9> factors = {1.0F,     0x1.2492p-4F,    3.0F / 448, 1e-3F,   0x1p-126F,
                                         0x1p100F, 0x1.fffffep-10F, 0x1.8p-1F,  7.7e-30F};
@@ -163,10 +170,8 @@ TEST_P(EveryTable, EncodesRandomBitsAsThePortableOne) {
 }
 
 TEST_P(EveryTable, ConvertsEveryCodeAndHalf) {
-  std::vector<std::uint16_t> halves(65536);
-  std::iota(halves.begin(), halves.end(), std::uint16_t{0});
-  std::vector<std::uint8_t> codes(256);
-  std::iota(codes.begin(), codes.end(), std::uint8_t{0});
+  const std::vector<std::uint16_t> halves = all_of_type<std::uint16_t>();
+  const std::vector<std::uint8_t> codes = all_of_type<std::uint8_t>();
   const std::array<float, 9> scales = {
       1.0F, 0.3F, 0x1p-126F, 0x1p-140F, 1e30F, -2.0F, 0.0F, INFINITY, std::bit_cast<float>(0x7fc00000U)};
   for (const Format from : kFormats) {

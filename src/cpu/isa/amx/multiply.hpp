@@ -211,7 +211,8 @@ class Visit {
   }
 
   [[gnu::always_inline]] void row(int r) {
-    float* acc = pending_.acc + r * kBlock;
+    float* acc = nullptr;
+    if constexpr (adds(kSettle) || !is_out(kSettle)) acc = pending_.acc + r * kBlock;
     const float* sums = pending_.sums + r * kBlock;
     __m512 low = load_sums<kSums>(sums);
     __m512 high = load_sums<kSums>(sums + 16);
@@ -314,7 +315,7 @@ class Multiplier {
 
   void finish() {
     if (!fault::on(fault::Id::amx_last_block_unsettled)) flush(pending_.rows);
-    if (job_.rows <= kFewRows) Tiles::configure(kTileRows);
+    if (job_.rows <= kFewRows && !fault::on(fault::Id::amx_tiles_left_at_few_rows)) Tiles::configure(kTileRows);
     if (job_.store == nullptr) return;
     const std::int64_t rows = job_.rows / kBlock * kBlock;
     const std::int64_t cols = job_.cols / kBlock * kBlock;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <span>
 
 #include "cpu/isa/quantize/tables.hpp"
@@ -135,7 +136,8 @@ bool all_finite(const SourceRow& row) {
 std::uint8_t f32_to_i8(float x) {
   constexpr float kRound = 0x1.8p23F;  // adding it rounds to an integer, nearest even
   const float clamped = std::clamp(x, fault::on(fault::Id::i8_reaches_minus_128) ? -128.0F : -127.0F, 127.0F);
-  return static_cast<std::uint8_t>(static_cast<std::int32_t>((clamped + kRound) - kRound));
+  const float rounded = std::isnan(clamped) ? 0.0F : (clamped + kRound) - kRound;  // NaN: of no scale that a call may have
+  return static_cast<std::uint8_t>(static_cast<std::int32_t>(rounded));
 }
 
 void encode(const SourceRow& row, Format values, Scaling scaling, const BlockFactors& factors, std::byte* out) {
