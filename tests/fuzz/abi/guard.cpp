@@ -1,6 +1,7 @@
 // Reach and overlap by plain enumeration in 128 bits: nothing shared with the rules of the library.
 #include "tests/fuzz/abi/guard.hpp"
 
+#include <algorithm>
 #include <limits>
 
 namespace ragdot::fuzz {
@@ -41,7 +42,7 @@ Guard::Reach Guard::hold(const Memory& m, Pointer& data, Beyond beyond) {
     empty = empty || axis.extent == 0;
     steps_back = steps_back || (axis.extent > 1 && axis.stride < 0);
     const __int128 step = axis.extent > 1 ? static_cast<__int128>(axis.extent - 1) * axis.stride : 0;
-    last += step > kFar ? kFar : step;
+    last += std::clamp(step, -kFar, kFar);
   }
   if (known && empty) return Reach::nothing;  // whatever its strides
   known = known && !steps_back;
