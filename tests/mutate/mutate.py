@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,7 @@ class Unit:
         command = re.sub(r" -MD -MT \S+ -MF \S+", "", command)
         self.source = re.search(r" -c (\S+)$", command)[1]
         command = command[: command.rindex(" -o ")]
-        self.command = re.sub(r" -O[0-3]| -Werror| -g\S*", "", command).split() + ["-O1", "-w"]
+        self.command = shlex.split(re.sub(r" -O[0-3]| -Werror| -g\S*", "", command)) + ["-O1", "-w"]
         self.original = b""
 
     def compile(self, source: str, overlay: pathlib.Path, target: pathlib.Path) -> bytes | None:
