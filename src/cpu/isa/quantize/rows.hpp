@@ -83,8 +83,12 @@ Ints encode_any(Floats x) {
   return select(is_nan(x), sign_and_code(x, ints(0x7f)), encode<T>(x));
 }
 
-/// Asks memory for what is read soon. An address that no memory has does no harm.
-void prefetch(const std::byte* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+/// Asks memory for what is read soon. An address that no memory has does no harm, so it is a number: pointers do not reach
+/// there.
+void prefetch(const std::byte* p, std::int64_t offset) {
+  const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(offset);
+  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T0);
+}
 
 /// Elements [i, i + kLanes) of a row.
 template <Format kFormat>
@@ -101,7 +105,7 @@ Floats load(const std::byte* row, std::int64_t i) {
 /// The same from memory; what lies `ahead` is read soon.
 template <Format kFormat>
 Floats load_ahead(const std::byte* row, std::int64_t ahead, std::int64_t i) {
-  prefetch(row + i * element_bytes(kFormat) + ahead);
+  prefetch(row, i * element_bytes(kFormat) + ahead);
   return load<kFormat>(row, i);
 }
 
@@ -165,7 +169,7 @@ std::uint32_t amax_of(const SourceRow& row, std::int64_t begin, std::int64_t end
     if (end - begin >= 2 * kLanes) {  // whole registers of bf16: their magnitudes order as they are
       Ints most = ints(0);
       for (; begin + 2 * kLanes <= end; begin += 2 * kLanes) {
-        prefetch(row.data + begin * 2 + row.ahead);
+        prefetch(row.data, begin * 2 + row.ahead);
         most = raise_words(most, load_ints(row.data + begin * 2));
       }
       if (begin < end) most = raise_words(most, load_ints(row.data + (end - 2 * kLanes) * 2));
@@ -216,7 +220,7 @@ bool all_finite(const SourceRow& row) {
 template <class T, class Quotient>
 void encode_run(Quotient quotient, std::int64_t begin, std::int64_t end, std::byte* out) {
   for (; begin + 4 * kLanes <= end; begin += 4 * kLanes) {
-    prefetch(out + begin + 1024);
+    prefetch(out, begin + 1024);
     const Floats a = quotient(begin);
     const Floats b = quotient(begin + kLanes);
     const Floats c = quotient(begin + 2 * kLanes);
