@@ -11,6 +11,7 @@
 #include "cpu/quantize/routines.hpp"
 #include "format/memory.hpp"
 #include "plan/backend.hpp"
+#include "plan/idle_strides.hpp"
 
 namespace ragdot {
 namespace {
@@ -89,8 +90,8 @@ Status quantize_copies(const char* op, Inputs inputs, const Operand& input, cons
     if (!routines.ok()) return routines.status();
     if (Status s = check_elements(op, input, rows, outs, options, *routines.value()); !s.ok()) return s;
     std::vector<QuantizedOut> copies;
-    for (const NamedOut& named : outs) copies.push_back(named.out);
-    cpu::quantize(input, rows, copies, options, *routines.value());
+    for (const NamedOut& named : outs) copies.push_back(plan::without_idle_strides(named.out));
+    cpu::quantize(plan::without_idle_strides(input), rows, copies, options, *routines.value());
     return {};
   });
 }
@@ -150,7 +151,8 @@ Status dequantize(const DequantizeArgs& args, const Options& options) {
     if (Status s = api::check_dequantize({"dequantize", args.input, args.groups, rows}, args.out, options); !s.ok()) return s;
     const Result<const cpu::Routines*> routines = choose_routines("dequantize", options);
     if (!routines.ok()) return routines.status();
-    cpu::dequantize(args.input, rows, args.out, options, *routines.value());
+    cpu::dequantize(plan::without_idle_strides(args.input), rows, plan::without_idle_strides(args.out), options,
+                    *routines.value());
     return {};
   });
 }

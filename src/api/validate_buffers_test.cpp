@@ -168,6 +168,23 @@ TEST(CheckBuffers, AnAbsentViewMayHoldAnything) {
   EXPECT_EQ(tgmm.call().message(), "");
 }
 
+TEST(CheckBuffers, AnAxisOfOneElementMayHaveAnyStride) {
+  constexpr std::int64_t kFar = 1LL << 57;
+  GmmCall c;
+  c.memory.sizes = {1, 0, 0};
+  c.memory.lhs.fill(std::byte{0x38});  // 1 in e4m3
+  c.memory.rhs.fill(std::byte{0x38});
+  c.args.lhs.values.rows = c.args.lhs.scales.view.rows = c.args.out.rows = 1;
+  EXPECT_EQ(c.call().message(), "");
+  const auto expected = c.memory.out;
+  EXPECT_FALSE(c.memory.untouched());
+  c.memory.out.fill(Buffers::kUntouched);
+  c.args.lhs.values.row_stride = c.args.lhs.scales.view.row_stride = c.args.out.row_stride = kFar;
+  c.args.lhs.values.batch_stride = c.args.out.batch_stride = kFar;
+  EXPECT_EQ(c.call().message(), "");
+  EXPECT_EQ(c.memory.out, expected);
+}
+
 TEST(CheckStrictScales, LeavesOutScalesThatNoRowUses) {
   GmmCall c;
   c.memory.sizes = {2, 0, 3};  // row 5 belongs to no group

@@ -10,11 +10,13 @@
 #include "format/fault.hpp"
 #include "plan/backend.hpp"
 #include "plan/cpu.hpp"
+#include "plan/idle_strides.hpp"
 
 namespace ragdot::cpu {
 namespace {
 
 using fault::Id;
+using plan::without_idle_strides;
 using schedule::Span;
 
 /// Running sum of per_group scale rows; 0 throughout for other grids.
@@ -132,11 +134,11 @@ class CpuBackend final : public plan::Backend {
   void run(const Plan::Choice& choice, const GmmArgs& args, const PackedRhs::Contents* packed, std::span<const RowRange> groups,
            std::byte* workspace) const override {
     Call call;
-    call.lhs = args.lhs;
-    call.rhs = args.rhs;
+    call.lhs = without_idle_strides(args.lhs);
+    call.rhs = packed == nullptr ? without_idle_strides(args.rhs) : args.rhs;
     call.rhs_layout = packed == nullptr ? Layout::view : Layout::packed;
-    call.out = args.out;
-    if (args.bias.present()) call.bias = args.bias;  // the strides of an absent one may be anything
+    call.out = without_idle_strides(args.out);
+    call.bias = without_idle_strides(args.bias);
     call.activation = args.activation;
     call.out_mode = args.out_mode;
     call.depth = args.lhs.values.cols;
@@ -150,16 +152,16 @@ class CpuBackend final : public plan::Backend {
   void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups,
            std::byte* workspace) const override {
     Call call;
-    call.lhs = args.lhs;
-    call.rhs = args.rhs;
-    call.out = args.out;
+    call.lhs = without_idle_strides(args.lhs);
+    call.rhs = without_idle_strides(args.rhs);
+    call.out = without_idle_strides(args.out);
     call.out_mode = args.out_mode;
     call.workspace = workspace;
     start(call, choice, groups, args.lhs.values.rows, false);
   }
 
   [[nodiscard]] std::shared_ptr<const PackedRhs::Contents> pack(std::size_t index, const Operand& rhs) const override {
-    return packed_weights(rhs, cpu::kernels()[index]->name);
+    return packed_weights(without_idle_strides(rhs), cpu::kernels()[index]->name);
   }
 };
 

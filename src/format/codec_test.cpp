@@ -109,6 +109,25 @@ TEST(Half, AllCodesRoundTrip) {
   }
 }
 
+TEST(Half, EveryF16ByTheText) {
+  for (unsigned code = 0; code < 0x10000; ++code) {
+    const unsigned exponent = code >> 10 & 0x1fU;
+    const unsigned mantissa = code & 0x3ffU;
+    const float got = f16_to_f32(static_cast<std::uint16_t>(code));
+    if (exponent == 31 && mantissa != 0) {
+      EXPECT_EQ(std::bit_cast<std::uint32_t>(got), 0x7fc00000U) << code;
+      continue;
+    }
+    const double magnitude = exponent == 31  ? INFINITY
+                             : exponent == 0 ? std::ldexp(mantissa, -24)
+                                             : std::ldexp(mantissa + 1024U, static_cast<int>(exponent) - 25);
+    EXPECT_EQ(got, static_cast<float>((code & 0x8000U) != 0 ? -magnitude : magnitude)) << code;
+    EXPECT_EQ(std::signbit(got), (code & 0x8000U) != 0) << code;
+  }
+  EXPECT_EQ(f32_to_f16(NAN), 0x7e00);
+  EXPECT_EQ(f32_to_bf16(NAN), 0x7fc0);
+}
+
 TEST(Half, MidpointsRoundToEven) {
   for (unsigned code = 0; code < 0x7bff; ++code) {
     const float midpoint =
@@ -146,6 +165,7 @@ TEST(E8m0, AllCodes) {
     EXPECT_EQ(is_e8m0(value), code > 0);
   }
   EXPECT_TRUE(std::isnan(e8m0_to_f32(255)));
+  for (const float other : {0.0F, INFINITY, -INFINITY, NAN, -2.0F, 3.0F}) EXPECT_FALSE(is_e8m0(other)) << other;
 }
 
 }  // namespace

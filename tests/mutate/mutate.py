@@ -27,6 +27,7 @@ MARK = 0.9
 # What runs on a change to a room, until it is noticed: a program and its tests. A header is compiled into the first program's tests
 # alone, so it has to be one that they are about.
 PROGRAMS = {
+    "src/api/c_abi_cuda.cpp": [("cuda/test_cuda", "*")],
     "src/format": [("test_format", "*")],
     "src/schedule": [("test_schedule", "*")],
     "src/plan": [("test_suites", "Plans.*"), ("test_api", "*")],
@@ -39,12 +40,12 @@ Result = collections.namedtuple("Result", "file mutant state by")  # state: not 
 
 
 def sources() -> list[str]:
-    found = [p.relative_to(ROOT).as_posix() for room in PROGRAMS for p in sorted((ROOT / room).iterdir())]
+    found = [p.relative_to(ROOT).as_posix() for room in PROGRAMS if (ROOT / room).is_dir() for p in sorted((ROOT / room).iterdir())]
     return [f for f in found if not f.endswith(LEFT_OUT) and (f.endswith(".cpp") or (f.endswith(".hpp") and f.startswith(HEADERS_OF)))]
 
 
 def room_of(file: str) -> str:
-    return next(room for room in PROGRAMS if file.startswith(room + "/"))
+    return next(room for room in PROGRAMS if f"{file}/".startswith(room + "/"))  # a file's own before its folder's
 
 
 def ninja(*args: str) -> str:
@@ -73,7 +74,8 @@ class Unit:
 
 class Program:
     def __init__(self, name: str, tests: str):
-        self.name, self.tests = name, tests
+        self.name, self.tests = pathlib.Path(name).name, tests
+        self.beside = sorted((BUILD / "tests" / name).parent.glob("*.so"))  # libraries that it opens
         link = ninja("-t", "commands", "-s", f"tests/{name}").strip().splitlines()[-1]
         self.objects = re.findall(r"\S+\.o\b", link)
         self.linker = link[: link.index(self.objects[0])].removeprefix(": && ")
@@ -90,6 +92,9 @@ class Program:
         linked = subprocess.run(link, shell=True, cwd=BUILD, capture_output=True, text=True)
         if linked.returncode != 0:
             raise SystemExit(f"mutate: {self.name} does not link; run ./dev build. {linked.stderr[-500:]}")
+        for library in self.beside:
+            (folder / library.name).unlink(missing_ok=True)
+            (folder / library.name).symlink_to(library)
         start = time.monotonic()
         try:
             command = [program, "--gtest_brief=1", "--gtest_fail_fast", f"--gtest_filter={self.tests}"]
