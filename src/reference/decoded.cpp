@@ -109,7 +109,7 @@ DecodedOperand decode(const Operand& operand, const std::vector<std::int64_t>* b
     for (std::size_t g = 0; g < begins->size(); ++g) {
       d.group_scale.push_back(base);
       const std::int64_t size = (*ends)[g] - (*begins)[g];
-      base += d.block_rows == kWholeAxis ? 1 : (size + d.block_rows - 1) / d.block_rows;
+      base += d.block_rows == kWholeAxis ? 1 : size / d.block_rows + (size % d.block_rows != 0 ? 1 : 0);
     }
   }
   for (std::int64_t b = 0; d.cuts && b < v.batch; ++b) {
