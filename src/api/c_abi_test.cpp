@@ -260,6 +260,8 @@ TEST(CAbi, TakesNullHandles) {
   ragdot_packed_free(nullptr);
   EXPECT_EQ(ragdot_plan_workspace_bytes(nullptr), 0U);
   EXPECT_STREQ(ragdot_plan_describe(nullptr), "");
+  const ragdot_tiling none = ragdot_plan_tiling(nullptr);
+  EXPECT_EQ(none.tm + none.tk + none.tn, 0);
   EXPECT_STREQ(ragdot_plan_kernel(nullptr), "");
   EXPECT_EQ(ragdot_plan_tiling(nullptr).tm, 0);
   EXPECT_EQ(ragdot_packed_size_bytes(nullptr), 0U);
