@@ -1,4 +1,5 @@
 // The two executors of the library: oneTBB's pool, and plain threads for each call.
+#include <pthread.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
@@ -14,9 +15,21 @@
 namespace ragdot {
 namespace {
 
+/// Whether this process is the child of a fork whose parent had used oneTBB: a worker that the child lacks may have held a lock
+/// of oneTBB's at that moment, and then nobody releases it.
+std::atomic<bool> lost_workers{false};
+
 class TbbExecutor final : public Executor {
  public:
+  TbbExecutor() {
+    (void)pthread_atfork(nullptr, nullptr, [] { lost_workers.store(true, std::memory_order_relaxed); });
+  }
+
   void run(int tasks, void (*task)(void* context, int index), void* context) override {
+    if (lost_workers.load(std::memory_order_relaxed)) {
+      for (int index = 0; index < tasks; ++index) task(context, index);
+      return;
+    }
     std::atomic<int> next{0};
     const auto one = [&] {
       const int index = next.fetch_add(1, std::memory_order_relaxed);
@@ -30,7 +43,9 @@ class TbbExecutor final : public Executor {
     }
   }
 
-  [[nodiscard]] int concurrency() const override { return tbb::this_task_arena::max_concurrency(); }
+  [[nodiscard]] int concurrency() const override {
+    return lost_workers.load(std::memory_order_relaxed) ? 1 : tbb::this_task_arena::max_concurrency();
+  }
 };
 
 class ThreadExecutor final : public Executor {

@@ -147,6 +147,8 @@ TEST_F(CudaCalls, AlignTheGroupsOfACopy) {
   EXPECT_EQ(q.second.col_stride, 368);
   EXPECT_EQ(q.aligned_starts, fake_memory(8));
   EXPECT_EQ(q.aligned_sizes, fake_memory(9));
+  places_.sizes = static_cast<char*>(places_.starts) + 16;  // right behind four numbers of 32 bits
+  EXPECT_EQ(both(), RAGDOT_OK) << ragdot_last_error();
   EXPECT_EQ(ragdot_cuda_aligned_rows(300, 4), 360);
   options_.col_wise_groups = nullptr;
   EXPECT_EQ(both(), RAGDOT_INVALID_ARGUMENT);
@@ -181,8 +183,6 @@ TEST_F(CudaCalls, RefuseAlignedGroups) {
   refuse("quantize_both: col_wise_groups.sizes is null; give room for 4 numbers");
   places_.sizes = static_cast<char*>(places_.starts) + 12;
   refuse("quantize_both: col_wise_groups.sizes overlaps col_wise_groups.starts; give it memory of its own");
-  places_.sizes = static_cast<char*>(places_.starts) + 16;  // right behind the four numbers
-  EXPECT_EQ(both(), RAGDOT_OK) << ragdot_last_error();
   places_ = {fake_memory(2), fake_memory(9)};
   refuse("quantize_both: col_wise_groups.starts overlaps the group numbers; give it memory of its own");
   places_ = {static_cast<char*>(fake_memory(5)) + 200 * 368 - 16, fake_memory(9)};
