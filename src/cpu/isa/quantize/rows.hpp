@@ -87,7 +87,7 @@ Ints encode_any(Floats x) {
 /// there.
 void prefetch(const std::byte* p, std::int64_t offset) {
   const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(offset);
-  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T0);  // NOLINT(performance-no-int-to-ptr)
 }
 
 /// Elements [i, i + kLanes) of a row.
