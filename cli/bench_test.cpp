@@ -208,8 +208,11 @@ TEST_F(BenchCompare, RefusesWhatIsNoResult) {
 }
 
 /// Two runs of the library beside its bf16, the second with a tenth of each blockwise call's time lost, timed for real.
-/// Neighbours on a shared machine can hide it for a while, so it has three attempts.
+/// Neighbours on a shared machine can hide it for a while, so it has five attempts.
 TEST_F(BenchCompare, FindsARealSlowdownOfTenPercent) {
+#ifdef RAGDOT_SANITIZED
+  GTEST_SKIP() << "sanitizers take most of the time that would be compared";
+#endif
   const auto of = [](const std::string& operands) {
     return testing::parse_problem("gmm g=2 m=128 k=256 n=256 threads=1 " + operands).value();
   };
@@ -235,7 +238,7 @@ TEST_F(BenchCompare, FindsARealSlowdownOfTenPercent) {
         });
     return json_of(report);
   };
-  for (int attempt = 0; attempt < 3; ++attempt) {
+  for (int attempt = 0; attempt < 5; ++attempt) {
     const auto found = changes_between(timed(plain), timed(slowed), 5);
     ASSERT_TRUE(found.ok()) << found.status().message();
     const Change& change = found.value().times.front();
