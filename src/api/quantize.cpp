@@ -88,10 +88,11 @@ Status quantize_copies(const char* op, Inputs inputs, const Operand& input, cons
     if (Status s = api::check_quantize({op, input, groups, rows}, outs, options); !s.ok()) return s;
     const Result<const cpu::Routines*> routines = choose_routines(op, options);
     if (!routines.ok()) return routines.status();
-    if (Status s = check_elements(op, input, rows, outs, options, *routines.value()); !s.ok()) return s;
+    const Operand from = plan::without_idle_strides(input);
+    if (Status s = check_elements(op, from, rows, outs, options, *routines.value()); !s.ok()) return s;
     std::vector<QuantizedOut> copies;
     for (const NamedOut& named : outs) copies.push_back(plan::without_idle_strides(named.out));
-    cpu::quantize(plan::without_idle_strides(input), rows, copies, options, *routines.value());
+    cpu::quantize(from, rows, copies, options, *routines.value());
     return {};
   });
 }
