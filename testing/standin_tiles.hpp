@@ -54,6 +54,10 @@ struct StandinTiles {
       std::memcpy(tile(kTile).rows[r], static_cast<const std::byte*>(at) + r * row_bytes, 64);
   }
   template <int kTile>
+  static void load_once(const void* at, std::int64_t row_bytes) {
+    load<kTile>(at, row_bytes);
+  }
+  template <int kTile>
   static void store(void* at, std::int64_t row_bytes) {
     for (int r = 0; r < rows_of(kTile); ++r) std::memcpy(static_cast<std::byte*>(at) + r * row_bytes, tile(kTile).rows[r], 64);
   }

@@ -101,8 +101,8 @@ class ItemRun {
         gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, call_.layout.strip_cols, scratch_.col_scales);
       for (block.row = 0; block.row < item_.rows; block.row += kernel_.inner_rows) {
         block.rows = std::min(kernel_.inner_rows, item_.rows - block.row);
-        block.strip_rows = only ? padded(block.rows, kernel_.block_rows) : call_.tile.tm;
-        block.sums = only ? 0 : block.col * call_.tile.tm + block.row * kernel_.block_cols;
+        block.strip_rows = padded(only ? block.rows : item_.rows, kernel_.block_rows);
+        block.sums = only ? 0 : block.col * block.strip_rows + block.row * kernel_.block_cols;
         const std::optional<StoreJob> store = last && plain() ? std::optional(store_job(block)) : std::nullopt;
         const bool stored = kernel_.stores && store && item_.depth > 0;
         multiply(block, set, stored ? &*store : nullptr);

@@ -87,7 +87,7 @@ struct Kernel {
   const char* (*yields)(const Demand& demand);
   std::int64_t block_rows;  // rows and columns of its register block
   std::int64_t block_cols;  // also the columns of a strip of acc
-  std::int64_t inner_rows;  // most rows and columns of one multiplication: its sums stay in the L1 cache
+  std::int64_t inner_rows;  // most rows and columns of one multiplication: its sums stay in the caches
   std::int64_t inner_cols;
   std::int64_t part_bytes;  // of one unfinished sum
   std::int64_t (*depth_unit)(Arithmetic arithmetic);

@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
+#include "cpu/isa/amx/visit.hpp"
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/target.hpp"
@@ -20,29 +22,15 @@ RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
 namespace ragdot::cpu::amx {
 namespace {
 
-using avx512::kGranuleBytes;
-using avx512::kRowBytes;
-using avx512::kTileBytes;
-
-/// Tile registers of one 32 x 32 block of sums, and of one step of its operands.
-///   0 1      sums: rows 0..15 x columns 0..15, 16..31
-///   2 3            rows 16..31
-///   4, 5     lhs rows 0..15, 16..31
-///   6, 7     rhs columns 0..15, 16..31                8 of 8
-inline constexpr std::int64_t kBlock = 32;
-static_assert(kBlock == avx512::kStripCols);
-inline constexpr std::int64_t kBlockSums = kBlock * kBlock;
-inline constexpr std::int64_t kSumsRowBytes = kBlock * sizeof(float);
-inline constexpr int kTileRows = 16;
-/// Calls with no more rows than these give the tiles of sums and lhs so many: the rest would be moved for nothing.
-inline constexpr int kFewRows = 4;
-/// Steps that a block takes before the next block's turn: its granules (2 KiB a step and side) and those of its neighbours in a
-/// macro block stay in the L1 cache. Scaled segments are usually 128 deep.
-inline constexpr std::int64_t kVisitSteps = 4;
-
 /// TDPBF16PS pairs neighbours.
 inline constexpr avx512::Pairing kNeighbours = {{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30},
                                                 {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31}};
+
+/// Steps that a block takes before the next block's turn. The rhs granules of so many, 2 KiB a step, stay in the L1 cache while
+/// those of lhs pass through it, block by block.
+inline constexpr std::int64_t kResidentSteps = 16;
+/// The same where a block takes several stretches: sums of finished segments and acc are in the cache as well.
+inline constexpr std::int64_t kResidentStepsOfStretches = 8;
 
 /// Consecutive steps of one piece.
 struct Stretch {
@@ -51,189 +39,6 @@ struct Stretch {
   std::int64_t steps = 0;
   bool begins = false;      // begins its segment: sums start at zero, else where they were left
   std::int64_t ended = -1;  // the segment's number within the job when the segment ends here
-};
-
-enum class Sums : std::int32_t { f32, i32 };
-
-/// Where sums start: at zero, or where an earlier stretch of the segment left them.
-enum class Start : std::int32_t { zero, carried };
-
-/// What becomes of finished tiles: they are kept where a later stretch or the caller finds them, or they go to scratch and from
-/// there, scaled, onto acc; the first segment sets acc. Final sums go to out from where the others would be kept, set or added:
-/// memory takes them while the next block is multiplied.
-enum class Settle : std::int32_t { keep, set, add, out_kept, out_set, out_added };
-
-constexpr bool is_out(Settle settle) { return settle >= Settle::out_kept; }
-constexpr bool is_scaled(Settle settle) { return settle != Settle::keep && settle != Settle::out_kept; }
-constexpr bool adds(Settle settle) { return settle == Settle::add || settle == Settle::out_added; }
-
-/// What is left to do for a block whose last product has been issued: its sums are still in the tile registers.
-struct Pending {
-  float* sums = nullptr;  // where the tiles go, rows kSumsRowBytes apart
-  Settle settle = Settle::keep;
-  float* acc = nullptr;
-  const float* row_scales = nullptr;
-  const float* col_scales = nullptr;
-  int rows = static_cast<int>(kBlock);
-  std::byte* out = nullptr;
-};
-
-template <Sums kSums>
-__m512 load_sums(const float* at) {
-  if constexpr (kSums == Sums::i32) return _mm512_cvtepi32_ps(_mm512_load_si512(at));
-  return _mm512_load_ps(at);
-}
-
-/// How rows of out are written.
-struct OutRows {
-  std::int64_t row_bytes = 0;
-  Format format = Format::f32;
-  bool streamed = false;
-
-  [[gnu::always_inline]] void write(const avx512::Sums& sums, std::byte* to) const {
-    if (format == Format::f32) {
-      streamed ? avx512::store_sums<Format::f32, Stores::streamed>(sums, to)
-               : avx512::store_sums<Format::f32, Stores::cached>(sums, to);
-    } else {
-      streamed ? avx512::store_sums<Format::bf16, Stores::streamed>(sums, to)
-               : avx512::store_sums<Format::bf16, Stores::cached>(sums, to);
-    }
-  }
-};
-
-/// One visit: the products of a block and a stretch, and between them what is pending of the visit before.
-template <class Tiles, Sums kSums, int kRows, Start kStart, Settle kSettle>
-class Visit {
- public:
-  Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending, const OutRows& out)
-      : lhs_(lhs), rhs_(rhs), start_(start), pending_(pending), out_(out) {
-    if constexpr (is_scaled(kSettle)) {
-      col0_ = _mm512_loadu_ps(pending.col_scales);
-      col1_ = _mm512_loadu_ps(pending.col_scales + 16);
-    }
-  }
-
-  [[gnu::always_inline]] void run(std::int64_t steps) {  // out of line, scaled gmm is a seventh slower
-    first_step();
-    if (steps == kVisitSteps) {
-      step<0, 2, 3, 3, 3>();
-      step<11, 2, 3, 3, 3>();
-      step<22, 2, 3, 3, 2>();
-    } else {
-      for (std::int64_t s = 1; s < steps; ++s) step<0, 0, 0, 0, 0>();
-      all_rows();
-    }
-  }
-
-  void settle_all() {
-    settle_tile<0>();
-    settle_tile<1>();
-    settle_tile<2>();
-    settle_tile<3>();
-    all_rows();
-  }
-
- private:
-  static constexpr int kRowTiles = kRows > kTileRows ? 2 : 1;
-
-  template <int kSum>
-  static constexpr std::int64_t kPlace = kSum / 2 * 16 * kBlock + kSum % 2 * 16;  // of a tile within the sums of a block
-
-  template <int kSum>
-  [[gnu::always_inline]] void settle_tile() {
-    if constexpr (kSum / 2 < kRowTiles) Tiles::template store<kSum>(pending_.sums + kPlace<kSum>, kSumsRowBytes);
-  }
-
-  template <int kSum>
-  [[gnu::always_inline]] void product() {
-    if constexpr (kSum / 2 >= kRowTiles) return;
-    if constexpr (kSums == Sums::i32) {
-      Tiles::template dot_i8<kSum, 4 + kSum / 2, 6 + kSum % 2>();
-    } else {
-      Tiles::template dot_bf16<kSum, 4 + kSum / 2, 6 + kSum % 2>();
-    }
-  }
-
-  template <int kSum>
-  [[gnu::always_inline]] void first_product() {
-    settle_tile<kSum>();
-    if constexpr (kSum / 2 < kRowTiles && kStart == Start::zero) Tiles::template zero<kSum>();
-    if constexpr (kSum / 2 < kRowTiles && kStart == Start::carried)
-      Tiles::template load<kSum>(start_ + kPlace<kSum>, kSumsRowBytes);
-    product<kSum>();
-  }
-
-  /// A store of sums waits for the last product into its tile. Stored one by one between the next block's first products they
-  /// cost nothing; stored together they would drain the tile unit (52 cycles a block, measured).
-  [[gnu::always_inline]] void first_step() {
-    Tiles::template load<4>(lhs_, kRowBytes);
-    Tiles::template load<6>(rhs_, kRowBytes);
-    first_product<0>();
-    Tiles::template load<7>(rhs_ + kTileBytes, kRowBytes);
-    first_product<1>();
-    if constexpr (kRowTiles == 2) Tiles::template load<5>(lhs_ + kTileBytes, kRowBytes);
-    first_product<2>();
-    first_product<3>();
-  }
-
-  /// A further step, with kRows0.. of the pending rows from kRow on behind its products (half of them with one tile of rows).
-  template <int kRow, int kRows0, int kRows1, int kRows2, int kRows3>
-  [[gnu::always_inline]] void step() {
-    lhs_ += kGranuleBytes;
-    rhs_ += kGranuleBytes;
-    Tiles::template load<4>(lhs_, kRowBytes);
-    Tiles::template load<6>(rhs_, kRowBytes);
-    product<0>();
-    rows<kRow, kRow + kRows0>();
-    Tiles::template load<7>(rhs_ + kTileBytes, kRowBytes);
-    product<1>();
-    rows<kRow + kRows0, kRow + kRows0 + kRows1>();
-    if constexpr (kRowTiles == 2) Tiles::template load<5>(lhs_ + kTileBytes, kRowBytes);
-    product<2>();
-    rows<kRow + kRows0 + kRows1, kRow + kRows0 + kRows1 + kRows2>();
-    product<3>();
-    rows<kRow + kRows0 + kRows1 + kRows2, kRow + kRows0 + kRows1 + kRows2 + kRows3>();
-  }
-
-  /// Scales and adds pending rows [kFirst, kLast), as far as the block has them.
-  template <int kFirst, int kLast>
-  [[gnu::always_inline]] void rows() {
-    if constexpr (kSettle != Settle::keep && kFirst < kLast && kFirst < kRows) {
-      row(kFirst);
-      rows<kFirst + 1, kLast>();
-    }
-  }
-
-  [[gnu::always_inline]] void all_rows() {
-    if constexpr (kSettle != Settle::keep) {
-      for (int r = 0; r < kRows; ++r) row(r);
-    }
-  }
-
-  [[gnu::always_inline]] void row(int r) {
-    float* acc = nullptr;
-    if constexpr (adds(kSettle) || !is_out(kSettle)) acc = pending_.acc + r * kBlock;
-    const float* sums = pending_.sums + r * kBlock;
-    __m512 low = load_sums<kSums>(sums);
-    __m512 high = load_sums<kSums>(sums + 16);
-    if constexpr (is_scaled(kSettle)) {
-      const __m512 scale = _mm512_set1_ps(pending_.row_scales[r]);
-      low = _mm512_fmadd_ps(_mm512_mul_ps(scale, col0_), low, adds(kSettle) ? _mm512_loadu_ps(acc) : _mm512_setzero_ps());
-      high =
-          _mm512_fmadd_ps(_mm512_mul_ps(scale, col1_), high, adds(kSettle) ? _mm512_loadu_ps(acc + 16) : _mm512_setzero_ps());
-    }
-    if constexpr (is_out(kSettle)) return out_.write(avx512::Sums(low, high), pending_.out + r * out_.row_bytes);
-    _mm512_storeu_ps(acc, low);
-    _mm512_storeu_ps(acc + 16, high);
-  }
-
-  const std::byte* lhs_;
-  const std::byte* rhs_;
-  const float* start_;
-  const Pending pending_;
-  const OutRows& out_;
-  __m512 col0_;
-  __m512 col1_;
 };
 
 /// A block of sums and where its operands, sums and scales are.
@@ -252,14 +57,15 @@ struct Place {
 template <class Tiles, Sums kSums>
 class Multiplier {
  public:
-  explicit Multiplier(const MultiplyJob& job) : job_(job), scaled_(kSums == Sums::i32 || job.row_scales != nullptr) {
+  Multiplier(const MultiplyJob& job, std::int64_t most_steps)
+      : job_(job), scaled_(kSums == Sums::i32 || job.row_scales != nullptr) {
     std::int64_t step = 0;
     std::int64_t ended = 0;
     const std::int64_t unit = kSums == Sums::i32 ? avx512::I8Source::kStep : schedule::kChunk;
     for (const schedule::Piece& piece : job.pieces) {
       const std::int64_t steps = schedule::ceil_div(piece.depth(), unit);
-      for (std::int64_t done = 0; done < steps; done += kVisitSteps) {
-        const std::int64_t taken = std::min(kVisitSteps, steps - done);
+      for (std::int64_t done = 0; done < steps; done += most_steps) {
+        const std::int64_t taken = std::min(most_steps, steps - done);
         const bool ends = piece.last && done + taken == steps;
         const std::int64_t begin = piece.begin + done * unit;
         const schedule::Piece elements = {begin, std::min(begin + taken * unit, piece.end), true, true};
@@ -269,16 +75,24 @@ class Multiplier {
       if (piece.last) ++ended;
     }
     panel_bytes_ = step * kGranuleBytes;
-    pending_.sums = scratch_.data();  // nothing of worth
+    pending_.last.sums = scratch_[0].data();  // nothing of worth
     pending_.rows = rows_of(job.rows);
     if (job.rows <= kFewRows) Tiles::configure(kFewRows);
     if (job.store != nullptr) out_ = {job.store->out_row_bytes, job.store->format, avx512::streams(*job.store)};
   }
 
-  /// Macro blocks of 2 x 2 blocks: all stretches of one before the next.
+  /// Strips of 32 columns; in a strip, stretches that fit the L1 cache together; with those, all blocks of rows.
   void run() {
-    for (std::int64_t col = 0; col < job_.cols; col += 2 * kBlock) {
-      for (std::int64_t row = 0; row < job_.rows; row += 2 * kBlock) macro(row, col);
+    for (std::int64_t col = 0; col < job_.cols; col += kBlock) {
+      for (std::size_t first = 0; first < count_;) {
+        const std::size_t last = last_resident(first);
+        for (std::int64_t row = 0; row < job_.rows; row += kBlock) {
+          const Place at = place(row, col);
+          for (std::size_t s = first; s < last; ++s)
+            visit(at, stretches_[s], at.rhs + stretches_[s].panel_offset, s + 1 < last && stretches_[s + 1].ended >= 0);
+        }
+        first = last;
+      }
     }
     finish();
   }
@@ -302,7 +116,7 @@ class Multiplier {
       const std::size_t last = turn - 1;
       for (std::int64_t row = 0; row < job_.rows; row += kBlock)
         visit(place(row, col_of(last)), stretches_[last % count_],
-              decoded[(fault::on(fault::Id::amx_weights_of_next_turn) ? turn : last) % 2].data());
+              decoded[(fault::on(fault::Id::amx_weights_of_next_turn) ? turn : last) % 2].data(), false);
     }
     finish();
   }
@@ -349,44 +163,44 @@ class Multiplier {
     return p;
   }
 
-  void macro(std::int64_t row, std::int64_t col) {
-    std::array<Place, 4> places;
-    std::size_t count = 0;
-    const bool two_rows = job_.rows - row > kBlock;
-    const bool two_cols = job_.cols - col > kBlock;
-    places[count++] = place(row, col);
-    if (two_rows) places[count++] = place(row + kBlock, col);
-    if (two_rows && two_cols) places[count++] = place(row + kBlock, col + kBlock);
-    if (two_cols) places[count++] = place(row, col + kBlock);
-    for (std::size_t s = 0; s < count_; ++s) {
-      for (std::size_t i = 0; i < count; ++i) visit(places[i], stretches_[s], places[i].rhs + stretches_[s].panel_offset);
-    }
+  /// Behind the last of the stretches that a block takes together, from `first` on.
+  [[nodiscard]] std::size_t last_resident(std::size_t first) const {
+    std::size_t last = first;
+    std::int64_t steps = 0;
+    do {
+      steps += stretches_[last++].steps;
+    } while (last < count_ && steps + stretches_[last].steps <= kResidentStepsOfStretches);
+    return last;
   }
 
-  [[gnu::always_inline]] void visit(const Place& place, const Stretch& stretch, const std::byte* rhs) {
+  /// `ends_next`: the block's next visit follows, and ends a segment, too.
+  [[gnu::always_inline]] void visit(const Place& place, const Stretch& stretch, const std::byte* rhs, bool ends_next) {
     if (place.rows != pending_.rows) flush(place.rows);
     with_pending([&](auto rows, auto settle) {
-      constexpr int kRows = decltype(rows)::value;
-      constexpr Settle kSettle = decltype(settle)::value;
-      const std::byte* lhs = place.lhs + stretch.panel_offset;
-      if (stretch.begins || fault::on(fault::Id::amx_carry_dropped)) {
-        Visit<Tiles, kSums, kRows, Start::zero, kSettle>(lhs, rhs, nullptr, pending_, out_).run(stretch.steps);
-      } else {
-        Visit<Tiles, kSums, kRows, Start::carried, kSettle>(lhs, rhs, place.carried, pending_, out_).run(stretch.steps);
-      }
+      const float* start = stretch.begins || fault::on(fault::Id::amx_carry_dropped) ? nullptr : place.carried;
+      Visit<Tiles, kSums, decltype(rows)::value, decltype(settle)::value>(place.lhs + stretch.panel_offset, rhs, start,
+                                                                          pending_, out_)
+          .run(stretch.steps);
     });
     const bool out = place.out != nullptr && &stretch == &stretches_[count_ - 1];
+    const bool ends = stretch.ended >= 0;
+    const bool waits = ends && ends_next && waiting_.sums == nullptr;  // for the next segment, to touch acc once for both
     pending_.out = place.out;
-    pending_.settle = out ? Settle::out_kept : Settle::keep;
-    pending_.sums = out ? scratch_.data() : place.carried;
-    if (stretch.ended < 0) return;
-    const bool sets = (job_.first || fault::on(fault::Id::amx_later_tiles_set)) && stretch.ended == 0;
-    pending_.settle = out ? (sets ? Settle::out_set : Settle::out_added) : (sets ? Settle::set : Settle::add);
-    pending_.sums = scratch_.data();
     pending_.acc = place.acc;
-    pending_.row_scales = place.row_scales + stretch.ended * job_.row_scales_stride;
+    pending_.settle = out ? Settle::out_kept : Settle::keep;
+    pending_.last = {ends || out ? scratch_[waits ? 1 : 0].data() : place.carried};
+    if (!ends) return;
     const std::int64_t segment = fault::on(fault::Id::amx_col_scales_of_first_segment) ? 0 : stretch.ended;
-    pending_.col_scales = place.col_scales + segment * job_.col_scales_stride;
+    pending_.last.row_scales = place.row_scales + stretch.ended * job_.row_scales_stride;
+    pending_.last.col_scales = place.col_scales + segment * job_.col_scales_stride;
+    if (waits) {
+      waiting_ = pending_.last;
+      return;
+    }
+    const bool two = waiting_.sums != nullptr;
+    const bool sets = (job_.first || fault::on(fault::Id::amx_later_tiles_set)) && stretch.ended == (two ? 1 : 0);
+    pending_.settle = scaled_settle(out, !sets, two);
+    pending_.earlier = std::exchange(waiting_, {});
   }
 
   /// Calls `work` with the rows and the way of settling of what is pending, as constants.
@@ -397,9 +211,13 @@ class Multiplier {
         case Settle::keep: return work(rows, std::integral_constant<Settle, Settle::keep>());
         case Settle::set: return work(rows, std::integral_constant<Settle, Settle::set>());
         case Settle::add: return work(rows, std::integral_constant<Settle, Settle::add>());
+        case Settle::set_two: return work(rows, std::integral_constant<Settle, Settle::set_two>());
+        case Settle::add_two: return work(rows, std::integral_constant<Settle, Settle::add_two>());
         case Settle::out_kept: return work(rows, std::integral_constant<Settle, Settle::out_kept>());
         case Settle::out_set: return work(rows, std::integral_constant<Settle, Settle::out_set>());
         case Settle::out_added: return work(rows, std::integral_constant<Settle, Settle::out_added>());
+        case Settle::out_set_two: return work(rows, std::integral_constant<Settle, Settle::out_set_two>());
+        case Settle::out_added_two: return work(rows, std::integral_constant<Settle, Settle::out_added_two>());
       }
     };
     switch (pending_.rows) {
@@ -412,11 +230,12 @@ class Multiplier {
   /// Settles what is pending at once; what comes next has `next_rows`.
   void flush(int next_rows) {
     with_pending([&](auto rows, auto settle) {
-      Visit<Tiles, kSums, decltype(rows)::value, Start::zero, decltype(settle)::value>(nullptr, nullptr, nullptr, pending_,
-                                                                                       out_)
+      Visit<Tiles, kSums, decltype(rows)::value, decltype(settle)::value>(nullptr, nullptr, nullptr, pending_, out_)
           .settle_all();
     });
-    pending_ = {scratch_.data(), Settle::keep, nullptr, nullptr, nullptr, next_rows, nullptr};
+    pending_ = {};
+    pending_.last.sums = scratch_[0].data();
+    pending_.rows = next_rows;
   }
 
   static constexpr std::array<float, kBlock> kOnes = [] {
@@ -432,25 +251,26 @@ class Multiplier {
   std::size_t count_ = 0;
   std::array<Stretch, kMostStretches> stretches_;
   Pending pending_;
+  Segment waiting_;  // a finished segment whose sums are added together with the next one's
   OutRows out_;
-  alignas(64) std::array<float, kBlockSums> scratch_;  // one: a second would push panels out of the L1 cache
+  alignas(64) std::array<std::array<float, kBlockSums>, 2> scratch_;
 };
 
 template <class Tiles>
 void multiply(const MultiplyJob& job) {
   if (job.arithmetic == Arithmetic::i8) {
-    Multiplier<Tiles, Sums::i32>(job).run();
+    Multiplier<Tiles, Sums::i32>(job, kResidentSteps).run();
   } else {
-    Multiplier<Tiles, Sums::f32>(job).run();
+    Multiplier<Tiles, Sums::f32>(job, kResidentSteps).run();
   }
 }
 
 template <class Tiles>
 void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
   if (job.arithmetic == Arithmetic::i8) {
-    Multiplier<Tiles, Sums::i32>(job).run_packed(weights);
+    Multiplier<Tiles, Sums::i32>(job, kVisitSteps).run_packed(weights);
   } else {
-    Multiplier<Tiles, Sums::f32>(job).run_packed(weights);
+    Multiplier<Tiles, Sums::f32>(job, kVisitSteps).run_packed(weights);
   }
 }
 

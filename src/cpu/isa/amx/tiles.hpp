@@ -34,6 +34,11 @@ struct HardwareTiles {
   static void load(const void* at, std::int64_t row_bytes) {
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(at), "r"(row_bytes), "i"(kTile) : "memory");
   }
+  /// For what is used again only when the L1 cache has long been filled with something else.
+  template <int kTile>
+  static void load_once(const void* at, std::int64_t row_bytes) {
+    __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(at), "r"(row_bytes), "i"(kTile) : "memory");
+  }
   template <int kTile>
   static void store(void* at, std::int64_t row_bytes) {
     __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(at), "r"(row_bytes), "i"(kTile) : "memory");
