@@ -29,8 +29,10 @@ inline constexpr avx512::Pairing kNeighbours = {{0, 2, 4, 6, 8, 10, 12, 14, 16, 
 /// Steps that a block takes before the next block's turn. The rhs granules of so many, 2 KiB a step, stay in the L1 cache while
 /// those of lhs pass through it, block by block.
 inline constexpr std::int64_t kResidentSteps = 16;
-/// The same where a block takes several stretches: sums of finished segments and acc are in the cache as well.
+/// The same where a block takes several stretches: sums of finished segments and acc are in the cache as well. What is left may
+/// be more, rather than a few steps by themselves.
 inline constexpr std::int64_t kResidentStepsOfStretches = 8;
+inline constexpr std::int64_t kResidentStepsAtTheEnd = 12;
 
 /// Consecutive steps of one piece.
 struct Stretch {
@@ -165,6 +167,7 @@ class Multiplier {
 
   /// Behind the last of the stretches that a block takes together, from `first` on.
   [[nodiscard]] std::size_t last_resident(std::size_t first) const {
+    if (panel_bytes_ - stretches_[first].panel_offset <= kResidentStepsAtTheEnd * kGranuleBytes) return count_;
     std::size_t last = first;
     std::int64_t steps = 0;
     do {
@@ -178,59 +181,50 @@ class Multiplier {
     if (place.rows != pending_.rows) flush(place.rows);
     with_pending([&](auto rows, auto settle) {
       const float* start = stretch.begins || fault::on(fault::Id::amx_carry_dropped) ? nullptr : place.carried;
-      Visit<Tiles, kSums, decltype(rows)::value, decltype(settle)::value>(place.lhs + stretch.panel_offset, rhs, start,
-                                                                          pending_, out_)
+      Visit<Tiles, kSums, decltype(rows)::value, kSettles[decltype(settle)::value]>(place.lhs + stretch.panel_offset, rhs,
+                                                                                    start, pending_, out_)
           .run(stretch.steps);
     });
     const bool out = place.out != nullptr && &stretch == &stretches_[count_ - 1];
     const bool ends = stretch.ended >= 0;
-    const bool waits = ends && ends_next && waiting_.sums == nullptr;  // for the next segment, to touch acc once for both
+    const bool waits =
+        ends && ends_next && waiting_ < pending_.earlier.size();  // for those behind it, to touch acc once for all
     pending_.out = place.out;
     pending_.acc = place.acc;
-    pending_.settle = out ? Settle::out_kept : Settle::keep;
-    pending_.last = {ends || out ? scratch_[waits ? 1 : 0].data() : place.carried};
+    pending_.settle = {out, 0, false};
+    pending_.last = {ends || out ? scratch_[waits ? waiting_ + 1 : 0].data() : place.carried};
     if (!ends) return;
     const std::int64_t segment = fault::on(fault::Id::amx_col_scales_of_first_segment) ? 0 : stretch.ended;
     pending_.last.row_scales = place.row_scales + stretch.ended * job_.row_scales_stride;
     pending_.last.col_scales = place.col_scales + segment * job_.col_scales_stride;
     if (waits) {
-      waiting_ = pending_.last;
+      pending_.earlier[waiting_++] = pending_.last;
       return;
     }
-    const bool two = waiting_.sums != nullptr;
-    const bool sets = (job_.first || fault::on(fault::Id::amx_later_tiles_set)) && stretch.ended == (two ? 1 : 0);
-    pending_.settle = scaled_settle(out, !sets, two);
-    pending_.earlier = std::exchange(waiting_, {});
+    const auto segments = static_cast<int>(std::exchange(waiting_, 0)) + 1;
+    const bool sets = (job_.first || fault::on(fault::Id::amx_later_tiles_set)) && stretch.ended + 1 == segments;
+    pending_.settle = {out, segments, !sets};
   }
 
   /// Calls `work` with the rows and the way of settling of what is pending, as constants.
   template <class Work>
   [[gnu::always_inline]] void with_pending(Work work) {
-    const auto with_settle = [&](auto rows) {
-      switch (pending_.settle) {
-        case Settle::keep: return work(rows, std::integral_constant<Settle, Settle::keep>());
-        case Settle::set: return work(rows, std::integral_constant<Settle, Settle::set>());
-        case Settle::add: return work(rows, std::integral_constant<Settle, Settle::add>());
-        case Settle::set_two: return work(rows, std::integral_constant<Settle, Settle::set_two>());
-        case Settle::add_two: return work(rows, std::integral_constant<Settle, Settle::add_two>());
-        case Settle::out_kept: return work(rows, std::integral_constant<Settle, Settle::out_kept>());
-        case Settle::out_set: return work(rows, std::integral_constant<Settle, Settle::out_set>());
-        case Settle::out_added: return work(rows, std::integral_constant<Settle, Settle::out_added>());
-        case Settle::out_set_two: return work(rows, std::integral_constant<Settle, Settle::out_set_two>());
-        case Settle::out_added_two: return work(rows, std::integral_constant<Settle, Settle::out_added_two>());
-      }
+    const auto with_rows = [&](auto rows) {
+      with_settle(
+          pending_.settle, [&](auto at) __attribute__((always_inline)) { work(rows, at); },
+          std::make_index_sequence<kSettles.size()>());
     };
     switch (pending_.rows) {
-      case kFewRows: return with_settle(std::integral_constant<int, kFewRows>());
-      case kTileRows: return with_settle(std::integral_constant<int, kTileRows>());
-      default: return with_settle(std::integral_constant<int, kBlock>());
+      case kFewRows: return with_rows(std::integral_constant<int, kFewRows>());
+      case kTileRows: return with_rows(std::integral_constant<int, kTileRows>());
+      default: return with_rows(std::integral_constant<int, kBlock>());
     }
   }
 
   /// Settles what is pending at once; what comes next has `next_rows`.
   void flush(int next_rows) {
     with_pending([&](auto rows, auto settle) {
-      Visit<Tiles, kSums, decltype(rows)::value, decltype(settle)::value>(nullptr, nullptr, nullptr, pending_, out_)
+      Visit<Tiles, kSums, decltype(rows)::value, kSettles[decltype(settle)::value]>(nullptr, nullptr, nullptr, pending_, out_)
           .settle_all();
     });
     pending_ = {};
@@ -251,9 +245,9 @@ class Multiplier {
   std::size_t count_ = 0;
   std::array<Stretch, kMostStretches> stretches_;
   Pending pending_;
-  Segment waiting_;  // a finished segment whose sums are added together with the next one's
+  std::size_t waiting_ = 0;  // finished segments in pending_.earlier, whose sums are added together with the next one's
   OutRows out_;
-  alignas(64) std::array<std::array<float, kBlockSums>, 2> scratch_;
+  alignas(64) std::array<std::array<float, kBlockSums>, kMostSegments> scratch_;
 };
 
 template <class Tiles>

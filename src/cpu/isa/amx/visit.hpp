@@ -3,8 +3,11 @@
 
 #include "cpu/isa/intrinsics.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include "cpu/isa/avx512/fold.hpp"
 #include "cpu/isa/avx512/store.hpp"
@@ -36,23 +39,36 @@ inline constexpr std::int64_t kVisitSteps = 4;
 
 enum class Sums : std::int32_t { f32, i32 };
 
-/// What becomes of finished tiles: they are kept where a later stretch or the caller finds them, or they go to scratch and from
-/// there, scaled, onto acc, alone or together with those of the segment before; the first segments set acc. Final sums go to
-/// out from where the others would be kept, set or added: memory takes them while the next block is multiplied.
-enum class Settle : std::int32_t { keep, set, add, set_two, add_two, out_kept, out_set, out_added, out_set_two, out_added_two };
+/// Segments that are added to acc at once, at most.
+inline constexpr int kMostSegments = 4;
 
-constexpr bool is_out(Settle settle) { return settle >= Settle::out_kept; }
-constexpr bool is_scaled(Settle settle) { return settle != Settle::keep && settle != Settle::out_kept; }
-constexpr bool is_two(Settle s) {
-  return s == Settle::set_two || s == Settle::add_two || s == Settle::out_set_two || s == Settle::out_added_two;
-}
-constexpr bool adds(Settle s) {
-  return s == Settle::add || s == Settle::add_two || s == Settle::out_added || s == Settle::out_added_two;
-}
+/// What becomes of finished tiles: they are kept where a later stretch or the caller finds them (no segments), or they go to
+/// scratch and from there, scaled, onto acc, alone or together with those of the segments before; the first segments set acc.
+/// Final sums go to out from where the others would be kept, set or added: memory takes them while the next block is
+/// multiplied.
+struct Settle {
+  bool out = false;
+  int segments = 0;
+  bool adds = false;
+  bool operator==(const Settle&) const = default;
+};
 
-constexpr Settle scaled_settle(bool out, bool adds, bool two) {
-  if (out) return adds ? (two ? Settle::out_added_two : Settle::out_added) : (two ? Settle::out_set_two : Settle::out_set);
-  return adds ? (two ? Settle::add_two : Settle::add) : (two ? Settle::set_two : Settle::set);
+inline constexpr auto kSettles = [] {
+  std::array<Settle, 2 * (1 + 2 * kMostSegments)> all;
+  std::size_t count = 0;
+  for (const bool out : {false, true}) {
+    all[count++] = {out, 0, false};
+    for (int segments = 1; segments <= kMostSegments; ++segments) {
+      for (const bool adds : {false, true}) all[count++] = {out, segments, adds};
+    }
+  }
+  return all;
+}();
+
+/// Calls `work` with a way of settling as a constant.
+template <class Work, std::size_t... kAt>
+[[gnu::always_inline]] inline void with_settle(const Settle& settle, Work work, std::index_sequence<kAt...>) {
+  (void)((settle == kSettles[kAt] && (work(std::integral_constant<std::size_t, kAt>()), true)) || ...);
 }
 
 /// Sums of a block, rows kSumsRowBytes apart, and the scales of their segment.
@@ -64,9 +80,9 @@ struct Segment {
 
 /// What is left to do for a block whose last product has been issued: its sums are still in the tile registers.
 struct Pending {
-  Segment last;     // where the tiles go
-  Segment earlier;  // with Settle::*_two: of the segment before, in scratch
-  Settle settle = Settle::keep;
+  Segment last;                                    // where the tiles go
+  std::array<Segment, kMostSegments - 1> earlier;  // of the segments before, in scratch
+  Settle settle;
   float* acc = nullptr;
   int rows = static_cast<int>(kBlock);
   std::byte* out = nullptr;
@@ -102,8 +118,8 @@ class Visit {
   /// `start`: where an earlier stretch of the segment left its sums; null: they start at zero.
   Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending, const OutRows& out)
       : lhs_(lhs), rhs_(rhs), start_(start), pending_(pending), out_(out) {
-    if constexpr (is_scaled(kSettle)) last_cols_ = columns(pending.last.col_scales);
-    if constexpr (is_two(kSettle)) earlier_cols_ = columns(pending.earlier.col_scales);
+    if constexpr (kSettle.segments > 0) last_cols_ = columns(pending.last.col_scales);
+    for (std::size_t i = 0; i < kEarlier; ++i) earlier_cols_[i] = columns(pending.earlier[i].col_scales);
   }
 
   [[gnu::always_inline]] void run(std::int64_t steps) {  // out of line, scaled gmm is a seventh slower
@@ -129,6 +145,7 @@ class Visit {
 
  private:
   static constexpr int kRowTiles = kRows > kTileRows ? 2 : 1;
+  static constexpr std::size_t kEarlier = kSettle.segments > 1 ? kSettle.segments - 1 : 0;
 
   template <int kSum>
   static constexpr std::int64_t kPlace = kSum / 2 * 16 * kBlock + kSum % 2 * 16;  // of a tile within the sums of a block
@@ -205,14 +222,14 @@ class Visit {
   /// Scales and adds pending rows [kFirst, kLast), as far as the block has them.
   template <int kFirst, int kLast>
   [[gnu::always_inline]] void rows() {
-    if constexpr (kSettle != Settle::keep && kFirst < kLast && kFirst < kRows) {
+    if constexpr (kSettle != Settle() && kFirst < kLast && kFirst < kRows) {
       row(kFirst);
       rows<kFirst + 1, kLast>();
     }
   }
 
   [[gnu::always_inline]] void all_rows() {
-    if constexpr (kSettle != Settle::keep) {
+    if constexpr (kSettle != Settle()) {
       for (int r = 0; r < kRows; ++r) row(r);
     }
   }
@@ -234,17 +251,17 @@ class Visit {
 
   [[gnu::always_inline]] void row(int r) {
     float* acc = nullptr;
-    if constexpr (adds(kSettle) || !is_out(kSettle)) acc = pending_.acc + r * kBlock;
+    if constexpr (kSettle.adds || !kSettle.out) acc = pending_.acc + r * kBlock;
     Row sums{_mm512_setzero_ps(), _mm512_setzero_ps()};
-    if constexpr (adds(kSettle)) sums = columns(acc);
-    if constexpr (is_two(kSettle)) sums = added(pending_.earlier, earlier_cols_, r, sums);
-    if constexpr (is_scaled(kSettle)) {
+    if constexpr (kSettle.adds) sums = columns(acc);
+    for (std::size_t i = 0; i < kEarlier; ++i) sums = added(pending_.earlier[i], earlier_cols_[i], r, sums);
+    if constexpr (kSettle.segments > 0) {
       sums = added(pending_.last, last_cols_, r, sums);
     } else {
       const float* kept = pending_.last.sums + r * kBlock;
       sums = {load_sums<kSums>(kept), load_sums<kSums>(kept + 16)};
     }
-    if constexpr (is_out(kSettle)) return out_.write(avx512::Sums(sums.low, sums.high), pending_.out + r * out_.row_bytes);
+    if constexpr (kSettle.out) return out_.write(avx512::Sums(sums.low, sums.high), pending_.out + r * out_.row_bytes);
     _mm512_storeu_ps(acc, sums.low);
     _mm512_storeu_ps(acc + 16, sums.high);
   }
@@ -255,7 +272,7 @@ class Visit {
   const Pending pending_;
   const OutRows& out_;
   Row last_cols_;
-  Row earlier_cols_;
+  std::array<Row, kEarlier> earlier_cols_;
 };
 
 }  // namespace
