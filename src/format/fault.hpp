@@ -92,6 +92,7 @@ enum class Id : int {
   amx_later_tiles_set,
   amx_row_17_forgotten,
   amx_carry_dropped,
+  amx_waiting_segment_forgotten,
   amx_weights_of_next_turn,
   amx_col_scales_of_first_segment,
   amx_column_tail_unstored,

@@ -105,6 +105,8 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::amx_later_tiles_set, "amx_later_tiles_set", "amx_standin", "each reduction tile sets the sums that it should add to"},
     {Id::amx_row_17_forgotten, "amx_row_17_forgotten", "amx_standin", "17 rows are taken for one tile of 16"},
     {Id::amx_carry_dropped, "amx_carry_dropped", "amx_standin", "a segment begins again with every visit of its block"},
+    {Id::amx_waiting_segment_forgotten, "amx_waiting_segment_forgotten", "amx_standin",
+     "a segment that waits for the next one is not added with it"},
     {Id::amx_weights_of_next_turn, "amx_weights_of_next_turn", "amx_standin",
      "few rows are multiplied with packed weights decoded for the next turn"},
     {Id::amx_col_scales_of_first_segment, "amx_col_scales_of_first_segment", "amx_standin",

@@ -198,7 +198,8 @@ class Multiplier {
     pending_.last.row_scales = place.row_scales + stretch.ended * job_.row_scales_stride;
     pending_.last.col_scales = place.col_scales + segment * job_.col_scales_stride;
     if (waits) {
-      pending_.earlier[waiting_++] = pending_.last;
+      pending_.earlier[waiting_] = pending_.last;
+      if (!fault::on(fault::Id::amx_waiting_segment_forgotten)) ++waiting_;
       return;
     }
     const auto segments = static_cast<int>(std::exchange(waiting_, 0)) + 1;
