@@ -202,8 +202,9 @@ class Multiplier {
       if (!fault::on(fault::Id::amx_waiting_segment_forgotten)) ++waiting_;
       return;
     }
-    const auto segments = static_cast<int>(std::exchange(waiting_, 0)) + 1;
-    const bool sets = (job_.first || fault::on(fault::Id::amx_later_tiles_set)) && stretch.ended + 1 == segments;
+    const std::size_t segments = std::exchange(waiting_, 0) + 1;
+    const bool sets =
+        (job_.first || fault::on(fault::Id::amx_later_tiles_set)) && static_cast<std::size_t>(stretch.ended) < segments;
     pending_.settle = {out, segments, !sets};
   }
 

@@ -40,7 +40,7 @@ inline constexpr std::int64_t kVisitSteps = 4;
 enum class Sums : std::int32_t { f32, i32 };
 
 /// Segments that are added to acc at once, at most.
-inline constexpr int kMostSegments = 4;
+inline constexpr std::size_t kMostSegments = 4;
 
 /// What becomes of finished tiles: they are kept where a later stretch or the caller finds them (no segments), or they go to
 /// scratch and from there, scaled, onto acc, alone or together with those of the segments before; the first segments set acc.
@@ -48,7 +48,7 @@ inline constexpr int kMostSegments = 4;
 /// multiplied.
 struct Settle {
   bool out = false;
-  int segments = 0;
+  std::size_t segments = 0;
   bool adds = false;
   bool operator==(const Settle&) const = default;
 };
@@ -58,7 +58,7 @@ inline constexpr auto kSettles = [] {
   std::size_t count = 0;
   for (const bool out : {false, true}) {
     all[count++] = {out, 0, false};
-    for (int segments = 1; segments <= kMostSegments; ++segments) {
+    for (std::size_t segments = 1; segments <= kMostSegments; ++segments) {
       for (const bool adds : {false, true}) all[count++] = {out, segments, adds};
     }
   }
