@@ -77,8 +77,7 @@ class Multiplier {
       if (piece.last) ++ended;
     }
     panel_bytes_ = step * kGranuleBytes;
-    pending_.last.sums = scratch_[0].data();  // nothing of worth
-    pending_.rows = rows_of(job.rows);
+    pend_nothing(rows_of(job.rows));
     if (job.rows <= kFewRows) Tiles::configure(kFewRows);
     if (job.store != nullptr) out_ = {job.store->out_row_bytes, job.store->format, avx512::streams(*job.store)};
   }
@@ -181,8 +180,8 @@ class Multiplier {
     if (place.rows != pending_.rows) flush(place.rows);
     with_pending([&](auto rows, auto settle) {
       const float* start = stretch.begins || fault::on(fault::Id::amx_carry_dropped) ? nullptr : place.carried;
-      Visit<Tiles, kSums, decltype(rows)::value, kSettles[decltype(settle)::value]>(place.lhs + stretch.panel_offset, rhs,
-                                                                                    start, pending_, out_)
+      Visit<Tiles, kSums, decltype(rows)::value, decltype(settle)::value>(place.lhs + stretch.panel_offset, rhs, start,
+                                                                          pending_, out_)
           .run(stretch.steps);
     });
     const bool out = place.out != nullptr && &stretch == &stretches_[count_ - 1];
@@ -213,7 +212,7 @@ class Multiplier {
   [[gnu::always_inline]] void with_pending(Work work) {
     const auto with_rows = [&](auto rows) {
       with_settle(
-          pending_.settle, [&](auto at) __attribute__((always_inline)) { work(rows, at); },
+          pending_.settle, [&](auto settle) __attribute__((always_inline)) { work(rows, settle); },
           std::make_index_sequence<kSettles.size()>());
     };
     switch (pending_.rows) {
@@ -226,12 +225,17 @@ class Multiplier {
   /// Settles what is pending at once; what comes next has `next_rows`.
   void flush(int next_rows) {
     with_pending([&](auto rows, auto settle) {
-      Visit<Tiles, kSums, decltype(rows)::value, kSettles[decltype(settle)::value]>(nullptr, nullptr, nullptr, pending_, out_)
+      Visit<Tiles, kSums, decltype(rows)::value, decltype(settle)::value>(nullptr, nullptr, nullptr, pending_, out_)
           .settle_all();
     });
+    pend_nothing(next_rows);
+  }
+
+  /// The next visit stores tiles of no worth where nothing is read.
+  void pend_nothing(int rows) {
     pending_ = {};
     pending_.last.sums = scratch_[0].data();
-    pending_.rows = next_rows;
+    pending_.rows = rows;
   }
 
   static constexpr std::array<float, kBlock> kOnes = [] {

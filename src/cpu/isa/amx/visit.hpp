@@ -68,7 +68,7 @@ inline constexpr auto kSettles = [] {
 /// Calls `work` with a way of settling as a constant.
 template <class Work, std::size_t... kAt>
 [[gnu::always_inline]] inline void with_settle(const Settle& settle, Work work, std::index_sequence<kAt...>) {
-  (void)((settle == kSettles[kAt] && (work(std::integral_constant<std::size_t, kAt>()), true)) || ...);
+  (void)((settle == kSettles[kAt] && (work(std::integral_constant<Settle, kSettles[kAt]>()), true)) || ...);
 }
 
 /// Sums of a block, rows kSumsRowBytes apart, and the scales of their segment.
@@ -118,8 +118,8 @@ class Visit {
   /// `start`: where an earlier stretch of the segment left its sums; null: they start at zero.
   Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending, const OutRows& out)
       : lhs_(lhs), rhs_(rhs), start_(start), pending_(pending), out_(out) {
-    if constexpr (kSettle.segments > 0) last_cols_ = columns(pending.last.col_scales);
-    for (std::size_t i = 0; i < kEarlier; ++i) earlier_cols_[i] = columns(pending.earlier[i].col_scales);
+    if constexpr (kSettle.segments > 0) last_cols_ = loaded(pending.last.col_scales);
+    for (std::size_t i = 0; i < kEarlier; ++i) earlier_cols_[i] = loaded(pending.earlier[i].col_scales);
   }
 
   [[gnu::always_inline]] void run(std::int64_t steps) {  // out of line, scaled gmm is a seventh slower
@@ -240,26 +240,30 @@ class Visit {
     __m512 high;
   };
 
-  [[gnu::always_inline]] static Row columns(const float* at) { return {_mm512_loadu_ps(at), _mm512_loadu_ps(at + 16)}; }
+  [[gnu::always_inline]] static Row loaded(const float* at) { return {_mm512_loadu_ps(at), _mm512_loadu_ps(at + 16)}; }
+
+  [[gnu::always_inline]] static Row sums_of(const Segment& s, int r) {
+    const float* sums = s.sums + r * kBlock;
+    return {load_sums<kSums>(sums), load_sums<kSums>(sums + 16)};
+  }
 
   [[gnu::always_inline]] static Row added(const Segment& s, const Row& cols, int r, const Row& to) {
     const __m512 scale = _mm512_set1_ps(s.row_scales[r]);
-    const float* sums = s.sums + r * kBlock;
-    return {_mm512_fmadd_ps(_mm512_mul_ps(scale, cols.low), load_sums<kSums>(sums), to.low),
-            _mm512_fmadd_ps(_mm512_mul_ps(scale, cols.high), load_sums<kSums>(sums + 16), to.high)};
+    const Row sums = sums_of(s, r);
+    return {_mm512_fmadd_ps(_mm512_mul_ps(scale, cols.low), sums.low, to.low),
+            _mm512_fmadd_ps(_mm512_mul_ps(scale, cols.high), sums.high, to.high)};
   }
 
   [[gnu::always_inline]] void row(int r) {
     float* acc = nullptr;
     if constexpr (kSettle.adds || !kSettle.out) acc = pending_.acc + r * kBlock;
     Row sums{_mm512_setzero_ps(), _mm512_setzero_ps()};
-    if constexpr (kSettle.adds) sums = columns(acc);
+    if constexpr (kSettle.adds) sums = loaded(acc);
     for (std::size_t i = 0; i < kEarlier; ++i) sums = added(pending_.earlier[i], earlier_cols_[i], r, sums);
     if constexpr (kSettle.segments > 0) {
       sums = added(pending_.last, last_cols_, r, sums);
     } else {
-      const float* kept = pending_.last.sums + r * kBlock;
-      sums = {load_sums<kSums>(kept), load_sums<kSums>(kept + 16)};
+      sums = sums_of(pending_.last, r);
     }
     if constexpr (kSettle.out) return out_.write(avx512::Sums(sums.low, sums.high), pending_.out + r * out_.row_bytes);
     _mm512_storeu_ps(acc, sums.low);
