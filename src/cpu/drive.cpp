@@ -70,6 +70,7 @@ class ItemRun {
         item_(item),
         scratch_(scratch),
         arithmetic_(arithmetic_of(item.lhs, item.rhs)),
+        few_rows_(way_of_few_rows()),
         stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
 
   void run() {
@@ -91,7 +92,8 @@ class ItemRun {
   /// Multiplies block by block. When this is the item's only reduction tile, every block is finished while its sums are in the
   /// caches, and all use the same memory.
   void reduction_tile(bool only, bool set, bool last) {
-    kernel_.pack_lhs({&item_.lhs, arithmetic_, item_.row, item_.rows, pieces_, scratch_.lhs_panel});
+    const auto pack_lhs = few_rows_ != nullptr ? few_rows_->pack_lhs : kernel_.pack_lhs;
+    pack_lhs({&item_.lhs, arithmetic_, item_.row, item_.rows, pieces_, scratch_.lhs_panel});
     if (scaled()) gather(item_.lhs, item_.row, item_.rows, kernel_.block_rows, call_.tile.tm, scratch_.row_scales);
     Block block;
     for (block.col = 0; block.col < item_.cols; block.col += call_.layout.strip_cols) {
@@ -112,8 +114,13 @@ class ItemRun {
     }
   }
 
+  [[nodiscard]] const FewRows* way_of_few_rows() const {
+    const FewRows* way = kernel_.few_rows;
+    return way != nullptr && way->takes({&item_.lhs, &item_.rhs, item_.rows, item_.col, item_.cols, item_.depth}) ? way
+                                                                                                                  : nullptr;
+  }
   [[nodiscard]] bool without_panel() const {
-    return kernel_.multiply_packed != nullptr && item_.rhs.blocked() && item_.rows <= kFewRows;
+    return few_rows_ != nullptr || (kernel_.multiply_packed != nullptr && item_.rhs.blocked() && item_.rows <= kFewRows);
   }
   [[nodiscard]] PackJob weights(const Block& block) const {
     return {&item_.rhs, arithmetic_, item_.col + block.col,
@@ -157,7 +164,10 @@ class ItemRun {
     job.acc = scratch_.acc + block.sums;
     job.part = scratch_.part + block.sums * kernel_.part_bytes;
     job.strip_rows = block.strip_rows;
-    if (item_.depth > 0) return without_panel() ? kernel_.multiply_packed(job, weights(block)) : kernel_.multiply(job);
+    if (item_.depth > 0) {
+      if (few_rows_ != nullptr) return few_rows_->multiply(job, weights(block));
+      return without_panel() ? kernel_.multiply_packed(job, weights(block)) : kernel_.multiply(job);
+    }
     std::fill(job.acc, job.acc + block.strip_rows * padded(block.cols, kernel_.block_cols), 0.0F);
   }
 
@@ -210,6 +220,7 @@ class ItemRun {
   const Item& item_;
   const Scratch& scratch_;
   const Arithmetic arithmetic_;
+  const FewRows* const few_rows_;  // null: the kernel's own way
   const Stores stores_;
   std::span<const Piece> pieces_;
 };

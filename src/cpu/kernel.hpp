@@ -57,6 +57,22 @@ struct MultiplyJob {
   const StoreJob* store = nullptr;
 };
 
+/// A way to multiply few rows with packed weights that needs no panel of them. Kernels share it; each has its own panels else.
+struct FewRows {
+  struct Product {
+    const Side* lhs = nullptr;
+    const Side* weights = nullptr;
+    std::int64_t rows = 0;
+    std::int64_t outer = 0;  // the first column of `weights`
+    std::int64_t cols = 0;
+    std::int64_t depth = 0;
+  };
+  bool (*takes)(const Product& product);
+  void (*pack_lhs)(const PackJob& job);
+  /// job.lhs_panel is what pack_lhs made, job.row 0; `weights` has the job's columns and pieces and no panel.
+  void (*multiply)(const MultiplyJob& job, const PackJob& weights);
+};
+
 /// What a product asks of a kernel.
 struct Demand {
   Arithmetic arithmetic = Arithmetic::fp8;
@@ -98,6 +114,7 @@ struct Kernel {
   /// The same for few rows, without an rhs panel: packed weights are decoded where they are used. `weights` has the job's
   /// columns and pieces and no panel. Null: panels are always packed.
   void (*multiply_packed)(const MultiplyJob& job, const PackJob& weights);
+  const FewRows* few_rows;             // null: none
   void (*store)(const StoreJob& job);  // null: the driver's own
   bool stores;                         // multiply takes a StoreJob
   void (*enter)();                     // called on each thread before and after its work; null: nothing to do

@@ -78,7 +78,7 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
                   p.n,
                   std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
                   is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k,
-                  p.packed && kernel.multiply_packed != nullptr};
+                  p.packed && (kernel.multiply_packed != nullptr || kernel.few_rows != nullptr)};
   if (asked) return cut(*asked, extents, kernel);
 
   if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));

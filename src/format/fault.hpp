@@ -87,6 +87,10 @@ enum class Id : int {
   far_codes_folded_as_near,
   bf16_last_pair_dropped,
   bf16_first_granule_for_all_rows,
+  // few rows
+  few_rows_last_even_in_odd_chain,
+  few_rows_second_block_is_the_first,
+  few_rows_first_scale_for_all_depths,
   // tiles
   amx_last_block_unsettled,
   amx_later_tiles_set,

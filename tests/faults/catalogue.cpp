@@ -99,6 +99,13 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::bf16_last_pair_dropped, "bf16_last_pair_dropped", "avx512bf16", "the last pair of a chunk is left out"},
     {Id::bf16_first_granule_for_all_rows, "bf16_first_granule_for_all_rows", "avx512bf16",
      "rows behind the 32nd are those of the first granule"},
+    // few rows
+    {Id::few_rows_last_even_in_odd_chain, "few_rows_last_even_in_odd_chain", "avx512",
+     "few rows: the last element of an odd chunk goes to the odd chain"},
+    {Id::few_rows_second_block_is_the_first, "few_rows_second_block_is_the_first", "avx512",
+     "few rows: the second of two blocks of packed weights is the first one again"},
+    {Id::few_rows_first_scale_for_all_depths, "few_rows_first_scale_for_all_depths", "avx512",
+     "few rows: a piece's first e8m0 scale is taken for all of it"},
     // tiles
     {Id::amx_last_block_unsettled, "amx_last_block_unsettled", "amx_standin",
      "the sums of the last block stay in the tile registers"},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/isa/amx/multiply.hpp"
+#include "cpu/isa/avx512/few_rows.hpp"
 
 namespace ragdot::cpu::amx {
 namespace {
@@ -33,6 +34,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
           .pack_rhs = avx512::pack<avx512::Role::rhs, kNeighbours>,
           .multiply = multiply<Tiles>,
           .multiply_packed = multiply_packed<Tiles>,
+          .few_rows = &avx512::kFewPackedRows,
           .store = avx512::store,
           .stores = true,
           .enter = [] { Tiles::configure(kTileRows); },

@@ -51,6 +51,7 @@ constinit const Kernel kKernel = chains::kernel_of({
     .pack_rhs = pack<chains::Role::rhs>,
     .multiply = multiply,
     .store = store<chains::kStripCols>,
+    .few_rows = nullptr,
 });
 
 }  // namespace ragdot::cpu::avx2

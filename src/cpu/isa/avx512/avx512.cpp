@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 
+#include "cpu/isa/avx512/few_rows.hpp"
 #include "cpu/isa/avx512/floats.hpp"
 #include "cpu/isa/avx512/lines.hpp"
 #include "cpu/isa/avx512/multiply_vnni.hpp"
@@ -52,6 +53,7 @@ constinit const Kernel kKernel = chains::kernel_of({
     .pack_rhs = pack<chains::Role::rhs>,
     .multiply = multiply,
     .store = store,
+    .few_rows = &kFewPackedRows,
 });
 
 }  // namespace ragdot::cpu::avx512

@@ -58,29 +58,25 @@ inline __m512i moved(__m512i values, __m512i steps, __mmask32 lanes = ~__mmask32
   return _mm512_mask_add_epi16(values, finite, values, steps);
 }
 
-/// 64 codes at a time, as two vectors of 32 bf16 values, times a power of two: `steps` as in moved().
+/// The bytes of 64 bf16 values at a time, in the order of their codes, times a power of two: `steps` as in moved().
 template <Format kFormat>
-class Decoder {
+class ByteTables {
  public:
-  Decoder(const ByteOrder& first, const ByteOrder& second, int steps = 0)
+  explicit ByteTables(int steps = 0)
       : low0_(_mm512_load_si512(kCodeBytes<kFormat>.low.data())),
         low1_(_mm512_load_si512(kCodeBytes<kFormat>.low.data() + (fault::on(fault::Id::table_of_lower_codes) ? 0 : 64))),
         high0_(_mm512_load_si512(kCodeBytes<kFormat>.high.data())),
-        high1_(_mm512_load_si512(kCodeBytes<kFormat>.high.data() + 64)),
-        first_(_mm512_loadu_si512(first.data())),
-        second_(_mm512_loadu_si512(second.data())) {
+        high1_(_mm512_load_si512(kCodeBytes<kFormat>.high.data() + 64)) {
     if (steps == 0) return;
     move(low0_, high0_, steps);
     move(low1_, high1_, steps);
   }
 
-  void operator()(__m512i codes, __m512i& first, __m512i& second) const {
+  [[gnu::always_inline]] void operator()(__m512i codes, __m512i& low, __m512i& high) const {
     constexpr int kOrAnd = 0xf8;  // a | (b & c)
-    const __m512i low = _mm512_permutex2var_epi8(low0_, codes, low1_);
+    low = _mm512_permutex2var_epi8(low0_, codes, low1_);
     const __m512i magnitude = _mm512_permutex2var_epi8(high0_, codes, high1_);
-    const __m512i high = _mm512_ternarylogic_epi32(magnitude, codes, _mm512_set1_epi8(static_cast<char>(0x80)), kOrAnd);
-    first = _mm512_permutex2var_epi8(low, first_, high);
-    second = _mm512_permutex2var_epi8(low, second_, high);
+    high = _mm512_ternarylogic_epi32(magnitude, codes, _mm512_set1_epi8(static_cast<char>(0x80)), kOrAnd);
   }
 
  private:
@@ -97,6 +93,25 @@ class Decoder {
   __m512i low1_;
   __m512i high0_;
   __m512i high1_;
+};
+
+/// 64 codes at a time, as two vectors of 32 bf16 values in any order.
+template <Format kFormat>
+class Decoder {
+ public:
+  Decoder(const ByteOrder& first, const ByteOrder& second, int steps = 0)
+      : tables_(steps), first_(_mm512_loadu_si512(first.data())), second_(_mm512_loadu_si512(second.data())) {}
+
+  void operator()(__m512i codes, __m512i& first, __m512i& second) const {
+    __m512i low;
+    __m512i high;
+    tables_(codes, low, high);
+    first = _mm512_permutex2var_epi8(low, first_, high);
+    second = _mm512_permutex2var_epi8(low, second_, high);
+  }
+
+ private:
+  ByteTables<kFormat> tables_;
   __m512i first_;
   __m512i second_;
 };

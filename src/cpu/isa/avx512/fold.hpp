@@ -49,6 +49,13 @@ inline std::uint16_t folded(std::uint16_t bits, std::uint8_t code) {
   return static_cast<std::uint16_t>((bits & 0x807f) | exponent << 7);
 }
 
+/// Codes that leave every finite nonzero FP8 value, whose bf16 exponent field lies between 111 and 142, in bf16's normal range.
+inline constexpr std::uint8_t kLeastNear = 127 - 110;
+inline constexpr std::uint8_t kMostNear = 127 + 112;
+
+/// What moved() adds for a near code.
+inline int steps_of(std::uint8_t code) { return (code - 127) * 128; }
+
 inline __mmask32 first_lanes(std::int64_t count) { return static_cast<__mmask32>((std::uint64_t{1} << count) - 1); }
 
 /// Codes of the granule's outer elements for depth `depth`.
@@ -142,7 +149,7 @@ class Folder {
     const bool cut = depth + depths > end_ && !fault::on(fault::Id::granule_scale_change_missed);
     if (!near_ || cut) return false;
     if (alike_) {
-      moves.all = fault::on(fault::Id::granule_scale_dropped) ? 0 : (codes_[0] - 127) * 128;
+      moves.all = fault::on(fault::Id::granule_scale_dropped) ? 0 : steps_of(codes_[0]);
     } else {
       moves.each = steps_.data();
     }
@@ -168,13 +175,10 @@ class Folder {
     end_ = side_.depth_grid.next_cut(depth);
     codes_.fill(127);
     gather_codes(side_, outer, outers, depth, codes_.data());
-    // Every finite nonzero FP8 value has a bf16 exponent field between 111 and 142.
-    constexpr std::uint8_t kLeast = 127 - 110;
-    constexpr std::uint8_t kMost = 127 + 112;
     const __m256i codes = _mm256_load_si256(reinterpret_cast<const __m256i*>(codes_.data()));
     const __mmask32 within = first_lanes(outers);
-    near_ = (_mm256_cmplt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kLeast))) |
-             _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMost)))) == 0 ||
+    near_ = (_mm256_cmplt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kLeastNear))) |
+             _mm256_cmpgt_epu8_mask(codes, _mm256_set1_epi8(static_cast<char>(kMostNear)))) == 0 ||
             fault::on(fault::Id::far_codes_folded_as_near);
     alike_ = (_mm256_cmpneq_epi8_mask(codes, _mm256_set1_epi8(static_cast<char>(codes_[0]))) & within) == 0;
     const __m512i exponents = _mm512_sub_epi16(_mm512_cvtepu8_epi16(codes), _mm512_set1_epi16(127));

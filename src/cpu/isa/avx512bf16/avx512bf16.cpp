@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 
+#include "cpu/isa/avx512/few_rows.hpp"
 #include "cpu/isa/avx512/floats.hpp"
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/avx512/store.hpp"
@@ -124,6 +125,7 @@ constinit const Kernel kKernel = {
     .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
     .multiply = chains::multiply<Bf16Chain>,
     .multiply_packed = nullptr,
+    .few_rows = &avx512::kFewPackedRows,
     .store = avx512::store,
     .stores = false,
     .enter = nullptr,

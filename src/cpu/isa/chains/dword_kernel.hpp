@@ -16,6 +16,7 @@ struct Parts {
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
   void (*store)(const StoreJob& job);
+  const FewRows* few_rows;
 };
 
 constexpr Kernel kernel_of(const Parts& parts) {
@@ -38,6 +39,7 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .pack_rhs = parts.pack_rhs,
           .multiply = parts.multiply,
           .multiply_packed = nullptr,
+          .few_rows = parts.few_rows,
           .store = parts.store,
           .stores = false,
           .enter = nullptr,

@@ -154,6 +154,7 @@ constinit const Kernel kKernel = {
     .pack_rhs = pack<kBlockCols>,
     .multiply = multiply,
     .multiply_packed = nullptr,
+    .few_rows = nullptr,
     .store = nullptr,
     .stores = false,
     .enter = nullptr,

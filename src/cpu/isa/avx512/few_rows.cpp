@@ -1,0 +1,321 @@
+// Even and odd chains of a row live in registers from a chunk's first element to its last; weights go from memory to the
+// chains.
+#include "cpu/isa/avx512/few_rows.hpp"
+
+#include "cpu/isa/intrinsics.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/isa/avx512/floats.hpp"
+#include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/avx512/pack_vbmi.hpp"
+#include "cpu/isa/avx512/store.hpp"
+#include "cpu/isa/chains/panels.hpp"
+#include "cpu/isa/features.hpp"
+
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512VBMI)
+
+namespace ragdot::cpu::avx512 {
+namespace {
+
+static_assert(kPackedCols == kStripCols);
+
+/// The blocks of packed weights that are multiplied together, from some depth on.
+using Blocks = std::array<const std::byte*, 2>;
+
+/// One row's vectors of 16 columns.
+template <int kCount>
+struct Vectors {
+  __m512 of[kCount] = {};
+};
+
+inline __m512 upper_halves(__m512i pairs) {
+  return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
+}
+inline __m512 lower_halves(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
+
+/// 32 bf16 values a row, of one block: those of even columns, then those of odd ones.
+struct Bf16Weights {
+  explicit Bf16Weights(int /*steps: scales belong to FP8*/ = 0) {}
+
+  static constexpr int kVectors = 2;
+  static constexpr int kBlocks = 1;
+  static constexpr int kMostRows = 4;
+  static constexpr std::int64_t kRowBytes = 2 * kPackedCols;
+  using Row = Vectors<kVectors>;
+
+  [[gnu::always_inline]] Row row(const Blocks& blocks, std::int64_t depth) const {
+    const __m512i pairs = _mm512_loadu_si512(blocks[0] + depth * kRowBytes);
+    return {{lower_halves(pairs), upper_halves(pairs)}};
+  }
+
+  /// Asks for what follows rows `depth` and `depth` + 1.
+  [[gnu::always_inline]] static void fetch(const Blocks& blocks, std::int64_t depth) {
+    fetch_ahead(blocks[0] + depth * kRowBytes);
+    fetch_ahead(blocks[0] + (depth + 1) * kRowBytes);
+  }
+
+  static Row in_order(const Row& sums) {
+    const __m512i first = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    return {{_mm512_permutex2var_ps(sums.of[0], first, sums.of[1]), _mm512_permutex2var_ps(sums.of[0], second, sums.of[1])}};
+  }
+  static Row out_of_order(const Row& columns) {
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    return {{_mm512_permutex2var_ps(columns.of[0], even, columns.of[1]),
+             _mm512_permutex2var_ps(columns.of[0], odd, columns.of[1])}};
+  }
+};
+
+/// 32 codes a row of each of two blocks. Unpacking the bytes of their values leaves columns 0 to 7 and 16 to 23 of both blocks
+/// in one pair of vectors, the others in a second one.
+template <Format kFormat>
+class Fp8Weights {
+ public:
+  explicit Fp8Weights(int steps = 0) : tables_(steps) {}
+
+  static constexpr int kVectors = 4;
+  static constexpr int kBlocks = 2;
+  static constexpr int kMostRows = 2;
+  static constexpr std::int64_t kRowBytes = kPackedCols;
+  using Row = Vectors<kVectors>;
+
+  [[gnu::always_inline]] Row row(const Blocks& blocks, std::int64_t depth) const {
+    const auto codes = [&](const std::byte* block) {
+      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + depth * kRowBytes));
+    };
+    __m512i low;
+    __m512i high;
+    tables_(_mm512_inserti64x4(_mm512_castsi256_si512(codes(blocks[0])), codes(blocks[1]), 1), low, high);
+    const __m512i first = _mm512_unpacklo_epi8(low, high);
+    const __m512i second = _mm512_unpackhi_epi8(low, high);
+    return {{lower_halves(first), upper_halves(first), lower_halves(second), upper_halves(second)}};
+  }
+
+  /// Asks for what follows rows `depth` and `depth` + 1: a line of each block.
+  [[gnu::always_inline]] static void fetch(const Blocks& blocks, std::int64_t depth) {
+    for (const std::byte* block : blocks) fetch_ahead(block + depth * kRowBytes);
+  }
+
+  static Row in_order(const Row& sums) {
+    return lanes_exchanged({{_mm512_unpacklo_ps(sums.of[0], sums.of[1]), _mm512_unpackhi_ps(sums.of[0], sums.of[1]),
+                             _mm512_unpacklo_ps(sums.of[2], sums.of[3]), _mm512_unpackhi_ps(sums.of[2], sums.of[3])}});
+  }
+  static Row out_of_order(const Row& columns) {
+    const Row quads = lanes_exchanged(columns);
+    return {{_mm512_shuffle_ps(quads.of[0], quads.of[1], 0x88), _mm512_shuffle_ps(quads.of[0], quads.of[1], 0xdd),
+             _mm512_shuffle_ps(quads.of[2], quads.of[3], 0x88), _mm512_shuffle_ps(quads.of[2], quads.of[3], 0xdd)}};
+  }
+
+ private:
+  /// Lane v of vector l for lane l of vector v: four columns each.
+  static Row lanes_exchanged(const Row& row) {
+    const __m512 low01 = _mm512_shuffle_f32x4(row.of[0], row.of[1], 0x44);
+    const __m512 high01 = _mm512_shuffle_f32x4(row.of[0], row.of[1], 0xee);
+    const __m512 low23 = _mm512_shuffle_f32x4(row.of[2], row.of[3], 0x44);
+    const __m512 high23 = _mm512_shuffle_f32x4(row.of[2], row.of[3], 0xee);
+    return {{_mm512_shuffle_f32x4(low01, low23, 0x88), _mm512_shuffle_f32x4(low01, low23, 0xdd),
+             _mm512_shuffle_f32x4(high01, high23, 0x88), _mm512_shuffle_f32x4(high01, high23, 0xdd)}};
+  }
+
+  ByteTables<kFormat> tables_;
+};
+
+/// The product of one call. `Weights` says how a row of them becomes vectors of f32, and in which order columns stand there.
+template <class Weights, int kRows>
+class Product {
+ public:
+  Product(const MultiplyJob& job, const PackJob& weights)
+      : job_(job), packed_(weights), scaled_(job.row_scales != nullptr), begin_(job.pieces.front().begin) {
+    const std::int64_t depth = job.pieces.back().end - begin_;
+    for (std::int64_t r = 0; r < kRows; ++r)
+      lhs_[r] = reinterpret_cast<const float*>(chains::DwordPanels<1>::lhs_row(job.lhs_panel, depth, r, 0));
+  }
+
+  void run() {
+    for (std::int64_t col = 0; col < job_.cols; col += Weights::kBlocks * kPackedCols) {
+      const bool both = Weights::kBlocks == 2 && col + kPackedCols < job_.cols;
+      const std::int64_t second = both && !fault::on(fault::Id::few_rows_second_block_is_the_first) ? kPackedCols : 0;
+      const Side& side = *packed_.side;
+      const std::int64_t outer = packed_.outer + col;
+      columns({side.value(outer, 0), side.value(outer + second, 0)}, col,
+              both || Weights::kBlocks == 1 ? Weights::kVectors : 2);
+    }
+  }
+
+ private:
+  using Row = typename Weights::Row;
+  struct Rows {
+    Row of[kRows];
+  };
+
+  /// All pieces for the columns from `col` on: the first `vectors` vectors of 16.
+  void columns(const Blocks& blocks, std::int64_t col, int vectors) {
+    std::int64_t ended = 0;
+    for (const schedule::Piece& piece : job_.pieces) {
+      Rows sums;
+      if (!piece.first) carry(sums, col, vectors);
+      for (std::int64_t at = piece.begin; at < piece.end; at += schedule::kChunk) {
+        if (at == piece.begin || at >= folded_until_) fold(packed_.outer + col, at);
+        add_chunk(blocks, at, std::min(schedule::kChunk, piece.end - at), sums);
+      }
+      end_piece(piece, sums, col, vectors, ended);
+      if (piece.last) ++ended;
+    }
+  }
+
+  /// Decodes with the power of two that stands for the chunks from `depth` on.
+  void fold(std::int64_t outer, std::int64_t depth) {
+    const Side& side = *packed_.side;
+    folded_until_ = kWholeAxis;
+    if (!side.folds()) return;
+    weights_ = Weights(steps_of(std::to_integer<std::uint8_t>(*side.scale(outer, depth))));
+    if (!fault::on(fault::Id::few_rows_first_scale_for_all_depths)) folded_until_ = side.depth_grid.next_cut(depth);
+  }
+
+  void carry(Rows& sums, std::int64_t col, int vectors) const {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      Row columns;
+      for (std::size_t v = 0; static_cast<int>(v) < vectors; ++v) columns.of[v] = Floats::load(carried() + place(r, v, col));
+      sums.of[r] = Weights::out_of_order(columns);
+    }
+  }
+
+  /// sums += e + o.
+  [[gnu::always_inline]] void add_chunk(const Blocks& blocks, std::int64_t begin, std::int64_t depths, Rows& sums) const {
+    Rows chains[2];
+    std::int64_t i = 0;
+    for (; i + 1 < depths; i += 2) {
+      Weights::fetch(blocks, begin + i);
+      step(blocks, begin + i, chains[0]);
+      step(blocks, begin + i + 1, chains[1]);
+    }
+    if (i < depths) step(blocks, begin + i, chains[fault::on(fault::Id::few_rows_last_even_in_odd_chain) ? 1 : 0]);
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < Weights::kVectors; ++v)
+        sums.of[r].of[v] = Floats::add(sums.of[r].of[v], Floats::add(chains[0].of[r].of[v], chains[1].of[r].of[v]));
+    }
+  }
+
+  /// chain += element `depth` of each row times that row of weights.
+  [[gnu::always_inline]] void step(const Blocks& blocks, std::int64_t depth, Rows& chain) const {
+    const Row weights = weights_.row(blocks, depth);
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const auto value = Floats::spread(lhs_[r] + (depth - begin_));
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < Weights::kVectors; ++v)
+        chain.of[r].of[v] = Floats::fma(value, weights.of[v], chain.of[r].of[v]);
+    }
+  }
+
+  /// Adds what a segment came to, or keeps what there is of it.
+  void end_piece(const schedule::Piece& piece, const Rows& sums, std::int64_t col, int vectors, std::int64_t ended) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const Row row = Weights::in_order(sums.of[r]);
+      for (std::size_t v = 0; static_cast<int>(v) < vectors; ++v) {
+        const std::int64_t at = place(r, v, col);
+        if (!piece.last || !scaled_) {
+          Floats::store(carried() + at, row.of[v]);
+          continue;
+        }
+        const float* row_scale = job_.row_scales + ended * job_.row_scales_stride + r;
+        const float* col_scales =
+            job_.col_scales + ended * job_.col_scales_stride + col + kLanes * static_cast<std::int64_t>(v);
+        const auto scale = Floats::mul(Floats::spread(row_scale), Floats::load(col_scales));
+        const bool sets = job_.first && ended == 0;
+        const auto before = sets ? Floats::zero() : Floats::load(job_.acc + at);
+        Floats::store(job_.acc + at, Floats::fma(scale, row.of[v], before));
+      }
+    }
+  }
+
+  [[nodiscard]] float* carried() const { return scaled_ ? reinterpret_cast<float*>(job_.part) : job_.acc; }
+
+  /// Of a row's vector `v` from column `col` on, in acc and part.
+  [[nodiscard]] std::int64_t place(std::size_t row, std::size_t v, std::int64_t col) const {
+    const std::int64_t at = col + kLanes * static_cast<std::int64_t>(v);
+    return at / kStripCols * kStripCols * job_.strip_rows + static_cast<std::int64_t>(row) * kStripCols + at % kStripCols;
+  }
+
+  static constexpr std::int64_t kLanes = Floats::kLanes;
+
+  const MultiplyJob& job_;
+  const PackJob& packed_;
+  const bool scaled_;
+  const std::int64_t begin_;
+  Weights weights_;
+  std::int64_t folded_until_ = 0;
+  std::array<const float*, kRows> lhs_{};  // element `begin_` and those behind it
+};
+
+template <class Weights>
+void multiply_rows(const MultiplyJob& job, const PackJob& weights) {
+  switch (job.rows) {
+    case 1: return Product<Weights, 1>(job, weights).run();
+    case 2: return Product<Weights, 2>(job, weights).run();
+    default: break;
+  }
+  if constexpr (Weights::kMostRows == 4) {
+    job.rows == 3 ? Product<Weights, 3>(job, weights).run() : Product<Weights, 4>(job, weights).run();
+  }
+}
+
+void multiply(const MultiplyJob& job, const PackJob& weights) {
+  switch (weights.side->format) {
+    case Format::e4m3: multiply_rows<Fp8Weights<Format::e4m3>>(job, weights); break;
+    case Format::e5m2: multiply_rows<Fp8Weights<Format::e5m2>>(job, weights); break;
+    default: multiply_rows<Bf16Weights>(job, weights); break;
+  }
+  if (job.store != nullptr) store(*job.store);
+}
+
+}  // namespace
+}  // namespace ragdot::cpu::avx512
+
+RAGDOT_TARGET_END
+
+namespace ragdot::cpu::avx512 {
+namespace {
+
+/// Whether tables fold the e8m0 scales: a chunk of both blocks has one, and none leaves bf16's range.
+bool folds_by_table(const FewRows::Product& p) {
+  const auto fits = [](const schedule::AxisGrid& grid, std::int64_t unit) {
+    return grid.block == kWholeAxis || (grid.block % unit == 0 && grid.phase == 0);
+  };
+  const Side& side = *p.weights;
+  constexpr std::int64_t kBothBlocks = 2 * kPackedCols;
+  if (!fits(side.outer_grid, kBothBlocks) || p.outer % kBothBlocks != 0 || !fits(side.depth_grid, schedule::kChunk) ||
+      !fits(p.lhs->cuts(), schedule::kChunk))
+    return false;
+  for (std::int64_t outer = p.outer; outer < p.outer + p.cols; outer = side.outer_grid.next_cut(outer)) {
+    for (std::int64_t depth = 0; depth < p.depth; depth = side.depth_grid.next_cut(depth)) {
+      const auto code = std::to_integer<std::uint8_t>(*side.scale(outer, depth));
+      if (code < kLeastNear || code > kMostNear) return false;
+    }
+  }
+  return true;
+}
+
+/// FP8 weights are decoded anew for all rows, so two rows are as many as registers hold the chains of.
+bool takes(const FewRows::Product& p) {
+  if (!features().avx512vbmi || !p.weights->blocked()) return false;
+  switch (p.weights->format) {
+    case Format::bf16: return p.rows <= Bf16Weights::kMostRows;
+    case Format::e4m3:
+    case Format::e5m2: return p.rows <= Fp8Weights<Format::e4m3>::kMostRows && (!p.weights->folds() || folds_by_table(p));
+    default: return false;
+  }
+}
+
+}  // namespace
+
+constinit const FewRows kFewPackedRows = {takes, pack_lhs_vbmi, multiply};
+
+}  // namespace ragdot::cpu::avx512
