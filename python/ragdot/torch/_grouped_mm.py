@@ -1,8 +1,10 @@
 """grouped_mm: what torch._grouped_mm computes, with every size and stride, defined tails, checked offsets and FP8 recipes."""
 
 import torch
+from torch import bfloat16, int32, int64, is_autocast_enabled, is_grad_enabled
 
 from ragdot._recipes import Recipe, recipe_of
+from ragdot.torch._operators import gmm, gmm_scaled
 from ragdot.torch._products import Matrix, multiply, multiply_groups
 from ragdot.torch._scaled import ScaledTensor
 from ragdot.torch._views import INDEX
@@ -31,6 +33,16 @@ def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | No
     torch.compile(fullgraph=True) traces it. The bits are a function of operands, groups and recipe (docs/numerics.md). Raises ValueError
     with a sentence that says what to change, NotImplementedError for a pair of formats that is not offered.
     """
+    # What most small calls are, before all else: looking at more, and torch.compile's guards on what is looked at, would take longer
+    # than the rest of such a call.
+    first_form = x.ndim == 2 and w.ndim == 3 and x.shape[-1] == w.shape[-2] and offs.ndim == 1 and x.device == w.device == offs.device
+    if (first_form and recipe is None and bias is None and out_dtype is None and first_group == 0
+            and (offs.dtype == int32 or offs.dtype == int64) and not is_autocast_enabled("cpu") and not is_autocast_enabled("cuda")):  # fmt: skip
+        x_scaled, w_scaled = isinstance(x, ScaledTensor), isinstance(w, ScaledTensor)
+        if x_scaled and w_scaled:
+            return gmm_scaled(x.values, w.values, offs, x.scales, w.scales, [*x.grid, *w.grid])
+        if not (x_scaled or w_scaled) and x.dtype == w.dtype == bfloat16 and not (is_grad_enabled() and (x.requires_grad or w.requires_grad)):
+            return gmm(x, w, offs)
     check_kinds("grouped_mm", x, w, offs, bias)
     x, w = autocast(x, w)
     if out_dtype is None:

@@ -1,6 +1,6 @@
 """Quantised tensors: values, and scales on a grid of blocks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -33,6 +33,11 @@ class ScaledTensor:
     scales: torch.Tensor
     block: Block
     origin: str = "global"
+    # As operators take it. Kept, because torch.compile guards whatever it would be made from.
+    grid: list[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "grid", grid_of(self.block, self.origin == "per_group"))
 
     @property
     def shape(self) -> torch.Size:
@@ -48,11 +53,6 @@ class ScaledTensor:
     def ndim(self) -> int:
         """Of the values."""
         return self.values.ndim
-
-    @property
-    def grid(self) -> list[int]:
-        """The grid as operators take it."""
-        return grid_of(self.block, self.origin == "per_group")
 
     def transpose(self, dim0: int, dim1: int) -> "ScaledTensor":
         """The same memory with the last two axes exchanged, no others. Not for per_group scales: their groups lie along the rows."""

@@ -9,7 +9,7 @@ from overhead.doors import DOORS, Door, operands
 from overhead.jax_doors import jax_doors
 from overhead.torch_doors import after_matmul, torch_doors
 
-ROUNDS = 7
+ROUNDS, TURN = 7, 50
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,25 @@ class Row:
 
 
 def measure(doors: Iterable[Door], calls: int) -> list[Row]:
-    """Every door in every round, after a round that is not counted. Differences are taken within rounds, where the machine's speed
-    is nearly one."""
-    doors = list(doors)
-    rounds = [{door.name: door.seconds(calls) / calls * 1e6 for door in doors} for _ in range(ROUNDS + 1)][1:]
+    """Every door in every round, after a round that is not counted. In a round the doors take turns of a few calls, so that a machine
+    whose speed changes changes it for all; differences are taken within rounds."""
+    doors, turns = list(doors), max(calls // TURN, 1)
+    rounds = [_round(doors, turns) for _ in range(ROUNDS + 1)][1:]
     rows = []
     for door in doors:
         times = [found[door.name] for found in rounds]
         above = statistics.median(found[door.name] - found[door.above] for found in rounds) if door.above else None
         rows.append(Row(door.name, statistics.median(times), min(times), max(times), door.above, above))
     return rows
+
+
+def _round(doors: list[Door], turns: int) -> dict[str, float]:
+    """Microseconds of a call through each door."""
+    seconds = dict.fromkeys((door.name for door in doors), 0.0)
+    for _ in range(turns):
+        for door in doors:
+            seconds[door.name] += door.seconds(TURN)
+    return {name: total / (turns * TURN) * 1e6 for name, total in seconds.items()}
 
 
 def table(rows: Iterable[Row]) -> str:
