@@ -132,8 +132,10 @@ class Product {
   Product(const MultiplyJob& job, const PackJob& weights)
       : job_(job), packed_(weights), scaled_(job.row_scales != nullptr), begin_(job.pieces.front().begin) {
     const std::int64_t depth = job.pieces.back().end - begin_;
-    for (std::int64_t r = 0; r < kRows; ++r)
-      lhs_[r] = reinterpret_cast<const float*>(chains::DwordPanels<1>::lhs_row(job.lhs_panel, depth, r, 0));
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const std::byte* row = chains::DwordPanels<1>::lhs_row(job.lhs_panel, depth, static_cast<std::int64_t>(r), 0);
+      lhs_[r] = reinterpret_cast<const float*>(row);
+    }
   }
 
   void run() {
