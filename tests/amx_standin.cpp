@@ -17,7 +17,8 @@ const char* refusal() {
   return cpu::features().avx512() && cpu::features().avx512vbmi ? nullptr : "this CPU has no AVX-512 with VBMI";
 }
 
-constinit const cpu::Kernel kStandin = cpu::amx::kernel_of<testing::StandinTiles>("amx_standin", refusal);
+constinit const cpu::Kernel kStandin =
+    cpu::amx::kernel_of<testing::StandinTiles>("amx_standin", refusal, {&cpu::amx::kTilesOfFewRows<testing::StandinTiles>});
 
 [[maybe_unused]] const bool kAdded = [] {
   cpu::add_kernel_for_tests(kStandin);

@@ -70,7 +70,7 @@ class ItemRun {
         item_(item),
         scratch_(scratch),
         arithmetic_(arithmetic_of(item.lhs, item.rhs)),
-        few_rows_(way_of_few_rows()),
+        few_rows_(way_of_few_rows(*call.kernel, item)),
         stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
 
   void run() {
@@ -98,7 +98,7 @@ class ItemRun {
     Block block;
     for (block.col = 0; block.col < item_.cols; block.col += call_.layout.strip_cols) {
       block.cols = std::min(call_.layout.strip_cols, item_.cols - block.col);
-      if (!without_panel()) kernel_.pack_rhs(weights(block));
+      if (few_rows_ == nullptr) kernel_.pack_rhs(weights(block));
       if (scaled())
         gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, call_.layout.strip_cols, scratch_.col_scales);
       for (block.row = 0; block.row < item_.rows; block.row += kernel_.inner_rows) {
@@ -114,17 +114,17 @@ class ItemRun {
     }
   }
 
-  [[nodiscard]] const FewRows* way_of_few_rows() const {
-    const FewRows* way = kernel_.few_rows;
-    return way != nullptr && way->takes({&item_.lhs, &item_.rhs, item_.rows, item_.col, item_.cols, item_.depth}) ? way
-                                                                                                                  : nullptr;
-  }
-  [[nodiscard]] bool without_panel() const {
-    return few_rows_ != nullptr || (kernel_.multiply_packed != nullptr && item_.rhs.blocked() && item_.rows <= kFewRows);
+  static const FewRows* way_of_few_rows(const Kernel& kernel, const Item& item) {
+    if (!item.rhs.blocked()) return nullptr;
+    for (const FewRows* way : kernel.few_rows) {
+      if (way != nullptr && item.rows <= way->most_rows(item.rhs.format) && (way->takes == nullptr || way->takes(item)))
+        return way;
+    }
+    return nullptr;
   }
   [[nodiscard]] PackJob weights(const Block& block) const {
     return {&item_.rhs, arithmetic_, item_.col + block.col,
-            block.cols, pieces_,     without_panel() ? nullptr : scratch_.rhs_panel};
+            block.cols, pieces_,     few_rows_ == nullptr ? scratch_.rhs_panel : nullptr};
   }
 
   [[nodiscard]] bool scaled() const { return item_.lhs.scaled() || item_.rhs.scaled(); }
@@ -165,8 +165,7 @@ class ItemRun {
     job.part = scratch_.part + block.sums * kernel_.part_bytes;
     job.strip_rows = block.strip_rows;
     if (item_.depth > 0) {
-      if (few_rows_ != nullptr) return few_rows_->multiply(job, weights(block));
-      return without_panel() ? kernel_.multiply_packed(job, weights(block)) : kernel_.multiply(job);
+      return few_rows_ == nullptr ? kernel_.multiply(job) : few_rows_->multiply(job, weights(block));
     }
     std::fill(job.acc, job.acc + block.strip_rows * padded(block.cols, kernel_.block_cols), 0.0F);
   }
@@ -220,7 +219,7 @@ class ItemRun {
   const Item& item_;
   const Scratch& scratch_;
   const Arithmetic arithmetic_;
-  const FewRows* const few_rows_;  // null: the kernel's own way
+  const FewRows* const few_rows_;  // null: panels of both operands
   const Stores stores_;
   std::span<const Piece> pieces_;
 };

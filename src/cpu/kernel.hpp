@@ -1,6 +1,7 @@
 // What a kernel is: how it packs an operand into panels, and how it multiplies two panels piece by piece of the reduction axis.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -10,6 +11,8 @@
 #include "schedule/segments.hpp"
 
 namespace ragdot::cpu {
+
+struct Item;
 
 /// Decodes `count` outer elements from `outer` on, over the given pieces, into a panel. In a panel every piece is padded with
 /// zeros up to whole depth units of the kernel; the rest of the layout is the kernel's own.
@@ -57,19 +60,12 @@ struct MultiplyJob {
   const StoreJob* store = nullptr;
 };
 
-/// A way to multiply few rows with packed weights that needs no panel of them. Kernels share it; each has its own panels else.
+/// A way to multiply few rows with packed weights that needs no panel of them. Kernels may share it.
 struct FewRows {
-  struct Product {
-    const Side* lhs = nullptr;
-    const Side* weights = nullptr;
-    std::int64_t rows = 0;
-    std::int64_t outer = 0;  // the first column of `weights`
-    std::int64_t cols = 0;
-    std::int64_t depth = 0;
-  };
-  bool (*takes)(const Product& product);
+  std::int64_t (*most_rows)(Format weights);
+  bool (*takes)(const Item& item);  // of no more rows; null: all
   void (*pack_lhs)(const PackJob& job);
-  /// job.lhs_panel is what pack_lhs made, job.row 0; `weights` has the job's columns and pieces and no panel.
+  /// job.lhs_panel is what pack_lhs made; `weights` has the job's columns and pieces and no panel.
   void (*multiply)(const MultiplyJob& job, const PackJob& weights);
 };
 
@@ -111,13 +107,10 @@ struct Kernel {
   void (*pack_lhs)(const PackJob& job);
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
-  /// The same for few rows, without an rhs panel: packed weights are decoded where they are used. `weights` has the job's
-  /// columns and pieces and no panel. Null: panels are always packed.
-  void (*multiply_packed)(const MultiplyJob& job, const PackJob& weights);
-  const FewRows* few_rows;             // null: none
-  void (*store)(const StoreJob& job);  // null: the driver's own
-  bool stores;                         // multiply takes a StoreJob
-  void (*enter)();                     // called on each thread before and after its work; null: nothing to do
+  std::array<const FewRows*, 2> few_rows;  // the first that takes an item computes it; null: none
+  void (*store)(const StoreJob& job);      // null: the driver's own
+  bool stores;                             // multiply takes a StoreJob
+  void (*enter)();                         // called on each thread before and after its work; null: nothing to do
   void (*leave)();
 };
 

@@ -36,7 +36,7 @@ struct Extents {
   std::int64_t cols = 0;
   std::int64_t unit = 0;  // of depth
   std::int64_t rows_per_group = 0;
-  bool without_panel = false;  // of rhs, where rows are few
+  bool without_panel = false;  // of rhs, in most groups
 };
 
 Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
@@ -78,7 +78,10 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
                   p.n,
                   std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
                   is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k,
-                  p.packed && (kernel.multiply_packed != nullptr || kernel.few_rows != nullptr)};
+                  false};
+  extents.without_panel = p.packed && std::ranges::any_of(kernel.few_rows, [&](const FewRows* way) {
+                            return way != nullptr && extents.rows_per_group <= way->most_rows(p.rhs.values);
+                          });
   if (asked) return cut(*asked, extents, kernel);
 
   if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));

@@ -3,6 +3,7 @@
 
 #include "cpu/isa/amx/kernel_of.hpp"
 #include "cpu/isa/amx/tiles.hpp"
+#include "cpu/isa/avx512/few_rows.hpp"
 #include "cpu/isa/features.hpp"
 #include "cpu/isa/float_env.hpp"
 #include "cpu/isa/order_data.hpp"
@@ -50,6 +51,7 @@ const char* refusal() {
 
 }  // namespace
 
-constinit const Kernel kKernel = kernel_of<HardwareTiles>("amx", refusal);
+constinit const Kernel kKernel =
+    kernel_of<HardwareTiles>("amx", refusal, {&avx512::kFewPackedRows, &kTilesOfFewRows<HardwareTiles>});
 
 }  // namespace ragdot::cpu::amx

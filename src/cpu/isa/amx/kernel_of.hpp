@@ -1,8 +1,10 @@
 // The AMX kernel for one provider of tile instructions.
 #pragma once
 
+#include <array>
+
 #include "cpu/isa/amx/multiply.hpp"
-#include "cpu/isa/avx512/few_rows.hpp"
+#include "cpu/tile_size.hpp"
 
 namespace ragdot::cpu::amx {
 namespace {
@@ -12,8 +14,15 @@ inline const char* declines(const Demand& demand) {
   return declines_long_i8_segments(demand);
 }
 
+/// Few rows in tiles, with weights decoded where they are used.
 template <class Tiles>
-constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
+inline constexpr FewRows kTilesOfFewRows = {.most_rows = [](Format) { return cpu::kFewRows; },
+                                            .takes = nullptr,
+                                            .pack_lhs = avx512::pack<avx512::Role::lhs, kNeighbours>,
+                                            .multiply = multiply_packed<Tiles>};
+
+template <class Tiles>
+constexpr Kernel kernel_of(const char* name, const char* (*refusal)(), const std::array<const FewRows*, 2>& few_rows) {
   return {.name = name,
           .refusal = refusal,
           .declines = declines,
@@ -33,8 +42,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)()) {
           .pack_lhs = avx512::pack<avx512::Role::lhs, kNeighbours>,
           .pack_rhs = avx512::pack<avx512::Role::rhs, kNeighbours>,
           .multiply = multiply<Tiles>,
-          .multiply_packed = multiply_packed<Tiles>,
-          .few_rows = &avx512::kFewPackedRows,
+          .few_rows = few_rows,
           .store = avx512::store,
           .stores = true,
           .enter = [] { Tiles::configure(kTileRows); },

@@ -51,7 +51,7 @@ constinit const Kernel kKernel = chains::kernel_of({
     .pack_rhs = pack<chains::Role::rhs>,
     .multiply = multiply,
     .store = store<chains::kStripCols>,
-    .few_rows = nullptr,
+    .few_rows = {},
 });
 
 }  // namespace ragdot::cpu::avx2

@@ -53,7 +53,7 @@ constinit const Kernel kKernel = chains::kernel_of({
     .pack_rhs = pack<chains::Role::rhs>,
     .multiply = multiply,
     .store = store,
-    .few_rows = &kFewPackedRows,
+    .few_rows = {&kFewPackedRows},
 });
 
 }  // namespace ragdot::cpu::avx512

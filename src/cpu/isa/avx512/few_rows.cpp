@@ -10,11 +10,13 @@
 #include <cstdint>
 
 #include "cpu/isa/avx512/floats.hpp"
+#include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/avx512/pack_vbmi.hpp"
 #include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/chains/panels.hpp"
 #include "cpu/isa/features.hpp"
+#include "cpu/item.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512VBMI)
 
@@ -31,11 +33,6 @@ template <int kCount>
 struct Vectors {
   __m512 of[kCount] = {};
 };
-
-inline __m512 upper_halves(__m512i pairs) {
-  return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
-}
-inline __m512 lower_halves(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
 
 /// 32 bf16 values a row, of one block: those of even columns, then those of odd ones.
 struct Bf16Weights {
@@ -112,14 +109,11 @@ class Fp8Weights {
   }
 
  private:
-  /// Lane v of vector l for lane l of vector v: four columns each.
   static Row lanes_exchanged(const Row& row) {
-    const __m512 low01 = _mm512_shuffle_f32x4(row.of[0], row.of[1], 0x44);
-    const __m512 high01 = _mm512_shuffle_f32x4(row.of[0], row.of[1], 0xee);
-    const __m512 low23 = _mm512_shuffle_f32x4(row.of[2], row.of[3], 0x44);
-    const __m512 high23 = _mm512_shuffle_f32x4(row.of[2], row.of[3], 0xee);
-    return {{_mm512_shuffle_f32x4(low01, low23, 0x88), _mm512_shuffle_f32x4(low01, low23, 0xdd),
-             _mm512_shuffle_f32x4(high01, high23, 0x88), _mm512_shuffle_f32x4(high01, high23, 0xdd)}};
+    __m512i v[kVectors];
+    for (std::size_t i = 0; i < kVectors; ++i) v[i] = _mm512_castps_si512(row.of[i]);
+    exchange_lanes(v[0], v[1], v[2], v[3]);
+    return {{_mm512_castsi512_ps(v[0]), _mm512_castsi512_ps(v[1]), _mm512_castsi512_ps(v[2]), _mm512_castsi512_ps(v[3])}};
   }
 
   ByteTables<kFormat> tables_;
@@ -287,37 +281,38 @@ namespace ragdot::cpu::avx512 {
 namespace {
 
 /// Whether tables fold the e8m0 scales: a chunk of both blocks has one, and none leaves bf16's range.
-bool folds_by_table(const FewRows::Product& p) {
+bool folds_by_table(const Item& item) {
   const auto fits = [](const schedule::AxisGrid& grid, std::int64_t unit) {
     return grid.block == kWholeAxis || (grid.block % unit == 0 && grid.phase == 0);
   };
-  const Side& side = *p.weights;
+  const Side& side = item.rhs;
   constexpr std::int64_t kBothBlocks = 2 * kPackedCols;
-  if (!fits(side.outer_grid, kBothBlocks) || p.outer % kBothBlocks != 0 || !fits(side.depth_grid, schedule::kChunk) ||
-      !fits(p.lhs->cuts(), schedule::kChunk))
+  if (!fits(side.outer_grid, kBothBlocks) || item.col % kBothBlocks != 0 || !fits(side.depth_grid, schedule::kChunk) ||
+      !fits(item.lhs.cuts(), schedule::kChunk))
     return false;
-  for (std::int64_t outer = p.outer; outer < p.outer + p.cols; outer = side.outer_grid.next_cut(outer)) {
-    for (std::int64_t depth = 0; depth < p.depth; depth = side.depth_grid.next_cut(depth)) {
-      const auto code = std::to_integer<std::uint8_t>(*side.scale(outer, depth));
-      if (code < kLeastNear || code > kMostNear) return false;
+  for (std::int64_t outer = item.col; outer < item.col + item.cols; outer = side.outer_grid.next_cut(outer)) {
+    for (std::int64_t depth = 0; depth < item.depth; depth = side.depth_grid.next_cut(depth)) {
+      if (!is_near(std::to_integer<std::uint8_t>(*side.scale(outer, depth)))) return false;
     }
   }
   return true;
 }
 
 /// FP8 weights are decoded anew for all rows, so two rows are as many as registers hold the chains of.
-bool takes(const FewRows::Product& p) {
-  if (!features().avx512vbmi || !p.weights->blocked()) return false;
-  switch (p.weights->format) {
-    case Format::bf16: return p.rows <= Bf16Weights::kMostRows;
+std::int64_t most_rows(Format weights) {
+  if (!features().avx512vbmi) return 0;
+  switch (weights) {
+    case Format::bf16: return Bf16Weights::kMostRows;
     case Format::e4m3:
-    case Format::e5m2: return p.rows <= Fp8Weights<Format::e4m3>::kMostRows && (!p.weights->folds() || folds_by_table(p));
-    default: return false;
+    case Format::e5m2: return Fp8Weights<Format::e4m3>::kMostRows;
+    default: return 0;
   }
 }
 
+bool takes(const Item& item) { return item.rhs.format == Format::bf16 || !item.rhs.folds() || folds_by_table(item); }
+
 }  // namespace
 
-constinit const FewRows kFewPackedRows = {takes, pack_lhs_vbmi, multiply};
+constinit const FewRows kFewPackedRows = {most_rows, takes, pack_lhs_vbmi, multiply};
 
 }  // namespace ragdot::cpu::avx512

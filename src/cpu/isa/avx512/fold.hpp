@@ -53,6 +53,8 @@ inline std::uint16_t folded(std::uint16_t bits, std::uint8_t code) {
 inline constexpr std::uint8_t kLeastNear = 127 - 110;
 inline constexpr std::uint8_t kMostNear = 127 + 112;
 
+inline bool is_near(std::uint8_t code) { return code >= kLeastNear && code <= kMostNear; }
+
 /// What moved() adds for a near code.
 inline int steps_of(std::uint8_t code) { return (code - 127) * 128; }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cpu/isa/avx2/codes.hpp"
+#include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/target.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
@@ -63,30 +64,10 @@ struct Lines {
   }
 
   static void transpose16(const float* from, float* to, std::int64_t to_stride) {
-    __m512 r[16];
-    __m512 t[16];
-    for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_ps(from + i * 32);
-    for (int i = 0; i < 16; i += 2) {
-      t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-      t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-      r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
-      r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
-      r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-      r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-    }
-    // r[4q + c] holds, in 128-bit lane l, column 4l + c of rows 4q .. 4q + 3.
-    for (int c = 0; c < 4; ++c) {
-      const __m512 low01 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x44);
-      const __m512 high01 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xee);
-      const __m512 low23 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x44);
-      const __m512 high23 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xee);
-      _mm512_storeu_ps(to + c * to_stride, _mm512_shuffle_f32x4(low01, low23, 0x88));
-      _mm512_storeu_ps(to + (4 + c) * to_stride, _mm512_shuffle_f32x4(low01, low23, 0xdd));
-      _mm512_storeu_ps(to + (8 + c) * to_stride, _mm512_shuffle_f32x4(high01, high23, 0x88));
-      _mm512_storeu_ps(to + (12 + c) * to_stride, _mm512_shuffle_f32x4(high01, high23, 0xdd));
-    }
+    __m512i rows[16];
+    for (std::size_t i = 0; i < 16; ++i) rows[i] = _mm512_loadu_si512(from + i * 32);
+    avx512::transpose(rows);
+    for (std::size_t i = 0; i < 16; ++i) _mm512_storeu_si512(to + static_cast<std::int64_t>(i) * to_stride, rows[i]);
   }
 };
 

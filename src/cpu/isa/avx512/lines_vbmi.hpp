@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/isa/avx512/decode.hpp"
+#include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/lines.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512VBMI)
@@ -29,8 +30,8 @@ struct LinesVbmi : Lines {
 
  private:
   static void widen(__m512i pairs, float* to) {
-    _mm512_storeu_si512(to, _mm512_slli_epi32(pairs, 16));
-    _mm512_storeu_si512(to + 16, _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
+    _mm512_storeu_ps(to, lower_halves(pairs));
+    _mm512_storeu_ps(to + 16, upper_halves(pairs));
   }
 };
 

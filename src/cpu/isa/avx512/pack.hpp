@@ -10,6 +10,7 @@
 
 #include "cpu/isa/avx512/decode.hpp"
 #include "cpu/isa/avx512/fold.hpp"
+#include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/target.hpp"
 #include "cpu/kernel.hpp"
 
@@ -93,32 +94,11 @@ Rows<kExtent> rows_by_depth(const Patch& p) {
 
 /// Exchanges rows and dwords of a tile; `from` and `to` may be the same.
 inline void transpose_tile(const std::byte* from, std::byte* to) {
-  __m512i r[16];
-  __m512i t[16];
-  for (int i = 0; i < 16; ++i) r[i] = _mm512_load_si512(from + i * kRowBytes);
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  // r[4q + c] holds, in 128-bit lane l, column 4l + c of rows 4q .. 4q + 3.
-  for (int c = 0; c < 4; ++c) {
-    const __m512i low01 = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x44);
-    const __m512i high01 = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xee);
-    const __m512i low23 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x44);
-    const __m512i high23 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xee);
-    t[c] = _mm512_shuffle_i32x4(low01, low23, 0x88);
-    t[4 + c] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
-    t[8 + c] = _mm512_shuffle_i32x4(high01, high23, 0x88);
-    t[12 + c] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
-  }
-  int exchanged = fault::on(fault::Id::granule_transpose_rows_exchanged) ? 4 : 0;
-  for (int i = 0; i < 16; ++i) _mm512_store_si512(to + (i ^ exchanged) * kRowBytes, t[i]);
+  __m512i rows[16];
+  for (std::size_t i = 0; i < 16; ++i) rows[i] = _mm512_load_si512(from + i * kRowBytes);
+  transpose(rows);
+  std::size_t exchanged = fault::on(fault::Id::granule_transpose_rows_exchanged) ? 4 : 0;
+  for (std::size_t i = 0; i < 16; ++i) _mm512_store_si512(to + (i ^ exchanged) * kRowBytes, rows[i]);
 }
 
 /// Word i of a dword-paired row: position of depth.

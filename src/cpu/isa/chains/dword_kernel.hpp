@@ -16,7 +16,7 @@ struct Parts {
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
   void (*store)(const StoreJob& job);
-  const FewRows* few_rows;
+  std::array<const FewRows*, 2> few_rows;
 };
 
 constexpr Kernel kernel_of(const Parts& parts) {
@@ -38,7 +38,6 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .pack_lhs = parts.pack_lhs,
           .pack_rhs = parts.pack_rhs,
           .multiply = parts.multiply,
-          .multiply_packed = nullptr,
           .few_rows = parts.few_rows,
           .store = parts.store,
           .stores = false,
