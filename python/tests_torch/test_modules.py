@@ -81,6 +81,68 @@ def test_weights_are_quantised_once_until_they_change(recipe, counted):
     assert len(counted) == 5
 
 
+@pytest.mark.parametrize("words", [{"fused": True}, {"foreach": True}, {}], ids=str)
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad])
+def test_what_an_optimizer_writes_is_seen(kind, words):
+    """Fused ones do not count their writes in the tensor's version."""
+    layer, x = linear(), normal(ROWS, INNER)
+    optimizer = kind(layer.parameters(), lr=0.1, **words)
+    for _ in range(3):
+        step(layer, x, offs())
+        optimizer.step()
+        assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise"))
+
+
+def test_a_step_of_other_weights_changes_nothing(counted):
+    layer, other, x = linear(), torch.nn.Linear(3, 3), normal(ROWS, INNER)
+    layer(x, offs())
+    other(torch.ones(3)).sum().backward()
+    torch.optim.SGD(other.parameters(), lr=0.1, fused=True).step()
+    layer(x, offs())
+    assert len(counted) == 1
+
+
+def test_microbatches_keep_what_was_quantised_across_a_step():
+    layer, x = linear(), normal(ROWS, INNER)
+    first = step(layer, x, offs(), is_first_microbatch=True)
+    torch.optim.SGD(layer.parameters(), lr=0.1).step()
+    assert equal(step(layer, x, offs(), is_first_microbatch=False), first)
+
+
+@pytest.mark.parametrize("recipe", ["blockwise", "channelwise"])
+def test_training_goes_on_after_inference_mode(recipe):
+    layer, x = linear(recipe), normal(ROWS, INNER)
+    with torch.inference_mode():
+        y = layer(x, offs())
+    assert equal(step(layer, x, offs()), step(linear(recipe), x, offs())) and torch.equal(y, layer(x, offs()))
+
+
+def test_a_layer_made_in_inference_mode_quantises_each_time(counted):
+    x = normal(ROWS, INNER)
+    with torch.inference_mode():
+        layer = linear()
+        y = layer(x, offs())
+        layer.weight.mul_(2)
+        assert torch.equal(layer(x, offs()), 2 * y) and len(counted) == 2
+        assert torch.equal(layer(x, offs(), is_first_microbatch=False), 2 * y) and len(counted) == 2
+    assert torch.equal(moe()(normal(5, MODEL)), inference_moe(normal(5, MODEL)))
+
+
+def inference_moe(x: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return moe()(x)
+
+
+def test_another_recipe_is_seen():
+    layer, x = linear(), normal(ROWS, INNER)
+    layer(x, offs())
+    for recipe in ("mx", rt.Recipe(format="e5m2")):
+        layer.recipe = recipe
+        assert torch.equal(layer(x, offs()), linear(recipe)(x, offs()))
+    with pytest.raises(ValueError, match="GroupedLinear: recipe is 'fp8'"):
+        layer.recipe = "fp8"
+
+
 def test_inference_quantises_for_one_direction_alone(counted):
     layer, x = linear("channelwise"), normal(ROWS, INNER)
     with torch.no_grad():
@@ -129,6 +191,23 @@ def test_gradients_are_added_to_main_grad(recipe, compiled):
     assert fused.weight.grad is None and torch.equal(fused.weight.main_grad, plain.weight.grad)
 
 
+def test_main_grad_may_be_zeroed_or_replaced_before_the_way_back():
+    plain, layer, x = linear(), linear(fuse_wgrad_accumulation=True), normal(ROWS, INNER)
+    plain(x, offs()).square().mean().backward()
+    layer.weight.main_grad = torch.ones_like(layer.weight)
+    loss = layer(x, offs()).square().mean()
+    layer.weight.main_grad.zero_()
+    loss.backward()
+    assert torch.equal(layer.weight.main_grad, plain.weight.grad)
+    loss = layer(x, offs()).square().mean()
+    layer.weight.main_grad = torch.zeros_like(layer.weight)
+    loss.backward()
+    assert torch.equal(layer.weight.main_grad, plain.weight.grad)
+    layer.weight.requires_grad_(False)
+    del layer.weight.main_grad
+    step(torch.nn.Sequential(torch.nn.Identity()), layer(x.requires_grad_(), offs()))
+
+
 def test_what_layers_refuse():
     layer, x = linear(fuse_wgrad_accumulation=True), normal(ROWS, INNER)
     with pytest.raises(ValueError, match=r"GroupedLinear: fuse_wgrad_accumulation needs weight.main_grad, float32 \[5, 136, 140\]"):
@@ -137,6 +216,15 @@ def test_what_layers_refuse():
         layer(x, offs())
     with pytest.raises(ValueError, match="GroupedLinear: is_first_microbatch is False before any call with True"):
         linear()(x, offs(), is_first_microbatch=False)
+    with torch.no_grad():
+        layer = linear("mx")
+        layer(x, offs())
+    with pytest.raises(ValueError, match="GroupedLinear: is_first_microbatch is False before any call with True and gradients"):
+        layer(x, offs(), is_first_microbatch=False)
+    with pytest.raises(ValueError, match="GroupedLinear: offs end 6 groups and there are 5 matrices"):
+        layer(x, torch.tensor([*ENDS, ROWS]))
+    with pytest.raises(NotImplementedError, match="ragdot.torch: torch.func is not offered"):
+        torch.func.functional_call(layer, dict(layer.named_parameters()), (x, offs())), torch.func.grad(lambda z: layer(z, offs()).sum())(x)
     with pytest.raises(ValueError, match=r"GroupedLinear: x is \[172, 139\] and w is \[5, 140, 136\]"):
         linear()(x[:, 1:], offs())
     with pytest.raises(ValueError, match="MoE: top_k is 9 of 8 experts; it must be from 1 to 8"):
@@ -201,6 +289,25 @@ def test_moe_compiled_checkpointed_and_repeated_gives_the_same_bits(recipe):
     assert equal([y.detach(), leaf.grad, *(p.grad for p in layer.parameters())], expected)
 
 
+@pytest.mark.parametrize("x_dtype, dtype", [("bfloat16", "float32"), ("float32", "bfloat16"), ("float16", "float16")])
+@pytest.mark.parametrize("recipe", ["bf16", "blockwise"])
+def test_moe_of_mixed_types(recipe, x_dtype, dtype):
+    """The router's product takes both as float32."""
+    layer, x = moe(recipe, dtype=getattr(torch, dtype)), normal(40, MODEL).to(getattr(torch, x_dtype))
+    weights, experts = layer.route(x)
+    exact = (x.double() @ layer.router.weight.double().T).softmax(-1).topk(TOP)
+    assert torch.equal(experts, exact.indices)
+    torch.testing.assert_close(weights.double(), exact.values / exact.values.sum(-1, keepdim=True), rtol=1e-5, atol=0)
+    y, *gradients = step(layer, x)
+    assert y.dtype == x.dtype and [grad.dtype for grad in gradients] == [x.dtype, *(p.dtype for p in layer.parameters())]
+
+
+def test_a_scaled_tensor_through_a_layer():
+    layer, x = linear(), normal(ROWS, INNER)
+    y = layer(rt.quantize(x, (1, 128)), offs())
+    assert torch.equal(y, layer(x, offs()).bfloat16())
+
+
 def test_moe_under_autocast():
     layer, x = moe(), normal(40, MODEL)
     with torch.autocast("cpu", torch.bfloat16):
@@ -217,4 +324,7 @@ def test_state_is_ordinary(tmp_path):
         empty = rt.MoE(MODEL, HIDDEN, EXPERTS, TOP)
     empty.load_state_dict(torch.load(tmp_path / "state.pt"), assign=True)
     assert torch.equal(empty(x), expected) and torch.equal(copy.deepcopy(layer)(x), expected)
+    torch.save(layer, tmp_path / "layer.pt")
+    loaded = torch.load(tmp_path / "layer.pt", weights_only=False)
+    assert loaded.down._copies is None and layer.down._copies is not None and torch.equal(loaded(x), expected)
     assert "e4m3" in repr(layer)

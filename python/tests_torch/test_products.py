@@ -283,18 +283,40 @@ REFUSED = [
     (lambda: rt.grouped_mm(X, W.clone().requires_grad_(), torch.tensor([1, 4, 3]), recipe="blockwise"), ValueError, "quantize_both: group end"),
     (lambda: rt.grouped_mm(X, W, THREE.float()), ValueError, "grouped_mm: offs are torch.float32 [3]; give the int32 or int64 ends"),
     (lambda: rt.grouped_mm(X, W, THREE[None]), ValueError, "grouped_mm: offs are torch.int64 [1, 3]; give the int32 or int64 ends"),
-    (lambda: rt.grouped_mm(X, W, THREE[:2]), ValueError, "gmm: rhs has 3 matrices"),
+    (lambda: rt.grouped_mm(X, W, THREE[:2]), ValueError, "grouped_mm: offs end 2 groups and there are 3 matrices; give one for each group, or"),
+    (lambda: rt.grouped_mm(X, W, THREE[:2], first_group=0), ValueError, "gmm: rhs has 3 matrices"),
     (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 5)), ValueError, "gmm: bias is [3, 5]"),
-    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 4).double()), ValueError, "grouped_mm: bias is torch.float64; give"),
+    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 4).double()), ValueError, "grouped_mm: bias is torch.float64 [3, 4]; give float32, bfloat16 or float16, [G, N]"),
     (lambda: rt.grouped_mm(X.T, DY, THREE, torch.ones(3, 4)), ValueError, "grouped_mm: bias and first_group belong to x [M, K]"),
-    (lambda: rt.grouped_mm(X.double(), W, THREE), ValueError, "a tensor of shape [6, 8] is torch.float64; give torch.float32, "),
+    (lambda: rt.grouped_mm(X.double(), W, THREE), ValueError, "grouped_mm: x is torch.float64; give float32, bfloat16 or float16, or a ScaledTensor"),
     (lambda: rt.grouped_mm(X, W, THREE, recipe="fp8"), ValueError, "grouped_mm: recipe is 'fp8'; give a Recipe or one of bf16, "),
     (lambda: rt.grouped_mm(X, W.bfloat16(), THREE), NotImplementedError, "gmm: "),
     (lambda: rt.grouped_mm(X, W, THREE, out_dtype=torch.float64), ValueError, "torch.float64"),
     (lambda: rt.grouped_mm(X, rt.ScaledTensor(W.to(torch.float8_e4m3fn), torch.ones(3, 1, 2), (128, 128)), THREE, recipe="bf16"), ValueError, "gmm: rhs scales are [3, 1, 2]"),
+    (lambda: rt.grouped_mm(X, W, THREE.tolist()), ValueError, "grouped_mm: x is torch.float32, w torch.float32, offs list; give tensors"),
+    (lambda: rt.grouped_mm(X, W.numpy(), THREE), ValueError, "grouped_mm: x is torch.float32, w ndarray, offs torch.int64; give tensors"),
+    (lambda: rt.grouped_mm(X, W.long(), THREE, recipe="bf16", out_dtype=torch.float32), ValueError, "grouped_mm: w is torch.int64; give"),
+    (lambda: rt.grouped_mm(X.to(torch.uint8), W, THREE, out_dtype=torch.bfloat16), ValueError, "grouped_mm: x is torch.uint8; give"),
+    (lambda: rt.grouped_mm(X, W, torch.tensor([1, 2, 3, 6])), ValueError, "grouped_mm: offs end 4 groups and there are 3 matrices; give one for"),
+    (lambda: rt.grouped_mm(W.mT, X.T, THREE[:2]), ValueError, "grouped_mm: offs end 2 groups and there are 3 matrices; give one for"),
+    (lambda: rt.grouped_mm(X, W, THREE, out_dtype="bf16"), ValueError, "grouped_mm: out_dtype is 'bf16'; give float32, bfloat16 or float16"),
+    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(4)), ValueError, "grouped_mm: bias is torch.float32 [4]; give float32, bfloat16 or float16, [G, N]"),
+    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1), offs=THREE), X.T, THREE), ValueError, "grouped_mm: the scales of x are per_group; with x [6, 8] and"),
+    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1), offs=THREE).transpose(0, 1), W[:, :6], THREE), ValueError, "grouped_mm: the scales of x are per_group_columns; with x [8, 6]"),
+    (lambda: rt.ScaledTensor(X, torch.ones(6, 1), (1, 128)), ValueError, "ScaledTensor: values are torch.float32 and scales torch.float32; give float8_e4m3fn, float8_e5m2 or int8 with scales"),
+    (lambda: rt.ScaledTensor(X.to(torch.int8), torch.ones(6), (1, 128)), ValueError, "ScaledTensor: values are [6, 8] and scales [6]; both must be"),
+    (lambda: rt.ScaledTensor(X.to(torch.int8), torch.ones(6, 1, device="meta"), (1, 128)), ValueError, "ScaledTensor: values are on cpu and scales on meta; move"),
+    (lambda: rt.ScaledTensor(X.to(torch.int8), torch.ones(6, 1), (1, 128), "grp"), ValueError, "ScaledTensor: origin is 'grp'; it must be one of global, per_group, per_group_columns"),
+    (lambda: rt.quantize(X, 128), ValueError, "quantize: block is 128; give (rows, columns) that share a scale"),
+    (lambda: rt.quantize(X, (0, 128)), ValueError, "quantize: block is (0, 128)"),
+    (lambda: rt.quantize(X, (1.5, 128)), ValueError, "quantize: block is (1.5, 128)"),
+    (lambda: rt.quantize(X, (128, 1), offs=THREE.float()), ValueError, "quantize: offs are torch.float32 [3]; give the int32 or int64 ends"),
+    (lambda: rt.quantize(X, (128, 1), offs=THREE[None]), ValueError, "quantize: offs are torch.int64 [1, 3]; give the int32 or int64 ends"),
+    (lambda: rt.quantize(X.double(), (1, 128)), ValueError, "quantize: x is torch.float64; give a tensor of float32, bfloat16 or float16"),
+    (lambda: torch.func.jvp(lambda x: rt.grouped_mm(x, W, THREE), (X,), (X,)), NotImplementedError, "grouped_mm: forward-mode derivatives are not offered; use backward()"),
+    (lambda: torch.func.grad(lambda x: rt.grouped_mm(x, W, THREE).sum())(X), NotImplementedError, "ragdot.torch: torch.func is not offered; use torch.autograd.grad"),
     (lambda: rt.quantize(X, (1, 128), "e3m4"), ValueError, "quantize: format is 'e3m4'; it must be one of e4m3, e5m2, i8"),
     (lambda: rt.quantize(X[0], (1, 128)), ValueError, "quantize: x has shape [8]"),
-    (lambda: rt.quantize(X, (1, 128), offs=THREE).transpose(0, 1), ValueError, "ScaledTensor: origin is per_group"),
     (lambda: rt.quantize(X, (1, 128), offs=THREE).dequantize(), ValueError, "ScaledTensor: origin is per_group; give offs"),
     (lambda: rt.quantize(W, (1, 128)).transpose(0, 1), ValueError, "ScaledTensor: transpose(0, 1) of 3 axes"),
     (lambda: rt.grouped_mm(rt.quantize(X, (6, 1)).transpose(0, 1), DY.clone().requires_grad_(), THREE), ValueError, "grouped_mm: two matrices with a ScaledTensor have no gradients"),
@@ -306,6 +328,41 @@ def test_refusals(call, kind, sentence):
     with pytest.raises(kind) as refusal:
         call()
     assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize("w_dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("recipe", [None, "bf16", "blockwise"])
+def test_float16(recipe, w_dtype):
+    """As it comes it is multiplied as float32."""
+    x, w, dy = operands(torch.float16)
+    w = w.detach().to(w_dtype).requires_grad_()
+    y = rt.grouped_mm(x, w, offs(), recipe=recipe, out_dtype=torch.float32)
+    x32, w32 = (z.detach().float().requires_grad_() for z in (x, w))
+    expected = rt.grouped_mm(x32, w32, offs(), recipe=recipe)
+    assert torch.equal(y, expected)
+    gradients = zip(torch.autograd.grad(y, (x, w), dy.float()), torch.autograd.grad(expected, (x32, w32), dy.float()), (x, w))
+    for found, right, of in gradients:
+        assert found.dtype == of.dtype and torch.allclose(found.float(), right, rtol=2e-3, atol=2e-3)
+
+
+def test_group_wise_scales_of_summed_columns():
+    """What a product of two matrices sums by: the copies that tgmm is made for, from outside."""
+    x, w, dy = operands(torch.bfloat16)
+    columns = [rt.quantize(z, (128, 1), offs=offs()) for z in (x, dy)]
+    turned = columns[0].transpose(0, 1)
+    assert turned.origin == "per_group_columns" and turned.transpose(0, 1).origin == "per_group"
+    assert torch.equal(turned.dequantize(offs=offs()), columns[0].dequantize(offs=offs()).T)
+    assert torch.equal(rt.grouped_mm(turned, columns[1], offs()), rt.grouped_mm(x.T, dy, offs(), recipe="blockwise", out_dtype=torch.bfloat16))
+
+
+def test_a_compiled_product_of_unknown_sizes_has_gradients():
+    torch._dynamo.reset()
+    run = torch.compile(lambda x, w, ends: rt.grouped_mm(x, w, ends, recipe="blockwise"), fullgraph=True, backend="aot_eager", dynamic=True)
+    for rows, outer in ((64, 48), (96, 80), (40, 48)):
+        x, ends = normal(rows, 32).requires_grad_(), torch.tensor([rows // 2, rows])
+        w = normal(2, outer, 32).mT.requires_grad_()
+        found, expected = (torch.autograd.grad(f(x, w, ends).square().sum(), (x, w)) for f in (run, lambda *a: rt.grouped_mm(*a, recipe="blockwise")))
+        assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(found, expected))
 
 
 def test_gradients_of_gradients_are_refused():

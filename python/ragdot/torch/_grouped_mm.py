@@ -1,74 +1,104 @@
 """grouped_mm: what torch._grouped_mm computes, with every size and stride, defined tails, checked offsets and FP8 recipes."""
 
 import torch
-from torch import bfloat16, int32, int64, is_autocast_enabled, is_grad_enabled
+from torch import Tensor, bfloat16, int32, int64, is_autocast_enabled, is_grad_enabled
+from torch.autograd import forward_ad
 
 from ragdot._recipes import Recipe, recipe_of
 from ragdot.torch._operators import gmm, gmm_scaled
 from ragdot.torch._products import Matrix, multiply, multiply_groups
-from ragdot.torch._scaled import ScaledTensor
-from ragdot.torch._views import INDEX
+from ragdot.torch._scaled import ScaledTensor, check_offs, kind_of, listed
 
-_BIAS = (torch.float32, torch.bfloat16, torch.float16)
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# Where scales of each form's operands may begin: groups cut the rows of x, the summed axis, or the columns of w.
+_X_ORIGINS = {(2, 3): ("global", "per_group"), (2, 2): ("global", "per_group_columns"), (3, 2): ("global",)}
+_W_ORIGINS = {(2, 3): ("global",), (2, 2): ("global", "per_group"), (3, 2): ("global", "per_group_columns")}
 
 
 def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None, *,
-               recipe: str | Recipe | None = None, first_group: int = 0) -> torch.Tensor:  # fmt: skip
+               recipe: str | Recipe | None = None, first_group: int | None = None) -> torch.Tensor:  # fmt: skip
     """Multiplies the groups of one axis, each with a matrix of its own.
 
     x [M, K], w [G, K, N]: out[m] = x[m] @ w[g(m)] + bias[g(m)], [M, N]; rows behind the last group are zero.
     x [K, M], w [M, N]: out[g] = x[:, rows of g] @ w[rows of g], [G, K, N]; of an empty group zero.
     x [G, M, K], w [K, N]: out[:, n] = x[g(n)] @ w[:, n], [M, N]; columns behind the last group are zero.
 
-    x, w: bfloat16 or float32, any strides, or a ScaledTensor, which no recipe touches and which gets no gradient.
+    x, w: bfloat16, float32 or float16, any strides, or a ScaledTensor, which no recipe touches and which gets no gradient.
     offs: int32 or int64 [G] end rows of the groups (columns in the third form). They ascend and end within the axis; anything else is
         refused.
     bias: [G, N], first form only; float32, bfloat16 or float16.
     out_dtype: bfloat16, float16 or float32; None is that of x, bfloat16 for a ScaledTensor.
-    recipe: None multiplies operands as they come, bfloat16 or float32. "bf16" rounds them to bfloat16. "channelwise", "blockwise",
+    recipe: None multiplies operands as they come, float16 as float32. "bf16" rounds them to bfloat16. "channelwise", "blockwise",
         "blockwise_e8m0", "mx", or a Recipe, quantise them, and gradients on the way back. docs/torch.md says how.
-    first_group: first form only: the L matrices of w belong to groups [first_group, first_group + L), rows of others are zero.
+    first_group: first form only: the L matrices of w belong to groups [first_group, first_group + L), rows of others are zero. None:
+        w has a matrix for each group.
 
     Gradients come for x, w and bias; that of w in its dtype and memory order. Under autocast x and w are cast, nothing else.
     torch.compile(fullgraph=True) traces it. The bits are a function of operands, groups and recipe (docs/numerics.md). Raises ValueError
-    with a sentence that says what to change, NotImplementedError for a pair of formats that is not offered.
+    with a sentence that says what to change, NotImplementedError for a pair of formats that is not offered, for forward-mode derivatives
+    and under torch.func.
     """
     # What most small calls are, before all else: looking at more, and torch.compile's guards on what is looked at, would take longer
     # than the rest of such a call.
-    first_form = x.ndim == 2 and w.ndim == 3 and x.shape[-1] == w.shape[-2] and offs.ndim == 1 and x.device == w.device == offs.device
-    if (first_form and recipe is None and bias is None and out_dtype is None and first_group == 0
+    x_scaled, w_scaled = isinstance(x, ScaledTensor), isinstance(w, ScaledTensor)
+    if not ((x_scaled or isinstance(x, Tensor)) and (w_scaled or isinstance(w, Tensor)) and isinstance(offs, Tensor)):
+        raise ValueError(f"grouped_mm: x is {kind_of(x)}, w {kind_of(w)}, offs {kind_of(offs)}; give tensors, or a ScaledTensor for x or w")
+    first_form = (x.ndim == 2 and w.ndim == 3 and x.shape[-1] == w.shape[-2] and offs.ndim == 1 and offs.shape[0] == w.shape[0]
+                  and x.device == w.device == offs.device)  # fmt: skip
+    if (first_form and recipe is None and bias is None and out_dtype is None and not first_group and forward_ad._current_level < 0
             and (offs.dtype == int32 or offs.dtype == int64) and not is_autocast_enabled("cpu") and not is_autocast_enabled("cuda")):  # fmt: skip
-        x_scaled, w_scaled = isinstance(x, ScaledTensor), isinstance(w, ScaledTensor)
         if x_scaled and w_scaled:
             return gmm_scaled(x.values, w.values, offs, x.scales, w.scales, [*x.grid, *w.grid])
         if not (x_scaled or w_scaled) and x.dtype == w.dtype == bfloat16 and not (is_grad_enabled() and (x.requires_grad or w.requires_grad)):
             return gmm(x, w, offs)
-    check_kinds("grouped_mm", x, w, offs, bias)
+    check_kinds("grouped_mm", x, w, offs, bias, out_dtype, first_group)
     x, w = autocast(x, w)
     if out_dtype is None:
-        out_dtype = torch.bfloat16 if isinstance(x, ScaledTensor) else x.dtype
+        out_dtype = dtype_of(x)
     how = recipe_of("grouped_mm", recipe)
     if x.ndim == 2 and w.ndim == 3:
-        return multiply(x, w, bias, offs, how, out_dtype, first_group)
-    if bias is not None or first_group != 0:
+        return multiply(x, w, bias, offs, how, out_dtype, first_group or 0)
+    if bias is not None or first_group:
         raise ValueError("grouped_mm: bias and first_group belong to x [M, K] with w [G, K, N]; leave them out")
     if x.ndim == 3:
         return multiply(w.transpose(-1, -2), x.transpose(-1, -2), None, offs, how, out_dtype).transpose(0, 1)
     return multiply_groups(x.transpose(-1, -2), w, offs, how, out_dtype)
 
 
-def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | None) -> None:
+def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | None, out_dtype: torch.dtype | None = None,
+                first_group: int | None = None) -> None:  # fmt: skip
     """Raises for what no form takes; the library checks the rest with the numbers at hand."""
+    for name, operand in (("x", x), ("w", w)):
+        if not isinstance(operand, ScaledTensor) and operand.dtype not in _DTYPES:
+            raise ValueError(f"{op}: {name} is {operand.dtype}; give {listed(_DTYPES)}, or a ScaledTensor")
     if (x.ndim, w.ndim) not in ((2, 3), (2, 2), (3, 2)) or x.shape[-1] != w.shape[-2]:
         raise ValueError(f"{op}: x is {list(x.shape)} and w is {list(w.shape)}; give [M, K] and [G, K, N], [K, M] and [M, N], or "
                          "[G, M, K] and [K, N]")  # fmt: skip
-    if offs.dtype not in INDEX or offs.ndim != 1:
-        raise ValueError(f"{op}: offs are {offs.dtype} {list(offs.shape)}; give the int32 or int64 ends of the groups, [G]")
+    check_offs(op, offs)
     if not x.device == w.device == offs.device or (bias is not None and bias.device != x.device):
         on_bias = "" if bias is None else f", bias on {bias.device}"
         raise ValueError(f"{op}: x is on {x.device}, w on {w.device}, offs on {offs.device}{on_bias}; move all to one device")
-    if bias is not None and bias.dtype not in _BIAS:
-        raise ValueError(f"{op}: bias is {bias.dtype}; give float32, bfloat16 or float16")
+    matrices = w.shape[0] if w.ndim == 3 else x.shape[0] if x.ndim == 3 else offs.shape[0]
+    if first_group is None and offs.shape[0] != matrices:
+        raise ValueError(f"{op}: offs end {offs.shape[0]} groups and there are {matrices} matrices; give one for each group, or say which "
+                         "groups they belong to by first_group")  # fmt: skip
+    if bias is not None and (bias.dtype not in _DTYPES or bias.ndim != 2):
+        raise ValueError(f"{op}: bias is {bias.dtype} {list(bias.shape)}; give {listed(_DTYPES)}, [G, N]")
+    if out_dtype is not None and out_dtype not in _DTYPES:
+        raise ValueError(f"{op}: out_dtype is {out_dtype!r}; give {listed(_DTYPES)}")
+    for name, operand, origins in (("x", x, _X_ORIGINS[x.ndim, w.ndim]), ("w", w, _W_ORIGINS[x.ndim, w.ndim])):
+        if isinstance(operand, ScaledTensor) and operand.origin not in origins:
+            raise ValueError(f"{op}: the scales of {name} are {operand.origin}; with x {list(x.shape)} and w {list(w.shape)} they must be "
+                             f"{' or '.join(origins)}")  # fmt: skip
+    if forward_ad._current_level >= 0:
+        for operand in (x, w, bias):
+            if isinstance(operand, torch.Tensor) and forward_ad.unpack_dual(operand).tangent is not None:
+                raise NotImplementedError(f"{op}: forward-mode derivatives are not offered; use backward()")
+
+
+def dtype_of(x: Matrix) -> torch.dtype:
+    """That of the result where none is asked for."""
+    return torch.bfloat16 if isinstance(x, ScaledTensor) else x.dtype
 
 
 def autocast(*operands: Matrix) -> tuple[Matrix, ...]:

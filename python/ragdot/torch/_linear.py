@@ -1,35 +1,71 @@
 """A linear layer for each group: ordinary parameters, weights quantised once until they change."""
 
+import contextlib
+import functools
 import math
-from typing import NamedTuple
+import weakref
+from typing import Any, NamedTuple
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ragdot._recipes import Recipe, recipe_of
-from ragdot.torch._grouped_mm import autocast, check_kinds
-from ragdot.torch._products import Operand, multiply, one_copy, weight_operands
+from ragdot.torch._grouped_mm import autocast, check_kinds, dtype_of
+from ragdot.torch._products import Matrix, Operand, multiply, one_copy, refuse_transforms, weight_operands
 
 
 class _Copies(NamedTuple):
     """A weight as it was quantised, and what tells that it is still the same: itself, where it lay, how often it was written to."""
 
     operands: tuple[Operand, Operand | None]
-    weight: torch.Tensor | None = None
+    recipe: Recipe
+    weight: torch.Tensor | None = None  # None: it may have changed
     address: int = 0
     version: int = 0
 
-    def fit(self, weight: torch.Tensor, backward: bool, recipe: Recipe) -> bool:
-        """Whether they serve a call as they are."""
-        return (self.weight is weight and self.address == weight.data_ptr() and self.version == weight._version
-                and (not backward or self.operands[1] is not None or one_copy(weight, recipe)))  # fmt: skip
+    def fit(self, weight: torch.Tensor, recipe: Recipe) -> bool:
+        """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
+        return (self.weight is weight and self.recipe is recipe and not weight.is_inference() and self.address == weight.data_ptr()
+                and self.version == weight._version)  # fmt: skip
+
+    def serve(self, weight: torch.Tensor, backward: bool) -> bool:
+        """Whether there is a copy for each direction."""
+        return not backward or self.operands[1] is not None or one_copy(weight, self.recipe)
+
+
+# The layers that keep copies. Fused optimizers write to weights without a trace that a layer could see.
+_layers: "weakref.WeakSet[GroupedLinear]" = weakref.WeakSet()
+
+
+def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """What an optimizer has stepped may have changed."""
+    if torch.compiler.is_compiling():
+        return
+    stepped = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+    for layer in _layers:
+        if layer._copies is not None and id(layer._copies.weight) in stepped:
+            layer._copies = layer._copies._replace(weight=None)
+
+
+register_optimizer_step_post_hook(_after_step)
+
+
+def _main_grad_of(weight: torch.Tensor) -> torch.Tensor:
+    """weight.main_grad, checked, [L, K, N]."""
+    main_grad = getattr(weight, "main_grad", None)
+    if main_grad is None or main_grad.dtype != torch.float32 or main_grad.shape != weight.shape or main_grad.device != weight.device:
+        raise ValueError(f"GroupedLinear: fuse_wgrad_accumulation needs weight.main_grad, float32 {list(weight.shape)} on weight's device; set "
+                         "weight.main_grad = torch.zeros_like(weight, dtype=torch.float32)")  # fmt: skip
+    return main_grad.transpose(1, 2)
 
 
 class GroupedLinear(torch.nn.Module):
     """out[m] = x[m] @ weight[g(m)].T + bias[g(m)] for the group g(m) of each row.
 
     weight: parameter [num_groups, out_features, in_features]; bias: [num_groups, out_features] or None. state_dict holds these alone.
-    recipe: as in grouped_mm. A recipe that quantises does so to the weight once, and again after it was written to in place (as
-        optimizers and load_state_dict do) or replaced. Writes through `weight.data` are not seen: pass is_first_microbatch=True then.
+    recipe: as in grouped_mm; another one may be set at any time. A recipe that quantises does so to the weight once, and again after an
+        optimizer's step, or after it was written to in place (as load_state_dict does) or replaced. Writes through `weight.data` are not
+        seen: pass is_first_microbatch=True then. A weight made in inference mode is quantised in every call.
     fuse_wgrad_accumulation: the gradient is added to `weight.main_grad`, a float32 tensor of weight's shape that the caller made and
         zeroes; weight.grad stays as it is. Hooks that wait for weight.grad do not run.
     """
@@ -38,11 +74,23 @@ class GroupedLinear(torch.nn.Module):
                  fuse_wgrad_accumulation: bool = False, device: torch.device | str | None = None, dtype: torch.dtype | None = None):  # fmt: skip
         super().__init__()
         self.num_groups, self.in_features, self.out_features = num_groups, in_features, out_features
-        self.recipe, self.fuse_wgrad_accumulation = recipe_of("GroupedLinear", recipe), fuse_wgrad_accumulation
+        self.recipe, self.fuse_wgrad_accumulation = recipe, fuse_wgrad_accumulation
         self.weight = torch.nn.Parameter(torch.empty(num_groups, out_features, in_features, device=device, dtype=dtype))
         self.bias = torch.nn.Parameter(torch.empty(num_groups, out_features, device=device, dtype=dtype)) if bias else None
         self._copies: _Copies | None = None
         self.reset_parameters()
+
+    @property
+    def recipe(self) -> Recipe:
+        """How operands are quantised."""
+        return self._recipe
+
+    @recipe.setter
+    def recipe(self, recipe: str | Recipe | None) -> None:
+        self._recipe = recipe_of("GroupedLinear", recipe)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_copies": None}
 
     def reset_parameters(self) -> None:
         """Each group as torch.nn.Linear begins."""
@@ -51,8 +99,8 @@ class GroupedLinear(torch.nn.Module):
             if parameter is not None:
                 torch.nn.init.uniform_(parameter, -bound, bound)
 
-    def forward(self, x: torch.Tensor, offs: torch.Tensor, *, is_first_microbatch: bool | None = None) -> torch.Tensor:
-        """x [M, in_features], offs [num_groups] end rows: [M, out_features] in x's dtype.
+    def forward(self, x: Matrix, offs: torch.Tensor, *, is_first_microbatch: bool | None = None) -> torch.Tensor:
+        """x [M, in_features], offs [num_groups] end rows: [M, out_features] in x's dtype, bfloat16 for a ScaledTensor.
 
         is_first_microbatch: True quantises the weight, False takes what was quantised last. None finds out by itself; under
         torch.compile and in a CUDA graph, where it cannot, it quantises in every call.
@@ -62,7 +110,7 @@ class GroupedLinear(torch.nn.Module):
             (w,) = autocast(w)
         check_kinds("GroupedLinear", x, w, offs, self.bias)
         copies = self._quantized(is_first_microbatch) if self.recipe.quantizes else None
-        return multiply(x, w, self.bias, offs, self.recipe, x.dtype, copies=copies, main_grad=self._main_grad())
+        return multiply(x, w, self.bias, offs, self.recipe, dtype_of(x), copies=copies, main_grad=self._main_grad())
 
     def extra_repr(self) -> str:
         """Sizes and recipe."""
@@ -70,27 +118,32 @@ class GroupedLinear(torch.nn.Module):
 
     def _quantized(self, is_first_microbatch: bool | None) -> tuple[Operand, Operand | None] | None:
         """None: the product is to quantise for itself."""
-        weight, backward = self.weight, torch.is_grad_enabled()
+        refuse_transforms()
+        weight, backward, kept = self.weight, torch.is_grad_enabled(), self._copies
         if is_first_microbatch is False:
-            if self._copies is None:
-                raise ValueError("GroupedLinear: is_first_microbatch is False before any call with True; the first call of a step needs True")
-            return self._copies.operands
+            if kept is None or not kept.serve(weight, backward):
+                raise ValueError(f"GroupedLinear: is_first_microbatch is False before any call with True{'' if kept is None else ' and gradients'}; "
+                                 "the first call of a step needs True")  # fmt: skip
+            return kept.operands
         compiling = torch.compiler.is_compiling() or (weight.is_cuda and torch.cuda.is_current_stream_capturing())
         if is_first_microbatch is None:
             if compiling:
                 return None
-            if self._copies is not None and self._copies.fit(weight, backward, self.recipe):
-                return self._copies.operands
-        operands = weight_operands(weight.detach().transpose(1, 2), self.recipe, backward or is_first_microbatch is True)
+            if kept is not None and kept.fit(weight, self.recipe) and kept.serve(weight, backward):
+                return kept.operands
+        # Copies made in inference mode could not be saved for a later way back.
+        with contextlib.nullcontext() if compiling else torch.inference_mode(False):
+            operands = weight_operands(weight.detach().transpose(1, 2), self.recipe, backward or is_first_microbatch is True)
+        self._copies = _Copies(operands, self.recipe)
         # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
-        self._copies = _Copies(operands) if compiling else _Copies(operands, weight, weight.data_ptr(), weight._version)
+        if not compiling and not weight.is_inference():
+            self._copies = self._copies._replace(weight=weight, address=weight.data_ptr(), version=weight._version)
+            _layers.add(self)
         return operands
 
-    def _main_grad(self) -> torch.Tensor | None:
-        if not self.fuse_wgrad_accumulation or not torch.is_grad_enabled():
+    def _main_grad(self) -> Any:
+        """What gives the tensor on the way back, where the caller may have zeroed or replaced it since; compiled, the tensor itself."""
+        if not self.fuse_wgrad_accumulation or not torch.is_grad_enabled() or not self.weight.requires_grad:
             return None
-        main_grad = getattr(self.weight, "main_grad", None)
-        if main_grad is None or main_grad.dtype != torch.float32 or main_grad.shape != self.weight.shape:
-            raise ValueError(f"GroupedLinear: fuse_wgrad_accumulation needs weight.main_grad, float32 {list(self.weight.shape)}; set "
-                             "weight.main_grad = torch.zeros_like(weight, dtype=torch.float32)")  # fmt: skip
-        return main_grad.transpose(1, 2)
+        main_grad = _main_grad_of(self.weight)
+        return main_grad if torch.compiler.is_compiling() else functools.partial(_main_grad_of, self.weight)

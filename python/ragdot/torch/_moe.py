@@ -70,7 +70,10 @@ class MoE(torch.nn.Module):
         """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""
         # As one group: torch's own product gives a token other bits beside other tokens, and close calls another expert.
         ends = torch.full((1,), tokens.shape[0], dtype=torch.int64, device=tokens.device)
-        logits = grouped_mm(tokens, self.router.weight.T.unsqueeze(0), ends, out_dtype=torch.float32)
+        router = self.router.weight
+        if tokens.dtype != router.dtype:
+            tokens, router = tokens.float(), router.float()
+        logits = grouped_mm(tokens, router.T.unsqueeze(0), ends, out_dtype=torch.float32)
         weights, experts = logits.softmax(-1).topk(self.top_k)
         if self.normalize_weights:
             weights = weights / weights.sum(-1, keepdim=True)

@@ -29,7 +29,7 @@ _SCHEMAS = (
     f"gmm({_PAIR}) -> Tensor",
     f"gmm.scaled({_PAIR}, {_SCALES}) -> Tensor",
     f"gmm.general({_PAIR}, {_SCALES}, Tensor? bias, int first_group, ScalarType dtype) -> Tensor",
-    f"tgmm({_PAIR}, {_SCALES}, int first_group, int count, ScalarType dtype, int[] order) -> Tensor",
+    f"tgmm({_PAIR}, {_SCALES}, int first_group, SymInt count, ScalarType dtype, int[] order) -> Tensor",
     f"tgmm_add({_PAIR}, {_SCALES}, int first_group, Tensor(a!) out) -> ()",
     f"quantize(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",
     f"quantize_turned(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",

@@ -1,5 +1,6 @@
 """gmm and tgmm with gradients: what is quantised when, and what is kept for the way back."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -43,7 +44,7 @@ def quantized(x: Matrix, how: str, recipe: Recipe, ends: torch.Tensor | None = N
     if isinstance(x, ScaledTensor):
         return x.values, x.scales, x.grid
     if recipe.format is None:
-        return x, None, _NO_GRID
+        return x.float() if x.dtype == torch.float16 else x, None, _NO_GRID
     if not recipe.quantizes:
         return x.to(torch.bfloat16), None, _NO_GRID
     # A GPU takes copies whose summed axis is contiguous; a CPU writes and reads along the memory of x.
@@ -119,8 +120,14 @@ def _for_weight_gradient(x: Operand, recipe: Recipe, ends: torch.Tensor) -> Oper
 
 
 def _stride_order(strides: tuple[int, ...]) -> list[int]:
-    """The axes from the slowest to the fastest."""
-    return sorted(range(len(strides)), key=lambda axis: -strides[axis])
+    """The axes from the slowest to the fastest. Without sorted: torch.compile compares strides that it does not know, and sorts none."""
+    order: list[int] = []
+    for axis in range(len(strides)):
+        place = len(order)
+        while place > 0 and strides[order[place - 1]] < strides[axis]:
+            place -= 1
+        order.insert(place, axis)
+    return order
 
 
 def _group_sums(rows: torch.Tensor, ends: torch.Tensor, first_group: int, like: tuple[int, torch.dtype]) -> torch.Tensor:
@@ -150,8 +157,8 @@ class Gmm(torch.autograd.Function):
     """gmm whose operands the recipe quantises, unless they come quantised.
 
     x: [M, K], or values with x_scales. w: [L, K, N], the tensor that gets the gradient; None where there is only a quantised copy.
-    copy, turned: w quantised for the product and for the gradient of x, or None. main_grad: float32 [L, K, N] to add the gradient
-    of w to; w itself then gets none.
+    copy, turned: w quantised for the product and for the gradient of x, or None. main_grad: what the gradient of w is added to, as in
+    multiply; w itself then gets none.
     """
 
     @staticmethod
@@ -169,7 +176,8 @@ class Gmm(torch.autograd.Function):
             backward = None if turned is None else (turned, turned_scales, choices.turned_grid)
         columns = columns if needs_w else _NOTHING
         backward = (backward or forward) if needs_x else _NOTHING
-        ctx.save_for_backward(ends, places, main_grad, *columns[:2], *backward[:2])
+        ctx.main_grad = main_grad if callable(main_grad) else None
+        ctx.save_for_backward(ends, places, None if callable(main_grad) else main_grad, *columns[:2], *backward[:2])
         ctx.choices, ctx.columns_grid, ctx.w_grid = choices, columns[2], backward[2]
         ctx.x_dtype = x.dtype if x_scales is None else torch.bfloat16
         ctx.bias_like = None if bias is None else (bias.shape[0], bias.dtype)
@@ -190,6 +198,8 @@ class Gmm(torch.autograd.Function):
         if needs_w:
             dy_values, dy_scales, dy_grid = dy_columns
             operands = columns, dy_values, ends if places is None else places, columns_scales, dy_scales, [*ctx.columns_grid, *dy_grid], first_group
+            if ctx.main_grad is not None:
+                main_grad = ctx.main_grad()
             if main_grad is None:
                 count, dtype, strides = ctx.w_like
                 dw = ops.tgmm(*operands, count, dtype, _stride_order(strides))
@@ -231,9 +241,11 @@ class Tgmm(torch.autograd.Function):
 
 
 def multiply(x: Matrix, w: Matrix, bias: torch.Tensor | None, ends: torch.Tensor, recipe: Recipe, dtype: torch.dtype, first_group: int = 0, *,
-             copies: tuple[Operand, Operand | None] | None = None, main_grad: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
+             copies: tuple[Operand, Operand | None] | None = None,
+             main_grad: torch.Tensor | Callable[[], torch.Tensor] | None = None) -> torch.Tensor:  # fmt: skip
     """x [M, K] by w [L, K, N]: [M, N], with gradients. `copies` are w quantised already, for the product and, where another is
-    needed for it, for the gradient of x. main_grad: float32 [L, K, N] to add the gradient of w to; w itself then gets none."""
+    needed for it, for the gradient of x. main_grad: float32 [L, K, N] to add the gradient of w to, or what gives it on the way back;
+    w itself then gets none."""
     if not _gradients_wanted(x, w, bias):
         rhs = quantized(w, "weights", recipe) if copies is None else copies[0]
         return _run_gmm(quantized(x, "rows", recipe), rhs, ends, dtype, first_group, bias)
@@ -261,5 +273,12 @@ def _gradients_wanted(*operands: Matrix | None) -> bool:
         return False
     for x in operands:
         if x is not None and not isinstance(x, ScaledTensor) and x.requires_grad:
+            refuse_transforms()
             return True
     return False
+
+
+def refuse_transforms() -> None:
+    """Raises under torch.func, whose tensors have no memory that could be looked at."""
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        raise NotImplementedError("ragdot.torch: torch.func is not offered; use torch.autograd.grad or backward()")
