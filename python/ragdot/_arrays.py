@@ -20,6 +20,10 @@ DTYPES: dict[str, np.dtype] = {
 }
 FORMATS: dict[np.dtype, int] = {dtype: _abi.FORMATS[name] for name, dtype in DTYPES.items()}
 NAMES: dict[np.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
+# What arguments may be, for sentences; the library says which of them go together.
+OPERANDS, VALUES = ("f32", "bf16", "e4m3", "e5m2", "i8"), ("e4m3", "e5m2", "i8")
+SCALES, FLOATS = ("f32", "bf16", "e8m0"), ("f32", "bf16", "f16")
+_ANY = tuple(DTYPES)
 # Type code and bits of DLPack's DLDataType.
 _DLPACK = {(2, 32): DTYPES["f32"], (4, 16): DTYPES["bf16"], (2, 16): DTYPES["f16"], (10, 8): DTYPES["e4m3"], (12, 8): DTYPES["e5m2"],
            (0, 8): DTYPES["i8"], (14, 8): DTYPES["e8m0"], (0, 32): np.dtype(np.int32), (0, 64): np.dtype(np.int64)}  # fmt: skip
@@ -73,7 +77,7 @@ class _Lent:
         self.capsule, self.__array_interface__ = capsule, interface
 
 
-def from_dlpack(what: str, x: Any) -> np.ndarray:
+def from_dlpack(what: str, x: Any, offered: tuple[str, ...] = _ANY) -> np.ndarray:
     """A read-only array on the memory of `x`. numpy's own from_dlpack refuses bf16 and FP8."""
     device = int(x.__dlpack_device__()[0])
     if device not in (_DLPACK_CPU, _DLPACK_PINNED):
@@ -82,7 +86,7 @@ def from_dlpack(what: str, x: Any) -> np.ndarray:
     tensor = _Tensor.from_address(_capsule_pointer(capsule, b"dltensor"))
     dtype = _DLPACK.get((tensor.code, tensor.bits)) if tensor.lanes == 1 else None
     if dtype is None:
-        raise ValueError(f"{what} has DLPack type code {tensor.code} with {tensor.bits} bits; give {_names()}")
+        raise ValueError(f"{what} has DLPack type code {tensor.code} with {tensor.bits} bits; give {listed(offered)}")
     shape = tuple(tensor.shape[: tensor.ndim])
     # Strides may be left out where the array is dense in C order.
     strides = tuple(dtype.itemsize * stride for stride in tensor.strides[: tensor.ndim]) if tensor.strides else None
@@ -104,25 +108,26 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def _names() -> str:
-    return ", ".join(str(dtype) for dtype in FORMATS)
+def listed(names: tuple[str, ...]) -> str:
+    """The dtypes of these formats; another name stands for itself."""
+    return ", ".join(str(DTYPES.get(name, name)) for name in names)
 
 
-def as_array(what: str, x: Any) -> np.ndarray:
+def as_array(what: str, x: Any, offered: tuple[str, ...] = _ANY) -> np.ndarray:
     """`x` as an array, on its memory where it has any."""
     if isinstance(x, np.ndarray):
         return x
-    return from_dlpack(what, x) if hasattr(x, "__dlpack__") else np.asarray(x)
+    return from_dlpack(what, x, offered) if hasattr(x, "__dlpack__") else np.asarray(x)
 
 
-def dtype_of(what: str, name: Any) -> np.dtype:
-    """The dtype of a format's name ("e4m3") or of anything that numpy takes for one."""
+def dtype_of(what: str, name: Any, offered: tuple[str, ...]) -> np.dtype:
+    """The dtype of a format's name ("e4m3") or of anything that numpy takes for one. Where it is none, the sentence names `offered`."""
     try:
         dtype = DTYPES[name] if isinstance(name, str) and name in DTYPES else np.dtype(name)
     except TypeError:
         dtype = None
     if dtype not in FORMATS:
-        raise ValueError(f"{what} is {name!r}; give {', '.join(DTYPES)} or the dtype of one")
+        raise ValueError(f"{what} is {name!r}; give {', '.join(offered)} or the dtype of one")
     return dtype
 
 
@@ -145,13 +150,13 @@ def has_unit_stride(array: np.ndarray) -> bool:
     return rows <= 1 or cols <= 1 or array.itemsize in array.strides[-2:]
 
 
-def to_read(what: str, x: Any, ndim: int, shape: str) -> np.ndarray:
+def to_read(what: str, x: Any, ndim: int, shape: str, offered: tuple[str, ...]) -> np.ndarray:
     """An input of `ndim` axes that a view can describe: `x` itself, or a copy where its strides are negative, zero or odd."""
-    array = as_array(what, x)
+    array = as_array(what, x, offered)
     if array.ndim != ndim:
         raise ValueError(f"{what} has shape {list(array.shape)}; it must be {shape}")
     if array.dtype not in FORMATS:
-        raise ValueError(f"{what} is {array.dtype}; give {_names()}")
+        raise ValueError(f"{what} is {array.dtype}; give {listed(offered)}")
     return array if in_place(array) else np.ascontiguousarray(array)
 
 
@@ -161,7 +166,7 @@ def to_write(what: str, x: Any, ndim: int, shape: str) -> np.ndarray:
         raise ValueError(f"{what} is a {type(x).__name__}; give a numpy array")
     if not x.flags.writeable:
         raise ValueError(f"{what} is read-only; give a writable array")
-    if to_read(what, x, ndim, shape) is not x:
+    if to_read(what, x, ndim, shape, FLOATS) is not x:
         raise ValueError(f"{what} has strides {list(x.strides)} in bytes; give one with ascending strides of whole elements")
     return x
 

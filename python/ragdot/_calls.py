@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ragdot import _abi
-from ragdot._arrays import DTYPES, dense_view, dtype_of, new_array, to_read, to_write, view_of
-from ragdot._choices import number_of
+from ragdot._arrays import DTYPES, FLOATS, dense_view, dtype_of, new_array, to_read, to_write, view_of
+from ragdot._choices import integer_of, number_of
 from ragdot._groups import as_groups
 from ragdot._packing import PackedWeights
 from ragdot._scaled import fill_operand, transposed
@@ -39,10 +39,10 @@ class Output:
         """The array for a result of this shape, the caller's or a new one, and its view."""
         if self.array is not None:
             out = to_write(f"{op}: out", self.array, len(shape), f"{list(shape)}")
-            if self.dtype is not None and dtype_of(f"{op}: out_dtype", self.dtype) != out.dtype:
+            if self.dtype is not None and dtype_of(f"{op}: out_dtype", self.dtype, FLOATS) != out.dtype:
                 raise ValueError(f"{op}: out is {out.dtype} and out_dtype asks for {self.dtype}; leave one of them out")
             return out, view_of(out)
-        dtype = otherwise if self.dtype is None else dtype_of(f"{op}: out_dtype", self.dtype)
+        dtype = otherwise if self.dtype is None else dtype_of(f"{op}: out_dtype", self.dtype, FLOATS)
         if not self.wanted:
             return None, dense_view(dtype, shape)
         if self.accumulate:
@@ -54,7 +54,7 @@ class Output:
 def gmm_call(op: str, lhs: Any, rhs: Any, groups: Any, output: Output, bias: Any, activation: str | None, first_group: int,
              rows_outside: str) -> Call:  # fmt: skip
     """gmm, and as op "dlhs" the same with rhs transposed."""
-    args = _abi.GmmArgs(struct_size=ctypes.sizeof(_abi.GmmArgs), first_group=first_group)
+    args = _abi.GmmArgs(struct_size=ctypes.sizeof(_abi.GmmArgs), first_group=integer_of(op, "first_group", first_group))
     held: list[Any] = list(fill_operand(op, "lhs", lhs, 2, _ROWS, args.lhs))
     if isinstance(rhs, PackedWeights):
         rhs.check_op(op)
@@ -66,7 +66,7 @@ def gmm_call(op: str, lhs: Any, rhs: Any, groups: Any, output: Output, bias: Any
     held.append(as_groups(groups))
     held[-1].fill(args.groups)
     if bias is not None:
-        held.append(to_read(f"{op}: bias", bias, 2, "[groups, columns]"))
+        held.append(to_read(f"{op}: bias", bias, 2, "[groups, columns]", ("f32",)))
         args.bias = view_of(held[-1])
     if activation is not None:
         args.activation = number_of(op, "activation", activation, _abi.ACTIVATIONS)
@@ -77,16 +77,24 @@ def gmm_call(op: str, lhs: Any, rhs: Any, groups: Any, output: Output, bias: Any
     return Call(args, out, held)
 
 
+def count_of(op: str, num_groups: Any) -> int:
+    """The local groups of tgmm."""
+    count = integer_of(op, "num_groups", num_groups)
+    if count < 0:
+        raise ValueError(f"{op}: num_groups is {count}; it must be 0 or more")
+    return count
+
+
 def tgmm_call(op: str, lhs: Any, rhs: Any, groups: Any, output: Output, first_group: int, num_groups: int | None) -> Call:
     """tgmm."""
-    args = _abi.TgmmArgs(struct_size=ctypes.sizeof(_abi.TgmmArgs), first_group=first_group)
+    args = _abi.TgmmArgs(struct_size=ctypes.sizeof(_abi.TgmmArgs), first_group=integer_of(op, "first_group", first_group))
     held: list[Any] = list(fill_operand(op, "lhs", lhs, 2, _ROWS, args.lhs))
     held += fill_operand(op, "rhs", rhs, 2, _ROWS, args.rhs)
     held.append(as_groups(groups))
     held[-1].fill(args.groups)
-    if num_groups is None:
-        num_groups = held[-1].count - first_group if output.array is None else len(output.array)
-    shape = (max(num_groups, 0), args.lhs.values.cols, args.rhs.values.cols)
-    out, args.out = output.place(op, shape, DTYPES["f32"])
+    local = max(held[-1].count - first_group, 0) if num_groups is None else count_of(op, num_groups)
+    out, args.out = output.place(op, (local, args.lhs.values.cols, args.rhs.values.cols), DTYPES["f32"])
+    if num_groups is not None and output.array is not None and len(out) != local:
+        raise ValueError(f"{op}: num_groups is {num_groups} and out has {len(out)} matrices; leave num_groups out")
     args.out_mode = int(output.accumulate)
     return Call(args, out, held)

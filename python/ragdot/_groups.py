@@ -7,13 +7,15 @@ import numpy as np
 
 from ragdot import _abi
 from ragdot._arrays import address, as_array
+from ragdot._choices import number_of
 
 _INDEX = {np.dtype(np.int32): _abi.INDEX_I32, np.dtype(np.int64): _abi.INDEX_I64}
+_OFFERED = ("int32", "int64")
 
 
 def _numbers(what: str, x: Any) -> np.ndarray:
     """A dense vector of int32 or int64."""
-    array = as_array(f"groups: {what}", x)
+    array = as_array(f"groups: {what}", x, _OFFERED)
     if array.size == 0 and not isinstance(x, np.ndarray):
         array = array.astype(np.int64)  # an empty list
     if array.ndim != 1:
@@ -77,7 +79,7 @@ class Groups:
 
     def fill(self, groups: _abi.Groups) -> None:
         """Writes the C struct; this object has to outlive its use."""
-        groups.kind, groups.index = _abi.GROUP_KINDS[self.kind], _INDEX[self.data.dtype]
+        groups.kind, groups.index = number_of("groups", "kind", self.kind, _abi.GROUP_KINDS), _INDEX[self.data.dtype]
         groups.data, groups.count = address(self.data), self.count
         groups.sizes = None if self.lengths is None else address(self.lengths)
 

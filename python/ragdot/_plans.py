@@ -113,7 +113,7 @@ class _Frame:
         """None takes the plan's bias away, which the run then refuses."""
         if self.rhs.op == "tgmm":
             raise ValueError("tgmm: bias belongs to gmm; leave it out")
-        held = None if bias is None else to_read(f"{self.rhs.op}: bias", bias, 2, "[groups, columns]")
+        held = None if bias is None else to_read(f"{self.rhs.op}: bias", bias, 2, "[groups, columns]", ("f32",))
         self.args.bias = _abi.View() if held is None else view_of(held)
         return held
 

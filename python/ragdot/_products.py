@@ -8,6 +8,7 @@ from ragdot._arrays import address
 from ragdot._calls import Call, Output, gmm_call, tgmm_call
 from ragdot._choices import Tiling, options_of
 from ragdot._library import LIBRARY, check
+from ragdot._packing import PackedWeights
 
 
 def gmm(lhs: Any, rhs: Any, groups: Any, *, bias: Any = None, activation: str | None = None, out_dtype: Any = None,
@@ -75,9 +76,11 @@ class ExactAndBound(NamedTuple):
 def error_bound(op: str, lhs: Any, rhs: Any, groups: Any, *, first_group: int = 0, num_groups: int | None = None) -> ExactAndBound:
     """The exact result of op "gmm", "dlhs" or "tgmm" and its error bound, before bias, activation and rounding of the output.
 
-    Arguments as in the products; both results are float64 of their shape, 0 in rows outside the local groups. Slow: plain loops
-    in float64. Holds as long as no partial sum or product of scales passes the largest float32 (docs/numerics.md).
+    Arguments as in the products, but no packed weights; both results are float64 of their shape, 0 in rows outside the local groups.
+    Slow: plain loops in float64. Holds as long as no partial sum or product of scales passes the largest float32 (docs/numerics.md).
     """
+    if isinstance(rhs, PackedWeights):
+        raise ValueError("error_bound: rhs is packed; give the array or ScaledArray that was packed")
     call = call_of(op, lhs, rhs, groups, Output("f32", wanted=False), first_group=first_group, num_groups=num_groups)
     view = call.args.out
     shape = (view.batch, view.rows, view.cols) if op == "tgmm" else (view.rows, view.cols)

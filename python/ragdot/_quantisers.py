@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ragdot import _abi
-from ragdot._arrays import DTYPES, as_array, dtype_of, to_read, to_write, view_of
+from ragdot._arrays import DTYPES, FLOATS, SCALES, VALUES, as_array, dtype_of, to_read, to_write, view_of
 from ragdot._choices import number_of, options_of
 from ragdot._groups import Groups, as_groups
 from ragdot._library import LIBRARY, check
@@ -15,8 +15,8 @@ from ragdot._scaled import Block, ScaledArray, block_of, fill_operand
 
 def _matrix(op: str, x: Any) -> np.ndarray:
     """An input of two or three axes."""
-    array = as_array(f"{op}: x", x)
-    return to_read(f"{op}: x", array, 3 if array.ndim == 3 else 2, "[rows, columns] or [batch, rows, columns]")
+    array = as_array(f"{op}: x", x, FLOATS)
+    return to_read(f"{op}: x", array, 3 if array.ndim == 3 else 2, "[rows, columns] or [batch, rows, columns]", FLOATS)
 
 
 def _blocks(extent: int, block: int) -> int:
@@ -48,10 +48,10 @@ class _Copy:
         rows, cols = block_of(op, block)
         extents = (*shape[:-2], _scale_rows(shape[-2], rows, groups), _blocks(shape[-1], cols))
         if scales is None:
-            scales = np.empty(extents, dtype_of(f"{op}: scale_format", scale_format))
+            scales = np.empty(extents, dtype_of(f"{op}: scale_format", scale_format, SCALES))
         else:
-            scales = to_read(f"{op}: scales", scales, len(shape), f"{list(extents)}")
-        values = _empty(shape, dtype_of(f"{op}: format", format), order)
+            scales = to_read(f"{op}: scales", scales, len(shape), f"{list(extents)}", SCALES)
+        values = _empty(shape, dtype_of(f"{op}: format", format, VALUES), order)
         self.result = ScaledArray(values, scales, (block[0], block[1]), "global" if groups is None else "per_group")
         recipe = number_of(op, "scaling", scaling, _abi.RECIPES)
         self.struct = _abi.QuantizedOut(view_of(values), _abi.ScalesOut(view_of(scales), rows, cols), recipe)
@@ -139,7 +139,7 @@ def dequantize(x: ScaledArray, dtype: Any = "f32", groups: Any = None, *, out: n
     held = _input("dequantize", x, args.input)
     of = None if groups is None else as_groups(groups)
     if out is None:
-        out = np.empty(held[0].shape, dtype_of("dequantize: dtype", dtype))
+        out = np.empty(held[0].shape, dtype_of("dequantize: dtype", dtype, FLOATS))
     args.groups = _groups_pointer(of)
     args.out = view_of(to_write("dequantize: out", out, held[0].ndim, f"{list(held[0].shape)}"))
     check(LIBRARY.ragdot_dequantize(args, options_of("dequantize", None, kernel, threads, strict)))
@@ -153,8 +153,8 @@ def to_e8m0(scales: Any) -> Any:
     """
     if isinstance(scales, ScaledArray):
         return ScaledArray(scales.values, to_e8m0(scales.scales), scales.block, scales.origin)
-    array = as_array("to_e8m0: scales", scales)
-    array = to_read("to_e8m0: scales", array, 3 if array.ndim == 3 else 2, "[rows, columns] or [batch, rows, columns]")
+    array = as_array("to_e8m0: scales", scales, ("f32",))
+    array = to_read("to_e8m0: scales", array, 3 if array.ndim == 3 else 2, "[rows, columns] or [batch, rows, columns]", ("f32",))
     codes = np.empty(array.shape, DTYPES["e8m0"])
     check(LIBRARY.ragdot_to_e8m0(view_of(array), view_of(codes)))
     return codes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ragdot import _abi
-from ragdot._choices import number_of
+from ragdot._choices import integer_of, number_of
 from ragdot._scaled import Block
 
 _FORMATS = (None, "bf16", "e4m3", "e5m2")
@@ -16,9 +16,9 @@ class Recipe:
 
     format: "e4m3" or "e5m2"; "bf16" rounds and quantises nothing; None leaves operands as they come.
     block: how many elements along the summed axis share a scale; None is the whole axis (within a group, where groups cut it).
-    weight_block: how many columns of a weight share one as well.
+    weight_block: how many columns of a weight share one as well; None is all of them.
     scaling: "absmax", "pow2" or "mx" (docs/quantisation.md). scale_format: "f32", "bf16", or for pow2 and mx "e8m0".
-    gradient_format: that of the gradients that come in; None is format.
+    gradient_format: that of the gradients that come in; None is format. Only where format quantises.
 
     Forward x [M, K] has blocks 1 x block and w [K, N] block x weight_block; the gradient of x takes dy [M, N] in 1 x block and w in
     weight_block x block; the gradient of w takes x and dy in block x 1, starting anew at each group's first row.
@@ -26,7 +26,7 @@ class Recipe:
 
     format: str | None = "e4m3"
     block: int | None = 128
-    weight_block: int = 128
+    weight_block: int | None = 128
     scaling: str = "absmax"
     scale_format: str = "f32"
     gradient_format: str | None = None
@@ -36,9 +36,14 @@ class Recipe:
             if getattr(self, name) not in formats:
                 raise ValueError(f"Recipe: {name} is {getattr(self, name)!r}; it must be one of {', '.join(map(str, formats))}")
         for name, extent in (("block", self.block), ("weight_block", self.weight_block)):
-            if extent is not None and extent < 1:
-                raise ValueError(f"Recipe: {name} is {extent}; it must be 1 or more")
+            if extent is not None and integer_of("Recipe", name, extent) < 1:
+                raise ValueError(f"Recipe: {name} is {extent}; it must be 1 or more, or None for a whole axis")
         number_of("Recipe", "scaling", self.scaling, {name: code for name, code in _abi.RECIPES.items() if name != "fixed"})
+        if self.scale_format == "e8m0" and self.scaling == "absmax":
+            raise ValueError("Recipe: scale_format is 'e8m0' and scaling is 'absmax'; e8m0 takes scaling pow2 or mx")
+        if not self.quantizes and self.gradient_format not in (None, self.format):
+            raise ValueError(f"Recipe: gradient_format is {self.gradient_format!r} and format {self.format} quantises nothing; "
+                             "leave gradient_format out")  # fmt: skip
 
     @property
     def quantizes(self) -> bool:

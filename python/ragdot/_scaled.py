@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ragdot import _abi
-from ragdot._arrays import as_array, has_unit_stride, to_read, view_of
-from ragdot._choices import number_of
+from ragdot._arrays import OPERANDS, SCALES, VALUES, as_array, has_unit_stride, to_read, view_of
+from ragdot._choices import integer_of, number_of
 
 Block = tuple[int | None, int | None]
 
@@ -38,41 +38,50 @@ class ScaledArray:
 
     def __repr__(self) -> str:
         blocks = "x".join("*" if extent is None else str(extent) for extent in self.block)
-        values, scales = (f"{x.dtype}{list(x.shape)}" for x in (self.values, self.scales))
+        values, scales = (f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x) for x in (self.values, self.scales))
         return f"ScaledArray({values}, scales {scales}, block {blocks}, {self.origin})"
 
     def transposed(self) -> "ScaledArray":
-        """The same memory with rows and columns exchanged. Not for per_group scales: their groups lie along the rows."""
+        """Rows and columns exchanged by the arrays' own swapaxes: those of numpy on the same memory, those of jax also while tracing.
+
+        Not for per_group scales: their groups lie along the rows.
+        """
         if self.origin != "global":
             raise ValueError(f"ScaledArray: origin is {self.origin}; only scales of origin global can be transposed")
-        values, scales = (np.swapaxes(as_array("ScaledArray", x), -1, -2) for x in (self.values, self.scales))
-        return ScaledArray(values, scales, (self.block[1], self.block[0]), self.origin)
+        arrays = (x if hasattr(x, "swapaxes") else as_array("ScaledArray", x) for x in (self.values, self.scales))
+        return ScaledArray(*(x.swapaxes(-1, -2) for x in arrays), (self.block[1], self.block[0]), self.origin)
 
 
 def transposed(op: str, name: str, x: Any) -> Any:
     """An operand with rows and columns exchanged, a view."""
-    return x.transposed() if isinstance(x, ScaledArray) else np.swapaxes(as_array(f"{op}: {name}", x), -1, -2)
+    if isinstance(x, ScaledArray):
+        values, scales = as_array(f"{op}: {name}", x.values, VALUES), as_array(f"{op}: {name} scales", x.scales, SCALES)
+        return ScaledArray(values, scales, x.block, x.origin).transposed()
+    return np.swapaxes(as_array(f"{op}: {name}", x, OPERANDS), -1, -2)
 
 
 def block_of(op: str, block: Any) -> tuple[int, int]:
     """A block as the library has it."""
     try:
         rows, cols = block
-        return _abi.WHOLE_AXIS if rows is None else int(rows), _abi.WHOLE_AXIS if cols is None else int(cols)
+        extents = tuple(_abi.WHOLE_AXIS if extent is None else integer_of(op, "block", extent) for extent in (rows, cols))
     except (TypeError, ValueError):
         raise ValueError(f"{op}: block is {block!r}; give (rows, columns) that share a scale, None for a whole axis") from None
+    if min(extents) < 1:
+        raise ValueError(f"{op}: block is {block!r}; its extents must be 1 or more, or None for a whole axis")
+    return extents
 
 
 def fill_operand(op: str, name: str, x: Any, ndim: int, shape: str, operand: _abi.Operand) -> tuple[np.ndarray, ...]:
     """Writes the C struct of an array or a ScaledArray. Returns the arrays on whose memory it points."""
     scaled = isinstance(x, ScaledArray)
-    values = to_read(f"{op}: {name}", x.values if scaled else x, ndim, shape)
+    values = to_read(f"{op}: {name}", x.values if scaled else x, ndim, shape, VALUES if scaled else OPERANDS)
     if not has_unit_stride(values):
         values = np.ascontiguousarray(values)
     operand.values = view_of(values)
     if not scaled:
         return (values,)
-    scales = to_read(f"{op}: {name} scales", x.scales, ndim, shape)
+    scales = to_read(f"{op}: {name} scales", x.scales, ndim, shape, SCALES)
     origin = number_of(op, f"origin of {name}", x.origin, _abi.ORIGINS)
     operand.scales = _abi.Scales(view_of(scales), *block_of(op, x.block), origin)
     return values, scales

@@ -110,3 +110,21 @@ def test_what_cannot_be_taken_is_refused(lender, sentence):
     with pytest.raises(ValueError) as refused:
         as_array("x", lender)
     assert str(refused.value).startswith(sentence)
+
+
+def test_a_refusal_offers_what_the_argument_may_be():
+    float64, ones = Lender(np.ones((2, 2)), code=(2, 64)), np.ones((2, 2), np.float32)
+    for call, offered in (
+        (lambda: ragdot.quantize(float64, (1, 1)), "quantize: x .* give float32, bfloat16, float16"),
+        (lambda: ragdot.tgmm(ones, float64, [2]), "tgmm: rhs .* give float32, bfloat16, float8_e4m3fn, float8_e5m2, int8"),
+        (lambda: ragdot.tgmm(ones, ones, float64), "groups: sizes .* give int32, int64"),
+    ):
+        with pytest.raises(ValueError, match=f"^{offered}$"):
+            call()
+
+
+def test_transposed_reads_what_speaks_dlpack_in_place():
+    values, scales = np.ones((3, 4), ml_dtypes.float8_e4m3fn), np.ones((3, 1), np.float32)
+    turned = ragdot.ScaledArray(Lender(values), Lender(scales), (1, None)).transposed()
+    assert turned.block == (None, 1) and turned.values.shape == (4, 3) and turned.scales.shape == (1, 3)
+    assert np.may_share_memory(turned.values, values) and np.may_share_memory(turned.scales, scales)

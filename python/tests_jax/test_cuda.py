@@ -130,6 +130,18 @@ def test_results_and_gradients(recipe, operands, expected, gpu):
     assert gpu.calls == [f"cuda_{name}" for name in HANDLERS["bf16" if recipe == "bf16" else "blockwise"]]
 
 
+def test_operands_that_stay_as_they_come():
+    """A gradient of another type becomes theirs; float32 ones are not for the GPU."""
+
+    def loss(x, w):
+        return rj.ragged_dot(x, w, jnp.asarray(SIZES), "highest", jnp.float32).sum()
+
+    step = jax.value_and_grad(loss, (0, 1))
+    assert calls(lowered(step, *problem()[:2])) == [f"cuda_{name}" for name in HANDLERS["bf16"]]
+    with pytest.raises(NotImplementedError, match="gmm: lhs f32 with rhs f32 is not offered on the GPU"):
+        lowered(step, *problem(dtype=jnp.float16)[:2])
+
+
 @pytest.mark.parametrize("recipe", ["bf16", "blockwise"])
 def test_lowered(recipe, monkeypatch):
     sized = []

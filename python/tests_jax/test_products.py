@@ -143,6 +143,21 @@ def test_scaled_arrays_are_pytrees():
     assert paths == [".values", ".scales"]
 
 
+def test_scaled_arrays_of_other_leaves_have_a_text():
+    lhs, _ = operands("blockwise")
+    assert repr(jax.tree.map(jnp.shape, lhs)) == "ScaledArray((250, 200), scales (250, 2), block 1x128, global)"
+    specs = ScaledArray(jax.sharding.PartitionSpec("x"), None, (1, None))
+    assert repr(specs) == f"ScaledArray({specs.values!r}, scales None, block 1x*, global)"
+    assert repr(jax.eval_shape(lambda: on_device(lhs))) == repr(lhs)
+
+
+def test_transposed_arrays_stay_those_of_jax():
+    lhs, _ = operands("blockwise")
+    for got in (on_device(lhs).transposed(), jax.jit(ScaledArray.transposed)(on_device(lhs))):
+        assert isinstance(got.values, jax.Array) and isinstance(got.scales, jax.Array)
+        same(got, lhs.transposed())
+
+
 def test_maps_one_call_after_another():
     lhs, rhs = on_device(rj.quantize(bf16(2, ROWS, INNER), (1, 128))), on_device(operands("blockwise")[1])
     sizes = np.stack([SIZES, SIZES[::-1]])
@@ -176,13 +191,22 @@ BLOCKS = ScaledArray(np.zeros((ROWS, INNER), ml_dtypes.float8_e4m3fn), np.ones((
         (lambda: rj.gmm(LHS, RHS, SIZES, bias=np.ones((5, 1), np.float32)), r"gmm: bias .*136"),
         (lambda: rj.gmm(LHS, RHS, SIZES, bias=np.ones(5, np.float32)), r"gmm: bias is float32\[5\]; it must be float32 \[groups, columns\]"),
         (lambda: rj.gmm(LHS, RHS, SIZES, activation="sin"), "gmm: activation is 'sin'"),
-        (lambda: rj.gmm(LHS, RHS, SIZES, out_dtype="i4"), "gmm: out_dtype is 'i4'"),
-        (lambda: rj.gmm(LHS.astype(np.float64).astype(np.complex64), RHS, SIZES), "gmm: lhs is complex64"),
+        (lambda: rj.gmm(LHS, RHS, SIZES, out_dtype="i4"), "gmm: out_dtype is 'i4'; give f32, bf16, f16 or the dtype of one"),
+        (lambda: rj.gmm(LHS, RHS, SIZES, threads=2**32 + 1), "gmm: threads is 4294967297; give a whole number of 32 bits"),
+        (lambda: rj.tgmm(LHS, LHS, SIZES, num_groups=-1, group_offset=0), "tgmm: num_groups is -1; it must be 0 or more"),
+        (lambda: rj.tgmm(LHS, LHS, SIZES, num_groups=1.5, group_offset=0), "tgmm: num_groups is 1.5; give a whole number"),
+        (lambda: rj.gmm(LHS.astype(np.float64).astype(np.complex64), RHS, SIZES),
+         "gmm: lhs is complex64; give float32, bfloat16, float8_e4m3fn, float8_e5m2, int8\n"),
         (lambda: rj.gmm(BLOCKS, RHS, SIZES), r"gmm: lhs scales are \[250, 1\]; lhs \[250, 200\] with block 1x128 needs \[250, 2\]"),
         (lambda: rj.gmm(ScaledArray(BLOCKS.values, BLOCKS.scales[0], (1, 128)), RHS, SIZES), r"gmm: lhs scales are float32\[1\]"),
         (lambda: rj.tgmm(LHS, LHS[:9], SIZES), "tgmm: row counts differ"),
         (lambda: rj.quantize(LHS, (0, 1)), r"quantize: block is \(0, 1\)"),
         (lambda: rj.quantize(LHS, 128), "quantize: block is 128"),
+        (lambda: rj.quantize(LHS, (1.5, 128)), r"quantize: block is \(1.5, 128\); give \(rows, columns\)"),
+        (lambda: rj.quantize(LHS, (1, 128), "bf16"), "quantize: out is bf16; quantised values are e4m3, e5m2 or i8"),
+        (lambda: rj.quantize(LHS, (1, 128), "f64"), "quantize: format is 'f64'; give e4m3, e5m2, i8 or the dtype of one"),
+        (lambda: rj.quantize(RHS, (1, 128), scale_format="f16"), "quantize: out scales are f16; they must be f32, bf16 or e8m0"),
+        (lambda: rj.quantize_both(LHS, format="f32"), "quantize_both: row_wise is f32; quantised values are e4m3, e5m2 or i8"),
         (lambda: rj.quantize(SIZES, (1, 1)), r"quantize: x has shape \[5\]"),
         (lambda: rj.quantize(SIZES[None], (1, 1)), "quantize: x is int32"),
         (lambda: rj.quantize(LHS, (1, 1), scaling="fixed"), "quantize: scaling is 'fixed'"),
@@ -192,6 +216,13 @@ BLOCKS = ScaledArray(np.zeros((ROWS, INNER), ml_dtypes.float8_e4m3fn), np.ones((
 def test_refusals_while_tracing(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         jax.eval_shape(call)
+
+
+def test_quantisations_that_are_not_offered():
+    with pytest.raises(NotImplementedError, match="quantize: recipe absmax gives scales that are no powers of two and out scales are e8m0"):
+        jax.eval_shape(lambda: rj.quantize(LHS, (1, 128), scale_format="e8m0"))
+    with pytest.raises(NotImplementedError, match="quantize_both: recipe mx is for e4m3 and e5m2 and row_wise is i8"):
+        jax.eval_shape(lambda: rj.quantize_both(LHS, format="i8", scaling="mx"))
 
 
 def test_pairs_that_are_not_offered():

@@ -8,6 +8,7 @@ from data import GROUPS, INNER, OUTER, RECIPES, ROWS, SIZES, bf16, normal, same
 from oracle import assert_right, real
 
 import ragdot
+from ragdot._arrays import DTYPES
 from ragdot._recipes import recipe_of
 from ragdot.jax import Recipe, ragged_dot
 
@@ -17,6 +18,7 @@ RECIPE_OBJECTS = {name: recipe_of("test", name) for name in RECIPES} | {
     "mx_e5m2_gradients": Recipe(block=32, weight_block=1, scaling="mx", scale_format="e8m0", gradient_format="e5m2"),
     "bf16_scales": Recipe(scale_format="bf16"),
     "blocks_of_64": Recipe(block=64, weight_block=32),
+    "a_scale_for_all_columns": Recipe(weight_block=None),
 }
 
 
@@ -146,6 +148,35 @@ def test_mixed_types_promote():
     same(ragged_dot(x, w, SIZES, "highest"), ragdot.gmm(x.astype(np.float32), w, SIZES))
 
 
+@pytest.mark.parametrize("types", [("bf16", "bf16"), ("f32", "f32"), ("bf16", "f32"), ("f16", "f16")], ids="-".join)
+@pytest.mark.parametrize("out_dtype", [None, jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("words", [{"precision": "highest"}, {"recipe": Recipe(format=None)}], ids=["highest", "format-None"])
+def test_operands_that_stay_as_they_come(types, out_dtype, words):
+    """The gradient of the result becomes what they are, float32 where they are float16."""
+    given = normal(ROWS, INNER), normal(GROUPS, INNER, OUTER, seed=1)
+    x, w = (jnp.asarray(array, DTYPES[name]) for array, name in zip(given, types))
+    kept = DTYPES["bf16" if types == ("bf16", "bf16") else "f32"]
+    y, vjp = jax.vjp(jax.jit(lambda x, w: ragged_dot(x, w, SIZES, preferred_element_type=out_dtype, **words)), x, w)
+    dy = jnp.asarray(normal(ROWS, OUTER, seed=2), y.dtype)
+    dx, dw = jax.jit(vjp)(dy)
+    rows, weights, grad = (np.asarray(array).astype(kept) for array in (x, w, dy))
+    same(y, ragdot.gmm(rows, weights, SIZES, out_dtype=out_dtype or jnp.result_type(x, w)))
+    same(dx, ragdot.dlhs(grad, weights, SIZES, out_dtype=kept).astype(x.dtype))
+    same(dw, ragdot.tgmm(rows, grad, SIZES, out_dtype=kept).astype(w.dtype))
+
+
+def test_has_no_second_derivative():
+    x, w, sizes = jnp.ones((4, 8)), jnp.ones((2, 8, 4)), np.array([1, 3], np.int32)
+
+    def loss(x, recipe):
+        return (ragged_dot(x, w, sizes, recipe=recipe) ** 2).sum()
+
+    for recipe in ("bf16", "blockwise"):
+        for second in (jax.hessian(loss), jax.grad(lambda *a: jax.grad(loss)(*a).sum())):
+            with pytest.raises(NotImplementedError, match="^ragged_dot has no second derivative; use jax.lax.ragged_dot where"):
+                second(x, recipe)
+
+
 @pytest.mark.parametrize("name", ["bf16", "blockwise"])
 def test_transformations(name):
     """vmap, scan and rematerialisation give what single calls give."""
@@ -205,6 +236,12 @@ X, W = bf16(ROWS, INNER), bf16(GROUPS, INNER, OUTER)
         (lambda: ragged_dot(X[:, :9], W, SIZES, recipe="mx"), "gmm: inner sizes differ"),
         (lambda: Recipe(format="e3m4"), "Recipe: format is 'e3m4'; it must be one of None, bf16, e4m3, e5m2"),
         (lambda: Recipe(block=0), "Recipe: block is 0; it must be 1 or more"),
+        (lambda: Recipe(block=1.5), "Recipe: block is 1.5; give a whole number"),
+        (lambda: Recipe(block="a"), "Recipe: block is 'a'; give a whole number"),
+        (lambda: Recipe(weight_block=True), "Recipe: weight_block is True; give a whole number"),
+        (lambda: Recipe(format="bf16", gradient_format="e5m2"), "Recipe: gradient_format is 'e5m2' and format bf16 quantises nothing"),
+        (lambda: Recipe(format=None, gradient_format="bf16"), "Recipe: gradient_format is 'bf16' and format None quantises nothing"),
+        (lambda: Recipe(scale_format="e8m0"), "Recipe: scale_format is 'e8m0' and scaling is 'absmax'; e8m0 takes scaling pow2 or mx"),
         (lambda: Recipe(scaling="max"), "Recipe: scaling is 'max'"),
         (lambda: Recipe(scale_format="e4m3"), "Recipe: scale_format is 'e4m3'"),
     ],

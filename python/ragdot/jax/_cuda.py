@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ragdot import _abi, _cuda_abi
-from ragdot._arrays import DTYPES, dense_view, dtype_of
+from ragdot._arrays import DTYPES, VALUES, dense_view, dtype_of
 from ragdot._library import LIBRARY, check
 from ragdot._recipes import Recipe
 from ragdot._scaled import Block, ScaledArray, block_of
@@ -82,7 +82,7 @@ def tgmm(lhs: Any, rhs: Any, spans: Any, out_dtype: np.dtype) -> jax.Array:
 def quantize(x: Any, block: Block, recipe: Recipe, spans: Any = None, turned: bool = False) -> tuple[Any, Any]:
     """ragdot_cuda_quantize: values of x's shape, turned: with the last two axes exchanged, and scales for the worst group sizes."""
     block_rows, block_cols = block_of("quantize", block)
-    formats = dtype_of("quantize: format", recipe.format), DTYPES[recipe.scale_format]
+    formats = dtype_of("quantize: format", recipe.format, VALUES), DTYPES[recipe.scale_format]
     scales = jax.ShapeDtypeStruct(extents(x.shape, block_rows, block_cols, None if spans is None else spans.shape[1]), formats[1])
     out = _abi.QuantizedOut(dense_view(formats[0], x.shape), _abi.ScalesOut(dense_view(formats[1], scales.shape), block_rows, block_cols),
                             _abi.RECIPES[recipe.scaling])  # fmt: skip

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ragdot import _abi
-from ragdot._arrays import DTYPES, FORMATS, dense_view
+from ragdot._arrays import DTYPES, FORMATS, OPERANDS, VALUES, dense_view, listed
 from ragdot._choices import number_of
 from ragdot._scaled import ScaledArray, block_of
 
@@ -82,7 +82,7 @@ def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
     if values.ndim != ndim:
         raise ValueError(f"{op}: {name} has shape {list(values.shape)}; it must be {shape}")
     if values.dtype not in FORMATS:
-        raise ValueError(f"{op}: {name} is {values.dtype}; give {', '.join(map(str, FORMATS))}")
+        raise ValueError(f"{op}: {name} is {values.dtype}; give {listed(VALUES if scaled else OPERANDS)}")
     if not scaled:
         return Split(values, jnp.zeros(0, jnp.float32), (1, 1, 0), False)
     scales = jnp.asarray(x.scales)

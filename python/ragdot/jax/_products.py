@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from ragdot import _abi
-from ragdot._arrays import DTYPES, dense_view, dtype_of
-from ragdot._choices import number_of
+from ragdot._arrays import DTYPES, FLOATS, dense_view, dtype_of
+from ragdot._calls import count_of
+from ragdot._choices import integer_of, number_of
 from ragdot._library import LIBRARY, check
 from ragdot.jax._handlers import call
 from ragdot.jax._operands import CallGroups, fill, groups_of, is_full, split
@@ -19,9 +20,10 @@ def _workspace(args: _abi.GmmArgs | _abi.TgmmArgs, groups: CallGroups, local_sca
     """The workspace of a call, whose shapes and formats this checks."""
     args.struct_size = ctypes.sizeof(args)
     args.groups.index, args.groups.count = _abi.INDEX_I64, groups.local if local_scales else groups.sizes.shape[0]
-    options = _abi.Options(struct_size=ctypes.sizeof(_abi.Options), threads=threads or len(os.sched_getaffinity(0)))
-    plan, make = ctypes.c_void_p(), LIBRARY.ragdot_plan_tgmm if isinstance(args, _abi.TgmmArgs) else LIBRARY.ragdot_plan_gmm
-    check(make(args, options, plan))
+    op = "tgmm" if isinstance(args, _abi.TgmmArgs) else "gmm"
+    threads = integer_of(op, "threads", threads or len(os.sched_getaffinity(0)), 32)
+    options, plan = _abi.Options(struct_size=ctypes.sizeof(_abi.Options), threads=threads), ctypes.c_void_p()
+    check(getattr(LIBRARY, f"ragdot_plan_{op}")(args, options, plan))
     size = LIBRARY.ragdot_plan_workspace_bytes(plan)
     LIBRARY.ragdot_plan_free(plan)
     return jax.ShapeDtypeStruct((size,), jnp.uint8)
@@ -49,7 +51,8 @@ def gmm(lhs: Any, rhs: Any, group_sizes: Any, *, bias: Any = None, activation: s
     args = _abi.GmmArgs()
     fill(args.lhs, lhs_of)
     fill(args.rhs, rhs_of, transposed=transpose_rhs)
-    dtype = DTYPES["f32" if is_full(lhs_of.values.dtype) else "bf16"] if out_dtype is None else dtype_of("gmm: out_dtype", out_dtype)
+    otherwise = DTYPES["f32" if is_full(lhs_of.values.dtype) else "bf16"]
+    dtype = otherwise if out_dtype is None else dtype_of("gmm: out_dtype", out_dtype, FLOATS)
     out = jax.ShapeDtypeStruct((lhs_of.values.shape[0], args.rhs.values.cols), dtype)
     args.out = dense_view(dtype, out.shape)
     if bias is None:
@@ -76,11 +79,12 @@ def tgmm(lhs: Any, rhs: Any, group_sizes: Any, *, out_dtype: Any = None, group_o
     Returns [L, K, N]. The rest is as in gmm.
     """
     lhs_of, rhs_of = (split("tgmm", name, x, 2, "[rows, columns]") for name, x in (("lhs", lhs), ("rhs", rhs)))
-    groups = groups_of("tgmm", group_sizes, group_offset, num_groups)
+    local = None if num_groups is None else count_of("tgmm", num_groups)
+    groups = groups_of("tgmm", group_sizes, group_offset, local)
     args = _abi.TgmmArgs()
     fill(args.lhs, lhs_of)
     fill(args.rhs, rhs_of)
-    dtype = DTYPES["f32"] if out_dtype is None else dtype_of("tgmm: out_dtype", out_dtype)
+    dtype = DTYPES["f32"] if out_dtype is None else dtype_of("tgmm: out_dtype", out_dtype, FLOATS)
     out = jax.ShapeDtypeStruct((groups.local, lhs_of.values.shape[1], rhs_of.values.shape[1]), dtype)
     args.out = dense_view(dtype, out.shape)
     workspace = _workspace(args, groups, lhs_of.covers_local or rhs_of.covers_local, threads)

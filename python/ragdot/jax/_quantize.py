@@ -4,15 +4,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ragdot import _abi
-from ragdot._arrays import DTYPES, dtype_of
+from ragdot import _abi, _quantisers
+from ragdot._arrays import DTYPES, FLOATS, SCALES, VALUES, dtype_of
 from ragdot._choices import number_of
 from ragdot._scaled import Block, ScaledArray, block_of
 from ragdot.jax._handlers import call
 from ragdot.jax._operands import LOCAL, ORIGINS, CallGroups, groups_of
 
-_INPUTS = ("f32", "bf16", "f16")
 _SCALINGS = {name: number for name, number in _abi.RECIPES.items() if name != "fixed"}
 
 
@@ -20,7 +20,7 @@ def _input(op: str, x: Any) -> jax.Array:
     x = jnp.asarray(x)
     if x.ndim not in (2, 3):
         raise ValueError(f"{op}: x has shape {list(x.shape)}; it must be [rows, columns] or [batch, rows, columns]")
-    if x.dtype not in [DTYPES[name] for name in _INPUTS]:
+    if x.dtype not in [DTYPES[name] for name in FLOATS]:
         raise ValueError(f"{op}: x is {x.dtype}; give float32, bfloat16 or float16")
     return x
 
@@ -43,11 +43,9 @@ class _Copy:
 
     def __init__(self, op: str, shape: tuple[int, ...], block: Block, format: Any, scale_format: Any, groups: CallGroups | None, origin: str):
         rows, cols = block_of(op, block)
-        if min(rows, cols) < 1:
-            raise ValueError(f"{op}: block is {block}; its extents must be 1 or more, or None for a whole axis")
         scales = extents(shape, rows, cols, None if groups is None else groups.local)
-        self.results = (jax.ShapeDtypeStruct(shape, dtype_of(f"{op}: format", format)),
-                        jax.ShapeDtypeStruct(scales, dtype_of(f"{op}: scale_format", scale_format)))  # fmt: skip
+        self.results = (jax.ShapeDtypeStruct(shape, dtype_of(f"{op}: format", format, VALUES)),
+                        jax.ShapeDtypeStruct(scales, dtype_of(f"{op}: scale_format", scale_format, SCALES)))  # fmt: skip
         self.block, self.origin = (block[0], block[1]), origin
         self.grid = (rows, cols, ORIGINS[origin])
 
@@ -60,6 +58,8 @@ def _copies(op: str, x: Any, blocks: tuple[Block, ...], format: Any, scaling: st
     x, recipe = _input(op, x), number_of(op, "scaling", scaling, _SCALINGS)
     if groups is not None and x.ndim == 3:
         raise ValueError(f"{op}: x has shape {list(x.shape)} and groups are given; groups lie over the rows of one matrix")
+    # An empty matrix meets the library's rules for formats and blocks now, x itself when the program runs.
+    getattr(_quantisers, op)(np.empty((0, 0), x.dtype), *blocks, format, scaling, scale_format)
     copies = [_Copy(op, x.shape, block, format, scale_format, groups, origin) for block in blocks]
     given = CallGroups(jnp.zeros(0, jnp.int32), jnp.zeros(1, jnp.int32), 0) if groups is None else groups
     names = ("grid",) if len(copies) == 1 else ("row_grid", "col_grid")

@@ -71,19 +71,32 @@ def _backward_cpu(recipe: Recipe, lhs_dtype: np.dtype, rhs_dtype: np.dtype, colu
     return dlhs, tgmm(columns, grad_columns, sizes, out_dtype=rhs_dtype, group_offset=offset, num_groups=groups.local)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _once(cpu: Any, cuda: Any, choices: tuple[Any, ...], *operands: Any) -> Any:
+    """by_platform, for what differentiation makes of ragged_dot."""
+    return by_platform(cpu, cuda, choices, *operands)
+
+
+@_once.defjvp
+def _twice(*_: Any) -> Any:
+    raise NotImplementedError(f"{_OP} has no second derivative; use jax.lax.ragged_dot where one is needed")
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _ragged_dot(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> Any:
     return by_platform(_result_cpu, _cuda.result, (recipe, out_dtype), lhs, rhs, sizes, offset)
 
 
 def _forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any]:
-    out, columns, kept = by_platform(_forward_cpu, _cuda.forward, (recipe, out_dtype), lhs, rhs, sizes, offset)
+    out, columns, kept = _once(_forward_cpu, _cuda.forward, (recipe, out_dtype), lhs, rhs, sizes, offset)
     return out, (columns, kept, sizes, offset, Placement.of(lhs), Placement.of(rhs))
 
 
 def _backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) -> tuple[Any, Any, None, None]:
     columns, kept, sizes, offset, lhs, rhs = residuals
-    dlhs, drhs = by_platform(_backward_cpu, _cuda.backward, (recipe, lhs.dtype, rhs.dtype), columns, kept, sizes, offset, grad)
+    # Operands that stay as they come meet the gradient in their type.
+    grad = grad.astype(lhs.dtype) if recipe.format is None else grad
+    dlhs, drhs = _once(_backward_cpu, _cuda.backward, (recipe, lhs.dtype, rhs.dtype), columns, kept, sizes, offset, grad)
     return lhs.gradient(dlhs), rhs.gradient(drhs), None, None
 
 
@@ -107,7 +120,8 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     lhs: [M, K], rows sorted by group; rhs: [L, K, N], one matrix for each local group; bfloat16, float32 or float16.
     group_sizes: [G] int32 or int64 rows of each group, of any size. Rows that belong to no local group become zero and get zero
         gradients; a group without rows gets a gradient of exact zeros.
-    precision: None and DEFAULT are the recipe's; HIGH and HIGHEST with recipe "bf16" multiply float32 operands as they are.
+    precision: None and DEFAULT are the recipe's; HIGH and HIGHEST with recipe "bf16" multiply operands as they are, those of float16
+        and of two types as float32; backward the gradient of the result is rounded to the type that they are multiplied in.
     preferred_element_type: that of the result; None is the type that lhs and rhs promote to.
     group_offset: int32 (a scalar or [1], which may be traced): the first local group; None: 0, and L is G.
     recipe: how operands are quantised inside, forward and backward: "bf16" (not at all: both are rounded to bfloat16), "channelwise",
@@ -115,7 +129,7 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
 
     Forward lhs is quantised along K with rhs on its grid. The gradient of lhs quantises that of the result along N; the gradient of
     rhs takes both quantised along the rows of each group. In shard_map each device multiplies what it has, and the gradient of an
-    operand that is the same on several devices is summed over them.
+    operand that is the same on several devices is summed over them. There is no second derivative.
 
     Returns [M, N]. Raises ValueError and NotImplementedError for shapes and types while tracing; group sizes or an offset that break
     a rule are an error (JaxRuntimeError) of the run, with a sentence that says what to change.
@@ -128,5 +142,6 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     chosen = _with_precision(recipe_of(_OP, recipe), precision)
     common = jnp.result_type(lhs, rhs)
     if chosen.format is None:
-        lhs, rhs = lhs.astype(common), rhs.astype(common)
+        kept = jnp.float32 if common == jnp.float16 else common  # no product takes float16
+        lhs, rhs = lhs.astype(kept), rhs.astype(kept)
     return _ragged_dot(chosen, jnp.dtype(preferred_element_type or common), lhs, rhs, groups.sizes, groups.offset)
