@@ -105,13 +105,24 @@ double load_average() {
   return load;
 }
 
+/// Rows of a kernel that no list has would say so one by one, behind minutes of measurement.
+Status check_kernels(const bench::Agenda& agenda) {
+  for (const bench::Comparison& c : agenda.comparisons) {
+    for (const bench::Entry& entry : c.entries) {
+      const std::string& kernel = entry.problem.kernel;
+      if (kernel.empty()) continue;
+      if (Status s = check_kernel_name("bench", kernel); !s.ok()) return s;
+    }
+  }
+  return {};
+}
+
 int bench_command(const BenchWords& words) {
   if (!words.compare.empty()) return compare_files(words.compare[0], words.compare[1], words.threshold);
+  if (Status s = words.json.check({}); !s.ok()) return refuse(s);
   const auto agenda = agenda_of(words);
-  if (!agenda.ok()) {
-    complain(agenda.status().message());
-    return kUsage;
-  }
+  if (!agenda.ok()) return refuse(agenda.status());
+  if (Status s = check_kernels(agenda.value()); !s.ok()) return refuse(s);
   const bool quiet = words.json.on_stdout();
   const bool with_chart = words.chart || isatty(STDOUT_FILENO) != 0;
   Progress progress;
@@ -159,7 +170,7 @@ void add_bench(CLI::App& app, int& exit_code) {
   verb->add_option("--kernel", words->choices.kernels, "kernels to compare")->delimiter(',')->type_name("NAME,...");
   verb->add_option("--threads", words->choices.threads, "thread counts to compare")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(whole_from(1))
       ->type_name("N,...");
   verb->add_option("--recipes", words->choices.recipes, "bf16, channelwise, blockwise, blockwise_e8m0, mx, i8")
       ->delimiter(',')
@@ -167,7 +178,7 @@ void add_bench(CLI::App& app, int& exit_code) {
   verb->add_option("--onednn", words->onednn, "oneDNN beside the library: on or off")
       ->check(CLI::IsMember({"on", "off"}))
       ->type_name("on|off");
-  verb->add_option("--seconds", words->seconds, "time for the rounds of each comparison")->check(CLI::PositiveNumber);
+  verb->add_option("--seconds", words->seconds, "time for the rounds of each comparison")->check(above_zero());
   verb->add_option("--starts", words->starts, "times that each comparison is started, over the whole run (5; preset moe 3)")
       ->check(CLI::Range(2, 1000))
       ->type_name("N");
@@ -182,7 +193,7 @@ void add_bench(CLI::App& app, int& exit_code) {
       ->excludes("--preset")
       ->excludes("problem");
   verb->add_option("--threshold", words->threshold, "percent that --compare takes for a regression")
-      ->check(CLI::NonNegativeNumber)
+      ->check(from_zero())
       ->needs("--compare");
   words->json.add_to(*verb);
   verb->footer(

@@ -76,16 +76,6 @@ Json info_json() {
           {"variables", variables_json()}};
 }
 
-/// The plan of a problem, made from its shapes alone.
-Result<Plan> plan_of(const testing::Problem& problem) {
-  const testing::Case shapes(problem, testing::Contents::none);
-  Options options;
-  options.kernel = problem.kernel;
-  options.tiling = problem.tile;
-  options.threads = problem.threads;
-  return shapes.is_gmm() ? make_plan(shapes.gmm_args(nullptr), options) : make_plan(shapes.tgmm_args(nullptr), options);
-}
-
 Json plan_json(const std::string& problem, const Result<Plan>& plan) {
   if (!plan.ok()) return {{"problem", problem}, {"refusal", plan.status().message()}};
   const Tiling tile = plan.value().effective_tiling();
@@ -120,21 +110,27 @@ void print_info() {
   fmt::print("{:<10} {}\n", "variables", variables.empty() ? "none set" : fmt::to_string(fmt::join(variables, " ")));
 }
 
+/// The library takes any other value for the usual executor.
+void complain_of_executor() {
+  const char* const value = std::getenv("RAGDOT_EXECUTOR");
+  if (value == nullptr || *value == '\0' || std::string(value) == "threads") return;
+  complain(fmt::format(
+      "RAGDOT_EXECUTOR is {}, which names no executor and is ignored; set it to threads, or unset it for oneTBB", value));
+}
+
 int info_command(const InfoWords& words) {
+  if (Status s = words.json.check({}); !s.ok()) return refuse(s);
+  complain_of_executor();
   Json json = info_json();
   if (!words.json.on_stdout()) print_info();
   int code = kOk;
   if (!words.plan.empty()) {
     const auto problem = testing::parse_problem(fmt::to_string(fmt::join(words.plan, " ")));
-    if (!problem.ok()) {
-      complain(problem.status().message());
-      return kUsage;
-    }
-    const Result<Plan> plan = plan_of(problem.value());
+    if (!problem.ok()) return refuse(problem.status());
+    const Result<Plan> plan = testing::plan_of(problem.value());
     json["plan"] = plan_json(testing::to_string(problem.value()), plan);
     if (!plan.ok()) {
-      complain(plan.status().message());
-      code = plan.status().code() == Code::invalid_argument ? kUsage : kNotPossible;
+      code = refuse(plan.status());
     } else if (!words.json.on_stdout()) {
       fmt::print("{:<10} {}\n", "plan", plan.value().describe());
     }

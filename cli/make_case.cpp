@@ -76,19 +76,11 @@ Status write_case(const CaseWords& words, const Case& c) {
 
 int case_command(const CaseWords& words) {
   const auto problem = testing::parse_problem(fmt::to_string(fmt::join(words.problem, " ")));
-  if (!problem.ok()) {
-    complain(problem.status().message());
-    return kUsage;
-  }
+  if (!problem.ok()) return refuse(problem.status());
+  if (const Result<Plan> plan = testing::plan_of(problem.value()); !plan.ok()) return refuse(plan.status());
   const Case c(problem.value());
-  if (!c.status.ok()) {
-    complain(c.status.message());
-    return kNotPossible;
-  }
-  if (Status s = write_case(words, c); !s.ok()) {
-    complain(s.message());
-    return kUsage;
-  }
+  if (!c.status.ok()) return refuse(c.status);
+  if (Status s = write_case(words, c); !s.ok()) return refuse(s);
   return kOk;
 }
 

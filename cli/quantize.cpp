@@ -1,6 +1,7 @@
 // ragdot quantize: the weights of a checkpoint to block-scaled bytes, tensor by tensor, as published FP8 checkpoints hold them.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -24,6 +25,7 @@ struct QuantizeWords {
   std::string recipe = "absmax";
   std::string format = "e4m3";
   std::string scale = "f32";
+  bool strict = false;
   bool overwrite = false;
   JsonOption json;
 };
@@ -37,24 +39,43 @@ struct Setting {
   Recipe recipe = Recipe::absmax;
 };
 
+/// What a quantised weight lost.
+struct Loss {
+  double relative_error = 0;  // of the finite values; NaN where there is none
+  std::int64_t nans = 0;
+  std::int64_t infs = 0;
+
+  [[nodiscard]] bool all_finite() const { return nans + infs == 0; }
+};
+
 /// One tensor of the output: copied, or quantised with its scales behind it.
 struct Step {
   const TensorInfo* from = nullptr;
   bool quantise = false;
   std::string why;
   TensorInfo scales;
-  double relative_error = 0;
+  Loss loss;
 };
 
 Result<Setting> setting_of(const QuantizeWords& words) {
   const auto p = testing::parse_problem(
       fmt::format("gmm rhs={}:{} rscale={} recipe={}", words.format, words.block, words.scale, words.recipe),
       testing::Shapes::optional);
-  if (!p.ok()) return p.status();
+  if (!p.ok()) {  // the parser has let through known words alone
+    return Status(
+        Code::invalid_argument,
+        fmt::format("quantize: --block {} is no ROWSxCOLS; give numbers from 1 on, such as 128x128, or * for a whole axis",
+                    words.block));
+  }
   const testing::OperandSpec& spec = p.value().rhs;
-  if (spec.format == Format::f32 || spec.format == Format::bf16) {
+  if (p.value().recipe == Recipe::absmax && spec.scale == Format::e8m0) {
+    return Status(
+        Code::invalid_argument,
+        "quantize: --recipe absmax has scales that --scale e8m0 cannot hold; give --recipe pow2 or mx, or another scale");
+  }
+  if (p.value().recipe == Recipe::mx && spec.format == Format::i8) {
     return Status(Code::invalid_argument,
-                  fmt::format("quantize: --format {} is not quantised; take e4m3, e5m2 or i8", words.format));
+                  "quantize: --recipe mx is for e4m3 and e5m2, not for --format i8; give --recipe pow2");
   }
   return Setting{spec.format, spec.scale, spec.block_rows, spec.block_cols, p.value().recipe};
 }
@@ -78,7 +99,7 @@ std::vector<Step> plan_steps(const SafetensorsFile& file, const std::optional<st
   std::vector<Step> steps;
   for (const TensorInfo& t : file.tensors()) {
     const Choice choice = match ? choose_by_match(t, *match) : choose_by_name(t);
-    Step step{&t, choice.quantise, choice.why, {}, 0};
+    Step step{&t, choice.quantise, choice.why, {}, {}};
     if (choice.quantise) {
       const Extents e = extents(t);
       std::vector<std::int64_t> shape = {blocks(e.rows, setting.block_rows), blocks(e.cols, setting.block_cols)};
@@ -112,7 +133,7 @@ Result<std::vector<TensorInfo>> outputs_of(const SafetensorsFile& file, const st
 }
 
 /// ||x - dequantised|| / ||x||, one matrix of the batch at a time.
-Status measure(const ConstView& input, const Operand& quantised, double& error) {
+Status measure(const ConstView& input, const Operand& quantised, Loss& loss) {
   std::vector<float> exact(static_cast<std::size_t>(input.rows * input.cols));
   std::vector<float> back(exact.size());
   double difference = 0;
@@ -134,14 +155,20 @@ Status measure(const ConstView& input, const Operand& quantised, double& error) 
     for (std::size_t i = 0; i < exact.size(); ++i) {
       const double x = static_cast<double>(exact[i]);
       const double d = x - static_cast<double>(back[i]);
+      loss.nans += std::isnan(x) ? 1 : 0;
+      loss.infs += std::isinf(x) ? 1 : 0;
       if (!std::isfinite(x)) continue;
       difference += d * d;
       size += x * x;
     }
   }
-  error = size == 0 ? 0 : std::sqrt(difference / size);
+  const std::int64_t elements = input.batch * input.rows * input.cols;
+  loss.relative_error = size > 0 ? std::sqrt(difference / size) : loss.nans + loss.infs == elements ? std::nan("") : 0;
   return {};
 }
+
+/// "3 NaN and 1 Inf".
+std::string text_of(const Loss& loss) { return fmt::format("{} NaN and {} Inf", loss.nans, loss.infs); }
 
 Status quantise_step(const SafetensorsFile& file, const Setting& setting, Step& step, SafetensorsWriter& writer) {
   const TensorInfo& t = *step.from;
@@ -158,7 +185,7 @@ Status quantise_step(const SafetensorsFile& file, const Setting& setting, Step& 
   const auto named = [&](const Status& s) { return Status(s.code(), fmt::format("{}: {}", t.name, s.message())); };
   if (Status s = quantize(args); !s.ok()) return named(s);
   const Operand quantised(args.out.values, {args.out.scales.view, setting.block_rows, setting.block_cols, ScaleOrigin::global});
-  if (Status s = measure(args.input, quantised, step.relative_error); !s.ok()) return named(s);
+  if (Status s = measure(args.input, quantised, step.loss); !s.ok()) return named(s);
   if (Status s = writer.write(values.data(), static_cast<std::int64_t>(values.size())); !s.ok()) return s;
   return writer.write(scales.data(), step.scales.bytes);
 }
@@ -176,11 +203,6 @@ std::map<std::string, std::string> metadata_of(const SafetensorsFile& file, cons
   return metadata;
 }
 
-int refuse(const Status& status) {
-  complain(status.message());
-  return status.code() == Code::invalid_argument ? kUsage : kNotPossible;
-}
-
 void print_steps(const std::vector<Step>& steps) {
   std::int64_t before = 0;
   std::int64_t after = 0;
@@ -191,8 +213,10 @@ void print_steps(const std::vector<Step>& steps) {
     before += s.from->bytes;
     after += s.quantise ? e.batch * e.rows * e.cols + s.scales.bytes : s.from->bytes;
     quantised += s.quantise ? 1U : 0U;
-    fmt::print("{:<10} {:>9}  {:<18} {} ({})\n", s.quantise ? "quantised" : "copied",
-               s.quantise ? fmt::format("{:.4f}", s.relative_error) : "-", shape_text(s.from->shape), s.from->name, s.why);
+    const bool measured = s.quantise && !std::isnan(s.loss.relative_error);
+    fmt::print("{:<10} {:>9}  {:<18} {} ({}{})\n", s.quantise ? "quantised" : "copied",
+               measured ? fmt::format("{:.4f}", s.loss.relative_error) : "-", shape_text(s.from->shape), s.from->name, s.why,
+               s.loss.all_finite() ? "" : ", " + text_of(s.loss));
   }
   fmt::print("{} of {} tensors quantised, {:.1f} MB -> {:.1f} MB\n", quantised, steps.size(), static_cast<double>(before) / 1e6,
              static_cast<double>(after) / 1e6);
@@ -209,7 +233,9 @@ Json json_of(const QuantizeWords& words, const std::vector<Step>& steps) {
     if (s.quantise) {
       const Extents e = extents(*s.from);
       tensor["bytes_after"] = e.batch * e.rows * e.cols + s.scales.bytes;
-      tensor["relative_error"] = s.relative_error;
+      tensor["relative_error"] = s.loss.relative_error;
+      tensor["nan"] = s.loss.nans;
+      tensor["inf"] = s.loss.infs;
     }
     tensors.push_back(std::move(tensor));
   }
@@ -218,7 +244,26 @@ Json json_of(const QuantizeWords& words, const std::vector<Step>& steps) {
           {"scale", words.scale},   {"output", words.output}, {"tensors", tensors}};
 }
 
+/// --match that chooses nothing was not what the user meant.
+Status check_chosen(const QuantizeWords& words, const std::vector<Step>& steps) {
+  if (words.match.empty() || std::any_of(steps.begin(), steps.end(), [](const Step& s) { return s.quantise; })) return {};
+  return {Code::invalid_argument,
+          fmt::format("quantize: --match {} finds no f32, bf16 or f16 matrix among the {} tensors of {}; give a part of a name "
+                      "that is there",
+                      words.match, steps.size(), words.input)};
+}
+
+/// For weights with values that are not finite: refused where the user wants that, otherwise said.
+Status check_loss(const QuantizeWords& words, const Step& step) {
+  const std::string found = fmt::format("{} holds {}", step.from->name, text_of(step.loss));
+  if (words.strict)
+    return {Code::invalid_argument, fmt::format("quantize: {}; mend the checkpoint, or leave out --strict", found)};
+  complain(fmt::format("{}: NaN stays NaN, Inf saturates; --strict refuses such weights", found));
+  return {};
+}
+
 int quantize_command(const QuantizeWords& words) {
+  if (Status s = words.json.check({words.input, words.output}); !s.ok()) return refuse(s);
   const auto setting = setting_of(words);
   if (!setting.ok()) return refuse(setting.status());
   std::optional<std::regex> match;
@@ -231,6 +276,7 @@ int quantize_command(const QuantizeWords& words) {
   const auto file = SafetensorsFile::open(words.input);
   if (!file.ok()) return refuse(file.status());
   std::vector<Step> steps = plan_steps(file.value(), match, setting.value());
+  if (Status s = check_chosen(words, steps); !s.ok()) return refuse(s);
   const auto outputs = outputs_of(file.value(), steps, setting.value());
   if (!outputs.ok()) return refuse(outputs.status());
   auto writer =
@@ -244,6 +290,10 @@ int quantize_command(const QuantizeWords& words) {
     progress.show(fmt::format("[{:#<{}}{: <{}}] {}/{} {}", "", filled, "", 30 - filled, i + 1, steps.size(), step.from->name));
     Status s = step.quantise ? quantise_step(file.value(), setting.value(), step, writer.value())
                              : writer.value().write(file.value().data(*step.from), step.from->bytes);
+    if (s.ok() && !step.loss.all_finite()) {
+      progress.clear();
+      s = check_loss(words, step);
+    }
     if (!s.ok()) return refuse(s);
   }
   progress.clear();
@@ -271,9 +321,13 @@ void add_quantize(CLI::App& app, int& exit_code) {
   verb->add_option("--block", words->block, "rows x columns that share a scale; * for a whole axis")
       ->capture_default_str()
       ->type_name("ROWSxCOLS");
-  verb->add_option("--recipe", words->recipe, "absmax, pow2 or mx")->capture_default_str();
-  verb->add_option("--format", words->format, "e4m3, e5m2 or i8")->capture_default_str();
-  verb->add_option("--scale", words->scale, "f32, bf16 or e8m0 (recipes pow2 and mx)")->capture_default_str();
+  const auto add_word = [verb](const char* name, std::string& word, const char* what, const std::vector<std::string>& known) {
+    verb->add_option(name, word, what)->capture_default_str()->check(CLI::IsMember(known))->type_name("");
+  };
+  add_word("--recipe", words->recipe, "absmax, pow2 or mx", {"absmax", "pow2", "mx"});
+  add_word("--format", words->format, "e4m3, e5m2 or i8", {"e4m3", "e5m2", "i8"});
+  add_word("--scale", words->scale, "f32, bf16 or e8m0 (recipes pow2 and mx)", {"f32", "bf16", "e8m0"});
+  verb->add_flag("--strict", words->strict, "refuse weights that hold NaN or Inf");
   verb->add_flag("--overwrite", words->overwrite, "replace OUT where it exists");
   words->json.add_to(*verb);
   verb->footer(

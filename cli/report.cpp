@@ -2,21 +2,77 @@
 #include "cli/report.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "cli/exit_codes.hpp"
 #include "cli/machine.hpp"
 #include "ragdot/kernels.hpp"
 
 namespace ragdot::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Also where neither is there yet.
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  if (fs::equivalent(a, b, error)) return true;
+  const fs::path whole = fs::weakly_canonical(fs::absolute(a, error), error);
+  return !error && whole == fs::weakly_canonical(fs::absolute(b, error), error);
+}
+
+/// Takes a text that is, as a whole, a number which `is_good`; `what` says which those are.
+template <class T, class Rule>
+CLI::Validator validator(Rule is_good, const std::string& what) {
+  const auto check = [is_good, what](const std::string& text) -> std::string {
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size() && is_good(value)) return "";
+    return fmt::format("{} is no {}", text, what);
+  };
+  return {check, ""};
+}
+
+std::string unwritable(const std::string& path) {
+  return fmt::format("--json {} cannot be written: {}; name a file in a folder that exists", path, std::strerror(errno));
+}
+
+}  // namespace
 
 void JsonOption::add_to(CLI::App& app) {
   option = app.add_option("--json", arguments, "write JSON to FILE, or to stdout and nothing else there")
                ->expected(0, 1)
+               ->allow_extra_args(false)
                ->type_name("[FILE]");
+}
+
+Status JsonOption::check(const std::vector<std::string>& others) const {
+  if (!given() || on_stdout()) return {};
+  const std::string& path = arguments.front();
+  for (const std::string& other : others) {
+    if (same_file(path, other))
+      return {Code::invalid_argument, fmt::format("--json {} is the file {} of this call too; give another name", path, other)};
+  }
+  struct stat info{};
+  const bool is_there = ::stat(path.c_str(), &info) == 0;
+  const fs::path folder = fs::path(path).parent_path();
+  const std::string asked = is_there ? path : folder.empty() ? "." : folder.string();
+  if (is_there && S_ISDIR(info.st_mode))
+    errno = EISDIR;
+  else if (::access(asked.c_str(), is_there ? W_OK : W_OK | X_OK) == 0)
+    return {};
+  return {Code::invalid_argument, unwritable(path)};
 }
 
 bool JsonOption::write(const Json& json) const {
@@ -28,7 +84,7 @@ bool JsonOption::write(const Json& json) const {
   std::ofstream file(arguments.front());
   file << json.dump(1) << '\n';
   file.close();
-  if (!file) complain(fmt::format("{} cannot be written; name a file in a folder that exists", arguments.front()));
+  if (!file) complain(unwritable(arguments.front()));
   return static_cast<bool>(file);
 }
 
@@ -41,6 +97,29 @@ Json machine_json() {
 }
 
 void complain(const std::string& sentence) { fmt::print(stderr, "ragdot: {}\n", sentence); }
+
+int refuse(const Status& status) {
+  complain(status.message());
+  return exit_code_of(status.code());
+}
+
+Status check_kernel_name(const char* verb, const std::string& name) {
+  std::vector<std::string> names;
+  for (const KernelInfo& kernel : list_kernels()) names.push_back(kernel.name);
+  if (std::find(names.begin(), names.end(), name) != names.end()) return {};
+  return {Code::invalid_argument,
+          fmt::format("{}: kernel {} is unknown; the kernels are {}", verb, name, fmt::join(names, ", "))};
+}
+
+CLI::Validator whole_from(std::int64_t least) {
+  return validator<std::int64_t>([least](std::int64_t x) { return x >= least; }, fmt::format("whole number from {} on", least));
+}
+CLI::Validator from_zero() {
+  return validator<double>([](double x) { return x >= 0 && std::isfinite(x); }, "number from 0 on");
+}
+CLI::Validator above_zero() {
+  return validator<double>([](double x) { return x > 0 && std::isfinite(x); }, "number above 0");
+}
 
 void Progress::show(const std::string& line) {
   if (isatty(STDERR_FILENO) == 0) return;

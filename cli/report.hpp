@@ -5,6 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "ragdot/status.hpp"
 
 namespace ragdot::cli {
 
@@ -16,6 +19,9 @@ struct JsonOption {
   CLI::Option* option = nullptr;
 
   void add_to(CLI::App& app);
+  /// Refuses, before anything is computed, a FILE that cannot be written or that is one of `others`: files that the verb reads
+  /// or writes itself.
+  [[nodiscard]] Status check(const std::vector<std::string>& others) const;
   [[nodiscard]] bool given() const { return option->count() > 0; }
   /// JSON goes to stdout, so nothing else may.
   [[nodiscard]] bool on_stdout() const { return given() && (arguments.empty() || arguments.front().empty()); }
@@ -28,6 +34,16 @@ struct JsonOption {
 
 /// "ragdot: sentence" on stderr.
 void complain(const std::string& sentence);
+/// Complains and gives the exit code.
+[[nodiscard]] int refuse(const Status& status);
+
+/// Refuses a kernel's name that no list has; usable or not.
+[[nodiscard]] Status check_kernel_name(const char* verb, const std::string& name);
+
+/// What options take: whole numbers from `least` on, numbers from 0 on, numbers above 0.
+[[nodiscard]] CLI::Validator whole_from(std::int64_t least);
+[[nodiscard]] CLI::Validator from_zero();
+[[nodiscard]] CLI::Validator above_zero();
 
 /// A line that replaces itself while stderr is a terminal; silent elsewhere.
 class Progress {

@@ -9,6 +9,7 @@
 #include "cli/exit_codes.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
+#include "testing/case.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -32,14 +33,12 @@ struct Answer {
   std::vector<double> seconds;
 };
 
-int refuse(const Status& status) {
-  complain(status.message());
-  return status.code() == Code::invalid_argument ? kUsage : kNotPossible;
-}
-
 /// Words of the command line come before those of the case.
 Status apply(const RunWords& words, testing::Problem& problem) {
-  if (!words.kernel.empty()) problem.kernel = words.kernel;
+  if (!words.kernel.empty()) {
+    if (Status s = check_kernel_name("run", words.kernel); !s.ok()) return s;
+    problem.kernel = words.kernel;
+  }
   if (words.threads > 0) problem.threads = words.threads;
   if (words.tile.empty()) return {};
   const auto parsed = testing::parse_problem(fmt::format("gmm tile={}", words.tile), testing::Shapes::optional);
@@ -67,10 +66,7 @@ Status compute(const Args& args, const Options& options, const CaseFile& c, int 
 
 Status compute(const CaseFile& c, int repeat, Answer& answer) {
   const testing::Problem& p = c.problem();
-  Options options;
-  options.kernel = p.kernel;
-  options.tiling = p.tile;
-  options.threads = p.threads;
+  const Options options = testing::options_of(p);
   answer.out = c.initial_out();
   return c.is_gmm() ? compute(c.gmm_args(answer.out.data()), options, c, repeat, answer)
                     : compute(c.tgmm_args(answer.out.data()), options, c, repeat, answer);
@@ -92,12 +88,13 @@ Status write_answer(const RunWords& words, const CaseFile& c, const Answer& answ
 }
 
 int run_command(const RunWords& words) {
+  if (Status s = words.json.check({words.input, words.output}); !s.ok()) return refuse(s);
   auto file = CaseFile::open(words.input);
   if (!file.ok()) return refuse(file.status());
   CaseFile& c = file.value();
   if (Status s = apply(words, c.problem()); !s.ok()) return refuse(s);
   Answer answer;
-  if (Status s = compute(c, std::max(words.repeat, 1), answer); !s.ok())
+  if (Status s = compute(c, words.repeat, answer); !s.ok())
     return refuse({s.code(), fmt::format("{}: {}", words.input, s.message())});
   if (Status s = write_answer(words, c, answer); !s.ok()) return refuse(s);
   std::sort(answer.seconds.begin(), answer.seconds.end());
@@ -132,8 +129,8 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("-o,--output", words->output, "where the answer goes")->required()->type_name("OUT.safetensors");
   verb->add_option("--kernel", words->kernel, "force a kernel by name")->type_name("NAME");
   verb->add_option("--tile", words->tile, "auto or TMxTKxTN")->type_name("TILE");
-  verb->add_option("--threads", words->threads, "how many threads")->check(CLI::NonNegativeNumber);
-  verb->add_option("--repeat", words->repeat, "run it N times and report the median time")->check(CLI::PositiveNumber);
+  verb->add_option("--threads", words->threads, "how many threads")->check(whole_from(0));
+  verb->add_option("--repeat", words->repeat, "run it N times and report the median time")->check(whole_from(1));
   verb->add_flag("--overwrite", words->overwrite, "replace OUT where it exists");
   words->json.add_to(*verb);
   verb->footer(

@@ -53,7 +53,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// Writes tensors one after the other into a hidden file beside `path`, which takes its name when all are there.
+/// Writes tensors one after the other into a hidden file, which takes its name when all are there: `path`, or what that is a
+/// symbolic link to. Only regular files are replaced.
 class SafetensorsWriter {
  public:
   enum class Existing : std::int32_t { refuse, replace };

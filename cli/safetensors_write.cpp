@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -32,6 +34,33 @@ Status write_all(int file, const std::string& path, const void* data, std::int64
   return {};
 }
 
+/// Where the file goes that a user calls `path`: the target of a symbolic link. Refuses what a file must not take the place of.
+Result<std::string> place_of(const std::string& path, SafetensorsWriter::Existing existing) {
+  const auto refused = [&](const char* what) { return Status(Code::invalid_argument, fmt::format("{}: {}", path, what)); };
+  if (path == "-") return refused("tensors are not written to stdout; give the name of a file, ./- for one of that name");
+  struct stat info{};
+  if (::lstat(path.c_str(), &info) != 0) return path;
+  const bool is_link = S_ISLNK(info.st_mode);
+  if (is_link && ::stat(path.c_str(), &info) != 0)
+    return refused("is a symbolic link to what cannot be found; name the file itself");
+  if (!S_ISREG(info.st_mode)) return refused("exists and is no regular file; give the name of a file");
+  if (existing == SafetensorsWriter::Existing::refuse) return refused("exists; give another name, or --overwrite");
+  if (!is_link) return path;
+  const std::unique_ptr<char, void (*)(void*)> target(::realpath(path.c_str(), nullptr), std::free);
+  if (target == nullptr) return failed(path, "cannot be resolved");
+  return std::string(target.get());
+}
+
+/// Gives the file its name where nothing has it; a rename would replace a file that appeared meanwhile.
+Status name_new(const std::string& hidden, const std::string& path) {
+  if (::link(hidden.c_str(), path.c_str()) == 0) return {};
+  const bool no_links = errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS;
+  if (no_links && ::renameat2(AT_FDCWD, hidden.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return {};
+  const char* const what =
+      no_links ? "cannot be put in place on this file system; --overwrite may do" : "cannot be put in place";
+  return failed(path, what);
+}
+
 std::string header_of(const std::vector<TensorInfo>& tensors, const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
@@ -47,12 +76,11 @@ std::string header_of(const std::vector<TensorInfo>& tensors, const std::map<std
 
 }  // namespace
 
-Result<SafetensorsWriter> SafetensorsWriter::create(const std::string& path, std::vector<TensorInfo> tensors,
+Result<SafetensorsWriter> SafetensorsWriter::create(const std::string& name, std::vector<TensorInfo> tensors,
                                                     const std::map<std::string, std::string>& metadata, Existing existing) {
-  struct stat info{};
-  if (existing == Existing::refuse && ::lstat(path.c_str(), &info) == 0) {
-    return Status(Code::invalid_argument, fmt::format("{}: exists; give another name, or --overwrite", path));
-  }
+  const Result<std::string> place = place_of(name, existing);
+  if (!place.ok()) return place.status();
+  const std::string& path = place.value();
   SafetensorsWriter writer;
   writer.path_ = path;
   writer.existing_ = existing;
@@ -95,11 +123,7 @@ Status SafetensorsWriter::finish() {
   if (next_ != tensors_.size())
     return {Code::invalid_argument, fmt::format("{}: {} of {} tensors were written", path_, next_, tensors_.size())};
   if (::fsync(file_) != 0) return failed(path_, "cannot be synced");
-  if (existing_ == Existing::refuse) {
-    // A link fails where a rename would replace a file that appeared meanwhile.
-    if (::link(hidden_path_.c_str(), path_.c_str()) != 0) return failed(path_, "cannot be put in place");
-    return {};  // the destructor removes the hidden name
-  }
+  if (existing_ == Existing::refuse) return name_new(hidden_path_, path_);  // the destructor removes the hidden name
   if (::rename(hidden_path_.c_str(), path_.c_str()) != 0) return failed(path_, "cannot be put in place");
   ::close(std::exchange(file_, -1));
   return {};

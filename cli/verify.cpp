@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <memory>
 
@@ -32,6 +31,7 @@ Json json_of(const VerifyReport& r, double seconds) {
   Json json = {{"problem", r.problem},
                {"kernel", r.kernel},
                {"ok", r.ok},
+               {"refused", r.refusal != Code::ok},
                {"outputs_checked", r.outputs_checked},
                {"worst_over_bound", r.worst_over_bound},
                {"differing_bits", r.differing_bits},
@@ -51,6 +51,11 @@ void print_header() {
 }
 
 void print_row(const VerifyReport& r, double seconds) {
+  if (r.refusal != Code::ok) {
+    fmt::print("REFUSED {}\n     {}\n", r.problem, r.failure);
+    std::fflush(stdout);
+    return;
+  }
   fmt::print("{:<4} {:>9} {:>8.4f} {:>11} {:>9} {:>8} {:>6.1f}s  {}\n", r.ok ? "ok" : "FAIL", r.outputs_checked,
              r.worst_over_bound, r.has_cosine ? fmt::format("{:.7f}", r.cosine_to_bf16) : "-", r.differing_bits, r.tilings,
              seconds, r.problem);
@@ -80,9 +85,9 @@ Result<std::vector<testing::Problem>> problems_of(const VerifyWords& words) {
   return problems;
 }
 
-int exit_code_of(const VerifyReport& r) {
+int code_of(const VerifyReport& r) {
   if (r.ok) return kOk;
-  return r.refused ? kNotPossible : kCheckFailed;
+  return r.refusal == Code::ok ? kCheckFailed : exit_code_of(r.refusal);
 }
 
 /// The campaign, when its words make sense.
@@ -101,22 +106,18 @@ int random_command(const VerifyWords& words) {
     return kUsage;
   }
   if (!o.kernel.empty()) {
-    std::vector<std::string> names;
+    if (Status s = check_kernel_name("verify", o.kernel); !s.ok()) return refuse(s);
     for (const KernelInfo& kernel : list_kernels()) {
-      names.push_back(kernel.name);
       if (kernel.name != o.kernel || kernel.usable) continue;
       complain(fmt::format("verify: kernel {} is not usable on this machine: {}", kernel.name, kernel.reason));
       return kNotPossible;
-    }
-    if (std::find(names.begin(), names.end(), o.kernel) == names.end()) {
-      complain(fmt::format("verify: kernel {} is unknown; the kernels are {}", o.kernel, fmt::join(names, ", ")));
-      return kUsage;
     }
   }
   return verify_random(o, words.json);
 }
 
 int verify_command(const VerifyWords& words) {
+  if (Status s = words.json.check({}); !s.ok()) return refuse(s);
   if (words.random_option->count() > 0) return random_command(words);
   for (const CLI::Option* option : words.only_random) {
     if (option->count() == 0) continue;
@@ -124,10 +125,7 @@ int verify_command(const VerifyWords& words) {
     return kUsage;
   }
   const auto problems = problems_of(words);
-  if (!problems.ok()) {
-    complain(problems.status().message());
-    return kUsage;
-  }
+  if (!problems.ok()) return refuse(problems.status());
   testing::VerifyOptions options;
   options.tilings = testing::preset_tilings(words.preset);
   const bool quiet = words.json.on_stdout();
@@ -144,7 +142,7 @@ int verify_command(const VerifyWords& words) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     progress.clear();
     total += seconds;
-    if (code == kOk || exit_code_of(report) == kCheckFailed) code = exit_code_of(report);
+    if (code == kOk || code_of(report) == kCheckFailed) code = code_of(report);
     if (!quiet) print_row(report, seconds);
     cases.push_back(json_of(report, seconds));
   }

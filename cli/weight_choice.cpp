@@ -24,7 +24,11 @@ Choice choose_by_name(const TensorInfo& t) {
     if (t.name.find(other) != std::string::npos) return {false, fmt::format("\"{}\" in its name", other)};
   }
   if (ends_with(t.name, ".gate.weight")) return {false, "a router gate"};
-  if (t.shape.size() == 3) return {true, "stacked experts"};
+  if (t.shape.size() == 3) {
+    // Convolutions have three dimensions too.
+    const bool experts = t.name.find("expert") != std::string::npos || t.name.find("moe") != std::string::npos;
+    return {experts, experts ? "stacked experts" : "3 dimensions, and neither \"expert\" nor \"moe\" in its name"};
+  }
   if (ends_with(t.name, ".weight") || t.name == "weight") return {true, "weight matrix"};
   return {false, "not named .weight"};
 }

@@ -14,8 +14,8 @@ struct Choice {
   std::string why;
 };
 
-/// By the rules of names: matrices "*.weight" and stacked experts [E, rows, cols], except embeddings, norms, output heads and
-/// routers.
+/// By the rules of names: matrices "*.weight", and [E, rows, cols] with "expert" or "moe" in the name, except embeddings,
+/// norms, output heads and routers.
 [[nodiscard]] Choice choose_by_name(const TensorInfo& tensor);
 /// By a regular expression that is searched for in the name.
 [[nodiscard]] Choice choose_by_match(const TensorInfo& tensor, const std::regex& match);

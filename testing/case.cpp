@@ -150,7 +150,8 @@ Case::Case(const Problem& given, Contents contents) : problem(given), sizes(grou
   for (std::int64_t i = 0; p.bias && i < local() * out_cols(); ++i) bias.push_back(random.normal());
   const std::int64_t outputs = out_batch() * out_rows() * out_cols();
   initial_out.assign(static_cast<std::size_t>(outputs * element_bytes(p.out)), std::byte{0xff});
-  for (std::int64_t i = 0; p.out_mode == OutMode::accumulate && i < outputs; ++i) {
+  const bool accumulates = p.out_mode == OutMode::accumulate && p.out == Format::f32;  // the call refuses other formats
+  for (std::int64_t i = 0; accumulates && i < outputs; ++i) {
     const float x = random.normal();
     std::memcpy(initial_out.data() + 4 * i, &x, 4);
   }
@@ -216,6 +217,20 @@ Status Case::plain_product(std::vector<float>& out) const {
   args.out = matrices(static_cast<void*>(out.data()), Format::f32, local(), problem.k, problem.n);
   args.out_mode = OutMode::overwrite;
   return tgmm(args);
+}
+
+Options options_of(const Problem& problem) {
+  Options options;
+  options.kernel = problem.kernel;
+  options.tiling = problem.tile;
+  options.threads = problem.threads;
+  return options;
+}
+
+Result<Plan> plan_of(const Problem& problem) {
+  const Case shapes(problem, Contents::none);
+  const Options options = options_of(problem);
+  return shapes.is_gmm() ? make_plan(shapes.gmm_args(nullptr), options) : make_plan(shapes.tgmm_args(nullptr), options);
 }
 
 Status run(const Case& c, const Options& options, Bytes& out) {

@@ -57,6 +57,12 @@ struct Case {
   [[nodiscard]] Status plain_product(std::vector<float>& out) const;
 };
 
+/// The kernel, tiling and threads that a problem names, which must outlive them.
+[[nodiscard]] Options options_of(const Problem& problem);
+
+/// The plan of a problem, made from its shapes alone.
+[[nodiscard]] Result<Plan> plan_of(const Problem& problem);
+
 /// Runs the case into `out`, which becomes a copy of initial_out first.
 [[nodiscard]] Status run(const Case& c, const Options& options, Bytes& out);
 

@@ -130,7 +130,8 @@ void compare_row(const Case& c, const OutRow& row, const reference::Exact* exact
 }
 
 std::vector<OutRow> rows_to_check(const Case& c) {
-  const double depth = static_cast<double>(depth_of(c));
+  if (c.out_cols() == 0) return {};
+  const auto depth = static_cast<double>(std::max<std::int64_t>(depth_of(c), 1));
   const double row_cost = depth * static_cast<double>(c.out_cols());
   const std::int64_t rows = c.out_batch() * c.out_rows();
   std::vector<OutRow> chosen;

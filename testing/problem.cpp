@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -46,21 +47,26 @@ Status pick(std::string_view key, std::string_view text, const Table& table, T& 
       fmt::format("problem: {}={} is unknown; did you mean {}? Known: {}", key, text, nearest(text, words), listed(table)));
 }
 
+/// Whether `text` is a number from `low` on; only then `out` becomes it.
 template <class T>
-Status number(std::string_view key, std::string_view text, T low, T& out) {
+bool read_number(std::string_view text, T low, T& out) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !(value >= low)) {
-    return refused(fmt::format("problem: {}={} is no number from {} on", key, text, low));
-  }
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= low)) return false;
   out = value;
-  return {};
+  return true;
 }
 
-Status block(std::string_view key, std::string_view text, std::int64_t& out) {
-  if (text != "*") return number<std::int64_t>(key, text, 1, out);
+template <class T>
+Status number(std::string_view key, std::string_view text, T low, T& out) {
+  if (read_number(text, low, out)) return {};
+  return refused(fmt::format("problem: {}={} is no number from {} on", key, text, low));
+}
+
+bool read_block(std::string_view text, std::int64_t& out) {
+  if (text != "*") return read_number<std::int64_t>(text, 1, out);
   out = kWholeAxis;
-  return {};
+  return true;
 }
 
 Status operand(std::string_view key, std::string_view text, OperandSpec& out) {
@@ -69,11 +75,11 @@ Status operand(std::string_view key, std::string_view text, OperandSpec& out) {
   if (colon == std::string_view::npos) return {};
   const std::string_view grid = text.substr(colon + 1);
   const std::size_t by = grid.find('x');
-  if (by == std::string_view::npos)
-    return refused(fmt::format("problem: {}={} has no block ROWSxCOLS behind the colon, such as 1x128", key, text));
-  out.scaled = true;
-  if (Status s = block(key, grid.substr(0, by), out.block_rows); !s.ok()) return s;
-  return block(key, grid.substr(by + 1), out.block_cols);
+  out.scaled = by != std::string_view::npos && read_block(grid.substr(0, by), out.block_rows) &&
+               read_block(grid.substr(by + 1), out.block_cols);
+  if (out.scaled) return {};
+  return refused(fmt::format(
+      "problem: {}={} has no block ROWSxCOLS behind the colon; give numbers from 1 on, such as 1x128, or *", key, text));
 }
 
 /// "a,b,..."
@@ -97,8 +103,15 @@ Status distribution(std::string_view text, Distribution& out) {
   if (out.kind == Kind::even || out.kind == Kind::multinomial) {
     return rest.empty() ? Status() : refused(fmt::format("problem: dist={} takes no parameter", text));
   }
-  if (out.kind != Kind::sizes) return number<double>("dist", rest, 0, out.parameter);
-  return numbers("dist", rest, out.sizes);
+  if (out.kind == Kind::sizes) return numbers("dist", rest, out.sizes);
+  const bool is_number = read_number<double>(rest, 0, out.parameter) && std::isfinite(out.parameter);
+  if (out.kind == Kind::zipf && !is_number)
+    return refused(fmt::format("problem: dist={} has no exponent; give a number from 0 on, such as zipf:1.1", text));
+  if (out.kind == Kind::empty && !(is_number && out.parameter <= 100))
+    return refused(fmt::format("problem: dist={} has no percentage; give a number from 0 to 100, such as empty:10", text));
+  if (out.kind == Kind::onehot && !(is_number && out.parameter == std::floor(out.parameter)))
+    return refused(fmt::format("problem: dist={} names no group; give the index of one, such as onehot:0", text));
+  return {};
 }
 
 Status tile(std::string_view text, std::optional<Tiling>& out) {
@@ -170,10 +183,37 @@ Status entry(std::string_view key, std::string_view v, Problem& p) {
   return choice(key, v, p);
 }
 
+constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+
 /// Of numbers that are not negative.
 std::int64_t saturating_sum(std::int64_t a, std::int64_t b) {
   std::int64_t sum = 0;
-  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<std::int64_t>::max() : sum;
+  return __builtin_add_overflow(a, b, &sum) ? kLargest : sum;
+}
+std::int64_t saturating_product(std::int64_t a, std::int64_t b) {
+  std::int64_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) ? kLargest : product;
+}
+
+/// Operands and out have bytes that an int64 counts, whatever their formats.
+Status check_extents(const Problem& p) {
+  constexpr std::int64_t kTooMany = std::int64_t{1} << 60;
+  const auto elements = [](std::int64_t count, std::int64_t a, std::int64_t b) {
+    return saturating_product(saturating_product(std::max<std::int64_t>(count, 1), std::max<std::int64_t>(a, 1)),
+                              std::max<std::int64_t>(b, 1));
+  };
+  if (std::max({elements(1, p.m, p.k), elements(1, p.m, p.n), elements(p.g, p.k, p.n)}) < kTooMany) return {};
+  return refused(fmt::format("problem: g={} m={} k={} n={} make matrices of 2^60 elements or more; give smaller sizes", p.g,
+                             p.m, p.k, p.n));
+}
+
+/// TgmmArgs has no member for these.
+Status check_tgmm(const std::map<std::string, std::string, std::less<>>& given) {
+  for (const char* key : {"order", "rows_outside", "act", "bias"}) {
+    if (const auto word = given.find(key); word != given.end())
+      return refused(fmt::format("problem: {} is for gmm and dlhs; tgmm has no {}, leave it out", word->second, key));
+  }
+  return {};
 }
 
 /// Groups ascend, do not overlap and end within the rows.
@@ -199,6 +239,10 @@ Status check(Problem& p, const std::map<std::string, std::string, std::less<>>& 
     if (shapes == Shapes::required && !given.contains(key))
       return refused(fmt::format("problem: {} is missing; every problem names g, m, k and n", key));
   }
+  if (Status s = check_extents(p); !s.ok()) return s;
+  if (p.op == Op::tgmm) {
+    if (Status s = check_tgmm(given); !s.ok()) return s;
+  }
   if (p.out == Format::none) p.out = p.op == Op::tgmm || p.out_mode == OutMode::accumulate ? Format::f32 : Format::bf16;
   for (OperandSpec* spec : {&p.lhs, &p.rhs}) {
     if (!spec->scaled) spec->scale = OperandSpec().scale;  // scale= is said of both, and of no use to one without a block
@@ -212,6 +256,11 @@ Status check(Problem& p, const std::map<std::string, std::string, std::less<>>& 
   }
   if (given.contains("starts")) {
     if (Status s = check_starts(p); !s.ok()) return s;
+  }
+  const std::int64_t last = std::max<std::int64_t>(p.g - 1, 0);
+  if (given.contains("g") && p.dist.kind == Distribution::Kind::onehot && p.dist.parameter > static_cast<double>(last)) {
+    return refused(
+        fmt::format("problem: dist=onehot:{} names no group of g={}; give an index from 0 to {}", p.dist.parameter, p.g, last));
   }
   if (given.contains("g") && p.first > p.g - p.local.value_or(0)) {
     return refused(fmt::format("problem: first={} local={} reach beyond g={}", p.first, p.local.value_or(0), p.g));

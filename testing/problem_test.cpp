@@ -40,8 +40,8 @@ TEST(ProblemString, ScalesBelongToBlocks) {
   EXPECT_EQ(again.value().rhs, p.value().rhs);
 }
 
-TEST(ProblemString, OneHotBehindTheLastGroupIsTheLast) {
-  const auto p = parse_problem("gmm g=3 m=5 k=1 n=1 dist=onehot:1e300");
+TEST(ProblemString, OneHotNamesAGroup) {
+  const auto p = parse_problem("gmm g=3 m=5 k=1 n=1 dist=onehot:2");
   ASSERT_TRUE(p.ok());
   EXPECT_EQ(group_sizes(p.value()), (std::vector<std::int64_t>{0, 0, 5}));
 }
@@ -53,8 +53,10 @@ TEST(ProblemString, Refusals) {
       {"gmm g=1 m=1 k=1", "problem: n is missing; every problem names g, m, k and n"},
       {"gmm g=1 m=1 k=1 n=1 ordr=nk", "problem: key ordr is unknown; did you mean order?"},
       {"gmm g=1 m=1 k=1 n=1 lhs=e4m4", "problem: lhs=e4m4 is unknown; did you mean e4m3? Known: f32, bf16, e4m3, e5m2, i8"},
-      {"gmm g=1 m=1 k=1 n=1 lhs=e4m3:128", "problem: lhs=e4m3:128 has no block ROWSxCOLS behind the colon, such as 1x128"},
-      {"gmm g=1 m=1 k=1 n=1 lhs=e4m3:0x1", "problem: lhs=0 is no number from 1 on"},
+      {"gmm g=1 m=1 k=1 n=1 lhs=e4m3:128",
+       "problem: lhs=e4m3:128 has no block ROWSxCOLS behind the colon; give numbers from 1 on, such as 1x128, or *"},
+      {"gmm g=1 m=1 k=1 n=1 lhs=e4m3:0x1",
+       "problem: lhs=e4m3:0x1 has no block ROWSxCOLS behind the colon; give numbers from 1 on, such as 1x128, or *"},
       {"gmm g=-1 m=1 k=1 n=1", "problem: g=-1 is no number from 0 on"},
       {"gmm g=1 g=2", "problem: g is given twice"},
       {"gmm g=2 m=9 k=1 n=1 dist=sizes:4", "problem: dist names 1 sizes of 4 rows; g=2 m=9 needs 2 sizes of at most 9 rows"},
@@ -62,7 +64,26 @@ TEST(ProblemString, Refusals) {
       {"gmm g=2 m=9 k=1 n=1 first=9223372036854775807 local=2", "problem: first=9223372036854775807 local=2 reach beyond g=2"},
       {"gmm g=2 m=9 k=1 n=1 dist=sizes:9223372036854775807,2",
        "problem: dist names 2 sizes of 9223372036854775807 rows; g=2 m=9 needs 2 sizes of at most 9 rows"},
-      {"gmm g=2 m=9 k=1 n=1 dist=zipf:nan", "problem: dist=nan is no number from 0 on"},
+      {"gmm g=2 m=9 k=1 n=1 dist=zipf:nan",
+       "problem: dist=zipf:nan has no exponent; give a number from 0 on, such as zipf:1.1"},
+      {"gmm g=2 m=9 k=1 n=1 dist=zipf", "problem: dist=zipf has no exponent; give a number from 0 on, such as zipf:1.1"},
+      {"gmm g=2 m=9 k=1 n=1 dist=zipf:inf",
+       "problem: dist=zipf:inf has no exponent; give a number from 0 on, such as zipf:1.1"},
+      {"gmm g=2 m=9 k=1 n=1 dist=empty:200",
+       "problem: dist=empty:200 has no percentage; give a number from 0 to 100, such as empty:10"},
+      {"gmm g=2 m=9 k=1 n=1 dist=onehot:0.5",
+       "problem: dist=onehot:0.5 names no group; give the index of one, such as onehot:0"},
+      {"gmm g=2 m=9 k=1 n=1 dist=onehot:5", "problem: dist=onehot:5 names no group of g=2; give an index from 0 to 1"},
+      {"gmm g=8 m=9223372036854775807 k=9223372036854775807 n=4",
+       "problem: g=8 m=9223372036854775807 k=9223372036854775807 n=4 make matrices of 2^60 elements or more; give smaller "
+       "sizes"},
+      {"gmm g=9223372036854775807 m=1 k=0 n=0",
+       "problem: g=9223372036854775807 m=1 k=0 n=0 make matrices of 2^60 elements or more; give smaller sizes"},
+      {"tgmm g=2 m=4 k=4 n=4 bias=1", "problem: bias=1 is for gmm and dlhs; tgmm has no bias, leave it out"},
+      {"tgmm g=2 m=4 k=4 n=4 act=relu", "problem: act=relu is for gmm and dlhs; tgmm has no act, leave it out"},
+      {"tgmm order=nk g=2 m=4 k=4 n=4", "problem: order=nk is for gmm and dlhs; tgmm has no order, leave it out"},
+      {"tgmm g=2 m=4 k=4 n=4 rows_outside=leave",
+       "problem: rows_outside=leave is for gmm and dlhs; tgmm has no rows_outside, leave it out"},
       {"gmm g=2 m=9 k=1 n=1 tile=3x4", "problem: tile=3x4 is neither auto nor TMxTKxTN"},
       {"gmm g=2 m=9 k=1 n=1 starts=1,2", "problem: starts names 2 groups; it needs dist=sizes:... of as many"},
       {"gmm g=2 m=9 k=1 n=1 dist=sizes:4,3 starts=0,3",

@@ -47,8 +47,7 @@ std::vector<std::int64_t> group_sizes(const Problem& p) {
       break;
     case Kind::onehot: {
       std::vector<std::int64_t> sizes(weights.size());
-      const double last = static_cast<double>(sizes.size() - 1);
-      sizes[static_cast<std::size_t>(std::min(p.dist.parameter, last))] = p.m;
+      sizes[static_cast<std::size_t>(p.dist.parameter)] = p.m;
       return sizes;
     }
     case Kind::empty:

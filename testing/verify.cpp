@@ -27,10 +27,8 @@ std::vector<std::string> kernels_of(const Case& c) {
 }
 
 Options base_options(const Problem& problem, const std::string& kernel) {
-  Options options;
+  Options options = options_of(problem);
   options.kernel = kernel;
-  options.tiling = problem.tile;
-  options.threads = problem.threads;
   return options;
 }
 
@@ -55,6 +53,11 @@ std::vector<Way> ways(const Problem& problem, const std::vector<Tiling>& tilings
 
 void fail(VerifyReport& report, const std::string& sentence) {
   if (report.failure.empty()) report.failure = sentence;
+}
+
+void refuse(VerifyReport& report, const Status& status) {
+  report.refusal = status.code();
+  report.failure = status.message();
 }
 
 void check_values(const Case& c, const Bytes& out, const std::vector<OutRow>& rows, VerifyReport& report) {
@@ -85,8 +88,7 @@ VerifyReport verify(const Problem& problem, const VerifyOptions& options) {
   Status status = c.status;
   if (status.ok()) status = options.compute(c, base_options(problem, report.kernel), first);
   if (!status.ok()) {
-    report.refused = true;
-    fail(report, status.message());
+    refuse(report, status);
     return report;
   }
   const std::vector<OutRow> rows = rows_to_check(c);
@@ -94,7 +96,10 @@ VerifyReport verify(const Problem& problem, const VerifyOptions& options) {
   std::vector<float> plain;
   report.has_cosine = c.has_plain() && has_order(c);
   if (report.has_cosine) {
-    if (Status s = c.plain_product(plain); !s.ok()) fail(report, s.message());
+    if (Status s = c.plain_product(plain); !s.ok()) {
+      refuse(report, s);
+      return report;
+    }
     report.cosine_to_bf16 = cosine(c, first, plain, rows);
   }
   const std::vector<Tiling> usual = {{128, 128, 128}, {33, 97, 65}};

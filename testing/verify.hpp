@@ -21,8 +21,8 @@ struct VerifyReport {
   std::string problem;
   std::string kernel;  // the first one run; all are compared
   bool ok = false;
-  std::string failure;   // one sentence; empty when ok
-  bool refused = false;  // the library does not take the problem: failure says why
+  std::string failure;      // one sentence; empty when ok
+  Code refusal = Code::ok;  // not ok: the library does not take the problem, failure says why
   std::int64_t outputs_checked = 0;
   std::int64_t outputs = 0;
   std::int64_t order_checked = 0;  // of them, against the reduction order bit by bit

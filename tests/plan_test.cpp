@@ -61,7 +61,9 @@ TEST_F(Plans, TheEnvironmentForcesToo) {
   const Status status = gmm(args());
   unsetenv("RAGDOT_KERNEL");
   EXPECT_EQ(status.code(), Code::unsupported);
-  EXPECT_NE(status.message().find("kernel \"no_such_kernel\" is unknown; take one of "), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("kernel \"no_such_kernel\", which RAGDOT_KERNEL asks for, is unknown; take one of "),
+            std::string::npos)
+      << status.message();
   expect_untouched();
 }
 
@@ -71,9 +73,27 @@ TEST_F(Plans, UnknownKernelsAreRefusedByName) {
   options.kernel = "fast";
   const Status status = gmm(args(), options);
   EXPECT_EQ(status.code(), Code::unsupported);
-  EXPECT_EQ(status.message().find("kernel \"fast\" is unknown; take one of "), 0U) << status.message();
+  EXPECT_EQ(status.message().find("kernel \"fast\", which Options::kernel asks for, is unknown; take one of "), 0U)
+      << status.message();
   EXPECT_NE(status.message().find("portable"), std::string::npos) << status.message();
   expect_untouched();
+}
+
+TEST_F(Plans, ThreadsThatCouldGetNoWorkHaveNoMemory) {
+  Options options;
+  options.tiling = {64, 64, 64};
+  const auto bytes_for = [&](int threads) {
+    options.threads = threads;
+    const auto plan = make_plan(args(), options);
+    return plan.ok() ? plan.value().workspace_bytes() : 0;
+  };
+  EXPECT_LT(bytes_for(1), bytes_for(3));  // two groups, and the rows behind them
+  EXPECT_EQ(bytes_for(100000), bytes_for(5));
+  options.threads = 100000;
+  EXPECT_TRUE(gmm(args(), options).ok());
+  const std::vector<float> many = out_;
+  ASSERT_TRUE(gmm(args()).ok());
+  EXPECT_EQ(many, out_);
 }
 
 TEST_F(Plans, DescribesAskedAndEffectiveTile) {

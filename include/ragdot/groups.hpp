@@ -3,9 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <ranges>
 #include <span>
 
 namespace ragdot {
+
+/// A container that is gone behind the call, such as a std::vector that a function returned: nothing may borrow from it.
+template <class Range>
+concept OwnedTemporary = std::ranges::range<Range> && !std::ranges::borrowed_range<Range>;
 
 /// Group metadata as frameworks hold it; borrowed. Groups ascend and do not overlap; the last end is at most M.
 struct Groups {
@@ -51,6 +56,16 @@ struct Groups {
     g.sizes = sizes.data();
     return g;
   }
+  /// Not from a temporary container: keep it in a variable that outlives the call.
+  template <OwnedTemporary Range>
+  static Groups from_sizes(Range&& s) = delete;
+  template <OwnedTemporary Range>
+  static Groups from_ends(Range&& e) = delete;
+  template <OwnedTemporary Range>
+  static Groups from_offsets(Range&& o) = delete;
+  template <class Starts, class Sizes>
+    requires(OwnedTemporary<Starts> || OwnedTemporary<Sizes>)
+  static Groups from_starts_and_sizes(Starts&& starts, Sizes&& sizes) = delete;
 
  private:
   static Groups of(Kind kind, Index index, const void* data, std::size_t count) {

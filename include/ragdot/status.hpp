@@ -34,8 +34,12 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}          // NOLINT(google-explicit-constructor)
-  Result(Status status) : status_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  /// A status that is ok explains nothing: it becomes an error that says so.
+  Result(Status status)  // NOLINT(google-explicit-constructor)
+      : status_(status.ok()
+                    ? Status(Code::invalid_argument, "a Result was made of a Status that is ok; give it a value or an error")
+                    : std::move(status)) {}
 
   [[nodiscard]] bool ok() const { return value_.has_value(); }
   [[nodiscard]] const Status& status() const { return status_; }

@@ -44,8 +44,7 @@ Result<const cpu::Routines*> choose_routines(const char* op, const Options& opti
     if (names.find(kernel.name) == std::string::npos) names += ", " + kernel.name;
   }
   if (known) return best;
-  return Status(Code::unsupported, fmt::format("{}: kernel \"{}\", which {} asks for, is unknown; take one of {}", op,
-                                               forced.kernel, forced.by, names));
+  return Status(Code::unsupported, fmt::format("{}: {}", op, plan::unknown_kernel(forced, names)));
 }
 
 /// Elements that a copy cannot hold, or that a strict call refuses.

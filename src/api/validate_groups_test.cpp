@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <limits>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "api/validate.hpp"
@@ -15,6 +18,25 @@ using I32 = std::vector<std::int32_t>;
 using I64 = std::vector<std::int64_t>;
 
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+
+/// What each of the functions takes, and what none of them does.
+template <class Container>
+concept GroupList = requires(Container&& c) {
+  Groups::from_sizes(std::forward<Container>(c));
+  Groups::from_ends(std::forward<Container>(c));
+  Groups::from_offsets(std::forward<Container>(c));
+  Groups::from_starts_and_sizes(std::forward<Container>(c), std::forward<Container>(c));
+};
+template <class Container>
+concept NoGroupList = !requires(Container&& c) { Groups::from_sizes(std::forward<Container>(c)); } && !requires(Container&& c) {
+  Groups::from_ends(std::forward<Container>(c));
+} && !requires(Container&& c) { Groups::from_offsets(std::forward<Container>(c)); } && !requires(Container&& c, I32& kept) {
+  Groups::from_starts_and_sizes(kept, std::forward<Container>(c));
+} && !requires(Container&& c, I32& kept) { Groups::from_starts_and_sizes(std::forward<Container>(c), kept); };
+static_assert(GroupList<I32&> && GroupList<const I64&> && GroupList<std::array<std::int32_t, 3>&>);
+static_assert(GroupList<std::span<const std::int32_t>> && GroupList<std::span<std::int64_t>>);
+static_assert(NoGroupList<I32> && NoGroupList<const I32> && NoGroupList<std::array<std::int32_t, 3>>,
+              "a container that is gone behind the call must not be borrowed");
 
 template <class T>
 std::span<const T> span(const std::vector<T>& v) {

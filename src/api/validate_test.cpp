@@ -253,5 +253,13 @@ TEST(CheckShapes, InterleavedExpertsAreLegal) {
   EXPECT_EQ(c.call().message(), "");
 }
 
+TEST(Results, AStatusThatIsOkIsNoReasonForAMissingValue) {
+  const Result<int> none = Status();
+  EXPECT_FALSE(none.ok());
+  EXPECT_EQ(none.status().code(), Code::invalid_argument);
+  EXPECT_EQ(none.status().message(), "a Result was made of a Status that is ok; give it a value or an error");
+  EXPECT_TRUE(Result<int>(1).status().ok());
+}
+
 }  // namespace
 }  // namespace ragdot::api

@@ -22,6 +22,14 @@ class Cutter {
   std::size_t used_ = 0;
 };
 
+/// An upper bound of the items of a call, whatever its groups.
+std::int64_t most_items(const plan::Problem& problem, const Tiling& tile) {
+  using schedule::ceil_div;
+  const std::int64_t row_tiles = problem.op == plan::Op::gmm ? std::min(most_spans(problem), problem.m) + problem.m / tile.tm
+                                                             : problem.local * ceil_div(problem.k, tile.tm);
+  return row_tiles * ceil_div(problem.n, tile.tn);
+}
+
 std::int64_t bytes_of(std::size_t size, std::int64_t count) { return static_cast<std::int64_t>(size) * count; }
 
 }  // namespace
@@ -42,7 +50,8 @@ WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, co
   Cutter call;
   layout.spans = call.take(bytes_of(sizeof(schedule::Span), most_spans(problem)));
   layout.scratch = call.used();
-  layout.total = layout.scratch + layout.scratch_stride * static_cast<std::size_t>(threads);
+  const std::int64_t areas = std::clamp<std::int64_t>(most_items(problem, tile), 1, threads);
+  layout.total = layout.scratch + layout.scratch_stride * static_cast<std::size_t>(areas);
   return layout;
 }
 

@@ -1,4 +1,4 @@
-// How a call's workspace is cut up: tables of the call first, then one scratch area for each thread.
+// How a call's workspace is cut up: tables of the call first, then one scratch area for each thread that could get an item.
 #pragma once
 
 #include <cstddef>

@@ -80,15 +80,18 @@ class Backend {
 /// The backends of this build, best first.
 [[nodiscard]] std::span<const Backend* const> backends();
 
-/// Picks the first kernel that is usable, allowed by `forced` (empty: any that does not yield) and takes the problem.
-[[nodiscard]] Result<Plan> choose(const Problem& problem, const Options& options, const std::string& forced);
-
 /// The kernel that is forced for every call of the process ("" is none), and who forced it.
 struct Forced {
   std::string kernel;
   const char* by = "";
 };
 [[nodiscard]] Forced forced_kernel(const Options& options);
+
+/// The sentence for a forced kernel that no list has; `names` are those to take.
+[[nodiscard]] std::string unknown_kernel(const Forced& forced, const std::string& names);
+
+/// Picks the first kernel that is usable, allowed by `forced` (none: any that does not yield) and takes the problem.
+[[nodiscard]] Result<Plan> choose(const Problem& problem, const Options& options, const Forced& forced);
 
 /// Empty when a call fits a plan, else the sentence that says where it does not.
 [[nodiscard]] std::string mismatch(const Problem& planned, const Problem& call);

@@ -39,25 +39,30 @@ Forced forced_kernel(const Options& options) {
   return {};
 }
 
-Result<Plan> choose(const Problem& problem, const Options& options, const std::string& forced) {
+std::string unknown_kernel(const Forced& forced, const std::string& names) {
+  return fmt::format("kernel \"{}\", which {} asks for, is unknown; take one of {}", forced.kernel, forced.by, names);
+}
+
+Result<Plan> choose(const Problem& problem, const Options& options, const Forced& forced) {
   auto choice = std::make_shared<Plan::Choice>();
   choice->problem = problem;
   choice->asked = options.tiling;
   choice->strictness = options.strictness;
   choice->executor = options.executor != nullptr ? options.executor : &default_executor();
   choice->threads = options.threads > 0 ? options.threads : choice->executor->concurrency();
-  bool known = forced.empty();
+  const bool free = forced.kernel.empty();
+  bool known = free;
   std::vector<std::string> names;
   for (const Backend* backend : backends()) {
     const std::vector<KernelInfo> kernels = backend->kernels();
     for (std::size_t i = 0; i < kernels.size(); ++i) {
-      const bool named = forced.empty() || kernels[i].name == forced || fault::on(fault::Id::forced_kernel_ignored);
+      const bool named = free || kernels[i].name == forced.kernel || fault::on(fault::Id::forced_kernel_ignored);
       known = known || named;
       names.push_back(kernels[i].name);
-      std::string reason = !named               ? fmt::format("{} is forced", forced)
+      std::string reason = !named               ? fmt::format("{} is forced", forced.kernel)
                            : !kernels[i].usable ? kernels[i].reason
                                                 : backend->refusal(i, problem);
-      if (reason.empty() && forced.empty()) reason = backend->yields(i, problem);
+      if (reason.empty() && free) reason = backend->yields(i, problem);
       if (reason.empty()) {
         choice->backend = backend;
         choice->kernel_index = i;
@@ -70,9 +75,7 @@ Result<Plan> choose(const Problem& problem, const Options& options, const std::s
       choice->refusals.push_back(kernels[i].name + ": " + reason);
     }
   }
-  if (!known) {
-    return Status(Code::unsupported, fmt::format("kernel \"{}\" is unknown; take one of {}", forced, joined(names, ", ")));
-  }
+  if (!known) return Status(Code::unsupported, unknown_kernel(forced, joined(names, ", ")));
   return Status(Code::unsupported, fmt::format("no kernel takes {}: {}", describe(problem), joined(choice->refusals, "; ")));
 }
 

@@ -1,0 +1,81 @@
+// Parses the words, runs the verb, and looks whether what it printed went out.
+#include "cli/command.hpp"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+
+#include "cli/exit_codes.hpp"
+#include "cli/report.hpp"
+#include "cli/verbs.hpp"
+#include "ragdot/kernels.hpp"
+
+namespace ragdot::cli {
+namespace {
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  ragdot info --plan gmm g=8 m=2048 k=2048 n=512\n"
+    "  ragdot verify --preset seed\n"
+    "  ragdot verify gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 rhs=e4m3:128x128\n"
+    "  ragdot run case.safetensors -o answer.safetensors\n"
+    "  ragdot quantize model.safetensors -o model_fp8.safetensors\n"
+    "  ragdot bench --preset seed --json seed.json\n"
+    "Exit codes: 0 ok, 1 a check failed, 2 usage, 3 not offered or not possible on this machine.\n"
+    "Every problem is one string; docs/cli.md lists its keys.";
+
+int parse_and_run(int argc, const char* const* argv) {
+  CLI::App app("Grouped matrix multiplication with block-scaled FP8.", "ragdot");
+  app.set_version_flag("--version", version());
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  int exit_code = kOk;
+  add_info(app, exit_code);
+  add_verify(app, exit_code);
+  add_run(app, exit_code);
+  add_case(app, exit_code);
+  add_quantize(app, exit_code);
+  add_bench(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kOk : kUsage;
+  }
+  return exit_code;
+}
+
+int too_large() {
+  complain("not enough memory for this; take a smaller problem or file");
+  return kNotPossible;
+}
+
+int guarded(int argc, const char* const* argv) {
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return too_large();
+  } catch (const std::length_error&) {  // a container beyond every memory
+    return too_large();
+  } catch (const std::exception& error) {
+    if (std::ferror(stdout) == 0) complain(error.what());  // else the end says it
+    return kUsage;
+  }
+}
+
+}  // namespace
+
+int command(int argc, const char* const* argv) {
+  const int code = guarded(argc, argv);
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  if (errno == EPIPE) return code;  // the reader has seen enough
+  complain(fmt::format("stdout cannot be written: {}; redirect it to a file that can be",
+                       errno == 0 ? "output error" : std::strerror(errno)));
+  return code == kOk ? kUsage : code;
+}
+
+}  // namespace ragdot::cli
