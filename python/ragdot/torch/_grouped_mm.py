@@ -43,7 +43,8 @@ def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | No
     x_scaled, w_scaled = isinstance(x, ScaledTensor), isinstance(w, ScaledTensor)
     if not ((x_scaled or isinstance(x, Tensor)) and (w_scaled or isinstance(w, Tensor)) and isinstance(offs, Tensor)):
         raise ValueError(f"grouped_mm: x is {kind_of(x)}, w {kind_of(w)}, offs {kind_of(offs)}; give tensors, or a ScaledTensor for x or w")
-    first_form = (x.ndim == 2 and w.ndim == 3 and x.shape[-1] == w.shape[-2] and offs.ndim == 1 and offs.shape[0] == w.shape[0]
+    x_shape, w_shape = x.shape, w.shape
+    first_form = (len(x_shape) == 2 and len(w_shape) == 3 and x_shape[1] == w_shape[1] and offs.shape == w_shape[:1]
                   and x.device == w.device == offs.device)  # fmt: skip
     if (first_form and recipe is None and bias is None and out_dtype is None and not first_group and forward_ad._current_level < 0
             and (offs.dtype == int32 or offs.dtype == int64) and not is_autocast_enabled("cpu") and not is_autocast_enabled("cuda")):  # fmt: skip
