@@ -27,8 +27,8 @@ class Row:
 def measure(doors: Iterable[Door], calls: int) -> list[Row]:
     """Every door in every round, after a round that is not counted. In a round the doors take turns of a few calls, so that a machine
     whose speed changes changes it for all; differences are taken within rounds."""
-    doors, turns = list(doors), max(calls // TURN, 1)
-    rounds = [_round(doors, turns) for _ in range(ROUNDS + 1)][1:]
+    doors, turn = list(doors), min(calls, TURN)
+    rounds = [_round(doors, calls // turn, turn) for _ in range(ROUNDS + 1)][1:]
     rows = []
     for door in doors:
         times = [found[door.name] for found in rounds]
@@ -37,13 +37,13 @@ def measure(doors: Iterable[Door], calls: int) -> list[Row]:
     return rows
 
 
-def _round(doors: list[Door], turns: int) -> dict[str, float]:
+def _round(doors: list[Door], turns: int, calls: int) -> dict[str, float]:
     """Microseconds of a call through each door."""
     seconds = dict.fromkeys((door.name for door in doors), 0.0)
     for _ in range(turns):
         for door in doors:
-            seconds[door.name] += door.seconds(TURN)
-    return {name: total / (turns * TURN) * 1e6 for name, total in seconds.items()}
+            seconds[door.name] += door.seconds(calls)
+    return {name: total / (turns * calls) * 1e6 for name, total in seconds.items()}
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -57,7 +57,7 @@ def table(rows: Iterable[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="overhead", description=__doc__)
-    parser.add_argument("--calls", type=int, default=2000, help="of each door in each round (%(default)s)")
+    parser.add_argument("--calls", type=int, default=2000, help=f"of each door in each round, in turns of {TURN} (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of every call (%(default)s)")
     given = parser.parse_args()
     times = after_matmul(given.calls // 10)  # first: the doors set the number of torch's threads
