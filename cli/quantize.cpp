@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 
+#include "cli/checkpoint_index.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/report.hpp"
 #include "cli/safetensors.hpp"
@@ -55,6 +58,29 @@ struct Step {
   std::string why;
   TensorInfo scales;
   Loss loss;
+};
+
+/// One file of the checkpoint.
+struct Part {
+  SafetensorsFile file;
+  std::string output;
+  std::vector<Step> steps;
+};
+
+/// All of it: one file, or those of an index.
+struct Checkpoint {
+  std::optional<CheckpointIndex> index;
+  std::vector<Part> parts;
+  std::vector<std::string> files;  // read or written
+
+  [[nodiscard]] bool has(const std::string& tensor) const {
+    return std::any_of(parts.begin(), parts.end(), [&](const Part& p) { return p.file.find(tensor) != nullptr; });
+  }
+  [[nodiscard]] std::size_t tensors() const {
+    std::size_t count = 0;
+    for (const Part& p : parts) count += p.steps.size();
+    return count;
+  }
 };
 
 Result<Setting> setting_of(const QuantizeWords& words) {
@@ -112,20 +138,20 @@ std::vector<Step> plan_steps(const SafetensorsFile& file, const std::optional<st
   return steps;
 }
 
-Result<std::vector<TensorInfo>> outputs_of(const SafetensorsFile& file, const std::vector<Step>& steps,
-                                           const Setting& setting) {
+Result<std::vector<TensorInfo>> outputs_of(const Checkpoint& checkpoint, const Part& part, const Setting& setting) {
   std::vector<TensorInfo> outputs;
-  for (const Step& step : steps) {
+  for (const Step& step : part.steps) {
     outputs.push_back(*step.from);
     if (!step.quantise) continue;
     const Extents e = extents(*step.from);
     outputs.back().dtype = dtype_of(setting.format);
     outputs.back().bytes = e.batch * e.rows * e.cols;
-    if (file.find(step.scales.name) != nullptr) {
+    if (checkpoint.has(step.scales.name)) {
       return Status(
           Code::invalid_argument,
-          fmt::format("quantize: the file already has a tensor {}; its weights are quantised, or leave {} out with --match",
-                      step.scales.name, step.from->name));
+          fmt::format(
+              "quantize: the checkpoint already has a tensor {}; its weights are quantised, or leave {} out with --match",
+              step.scales.name, step.from->name));
     }
     outputs.push_back(step.scales);
   }
@@ -203,41 +229,50 @@ std::map<std::string, std::string> metadata_of(const SafetensorsFile& file, cons
   return metadata;
 }
 
-void print_steps(const std::vector<Step>& steps) {
+std::int64_t bytes_behind(const Step& s) {
+  if (!s.quantise) return s.from->bytes;
+  const Extents e = extents(*s.from);
+  return e.batch * e.rows * e.cols + s.scales.bytes;
+}
+
+void print_steps(const Checkpoint& checkpoint) {
   std::int64_t before = 0;
   std::int64_t after = 0;
   std::size_t quantised = 0;
   fmt::print("{:<10} {:>9}  {:<18} tensor\n", "", "rel. err.", "shape");
-  for (const Step& s : steps) {
-    const Extents e = s.quantise ? extents(*s.from) : Extents{};
-    before += s.from->bytes;
-    after += s.quantise ? e.batch * e.rows * e.cols + s.scales.bytes : s.from->bytes;
-    quantised += s.quantise ? 1U : 0U;
-    const bool measured = s.quantise && !std::isnan(s.loss.relative_error);
-    fmt::print("{:<10} {:>9}  {:<18} {} ({}{})\n", s.quantise ? "quantised" : "copied",
-               measured ? fmt::format("{:.4f}", s.loss.relative_error) : "-", shape_text(s.from->shape), s.from->name, s.why,
-               s.loss.all_finite() ? "" : ", " + text_of(s.loss));
+  for (const Part& part : checkpoint.parts) {
+    for (const Step& s : part.steps) {
+      before += s.from->bytes;
+      after += bytes_behind(s);
+      quantised += s.quantise ? 1U : 0U;
+      const bool measured = s.quantise && !std::isnan(s.loss.relative_error);
+      fmt::print("{:<10} {:>9}  {:<18} {} ({}{})\n", s.quantise ? "quantised" : "copied",
+                 measured ? fmt::format("{:.4f}", s.loss.relative_error) : "-", shape_text(s.from->shape), s.from->name, s.why,
+                 s.loss.all_finite() ? "" : ", " + text_of(s.loss));
+    }
   }
-  fmt::print("{} of {} tensors quantised, {:.1f} MB -> {:.1f} MB\n", quantised, steps.size(), static_cast<double>(before) / 1e6,
-             static_cast<double>(after) / 1e6);
+  fmt::print("{} of {} tensors quantised, {:.1f} MB -> {:.1f} MB\n", quantised, checkpoint.tensors(),
+             static_cast<double>(before) / 1e6, static_cast<double>(after) / 1e6);
 }
 
-Json json_of(const QuantizeWords& words, const std::vector<Step>& steps) {
+Json json_of(const QuantizeWords& words, const Checkpoint& checkpoint) {
   Json tensors = Json::array();
-  for (const Step& s : steps) {
-    Json tensor = {{"name", s.from->name},
-                   {"shape", s.from->shape},
-                   {"quantised", s.quantise},
-                   {"why", s.why},
-                   {"bytes_before", s.from->bytes}};
-    if (s.quantise) {
-      const Extents e = extents(*s.from);
-      tensor["bytes_after"] = e.batch * e.rows * e.cols + s.scales.bytes;
-      tensor["relative_error"] = s.loss.relative_error;
-      tensor["nan"] = s.loss.nans;
-      tensor["inf"] = s.loss.infs;
+  for (const Part& part : checkpoint.parts) {
+    for (const Step& s : part.steps) {
+      Json tensor = {{"name", s.from->name},
+                     {"shape", s.from->shape},
+                     {"quantised", s.quantise},
+                     {"why", s.why},
+                     {"bytes_before", s.from->bytes}};
+      if (s.quantise) {
+        tensor["bytes_after"] = bytes_behind(s);
+        tensor["relative_error"] = s.loss.relative_error;
+        tensor["nan"] = s.loss.nans;
+        tensor["inf"] = s.loss.infs;
+      }
+      if (checkpoint.index) tensor["file"] = part.output;
+      tensors.push_back(std::move(tensor));
     }
-    tensors.push_back(std::move(tensor));
   }
   return {{"command", "quantize"},  {"version", version()},   {"machine", machine_json()},
           {"format", words.format}, {"block", words.block},   {"recipe", words.recipe},
@@ -245,12 +280,15 @@ Json json_of(const QuantizeWords& words, const std::vector<Step>& steps) {
 }
 
 /// --match that chooses nothing was not what the user meant.
-Status check_chosen(const QuantizeWords& words, const std::vector<Step>& steps) {
-  if (words.match.empty() || std::any_of(steps.begin(), steps.end(), [](const Step& s) { return s.quantise; })) return {};
+Status check_chosen(const QuantizeWords& words, const Checkpoint& checkpoint) {
+  const auto chooses = [](const Part& part) {
+    return std::any_of(part.steps.begin(), part.steps.end(), [](const Step& s) { return s.quantise; });
+  };
+  if (words.match.empty() || std::any_of(checkpoint.parts.begin(), checkpoint.parts.end(), chooses)) return {};
   return {Code::invalid_argument,
           fmt::format("quantize: --match {} finds no f32, bf16 or f16 matrix among the {} tensors of {}; give a part of a name "
                       "that is there",
-                      words.match, steps.size(), words.input)};
+                      words.match, checkpoint.tensors(), words.input)};
 }
 
 /// For weights with values that are not finite: refused where the user wants that, otherwise said.
@@ -262,8 +300,108 @@ Status check_loss(const QuantizeWords& words, const Step& step) {
   return {};
 }
 
+/// Where `name` lies beside `path`.
+std::string beside(const std::string& path, const std::string& name) {
+  return (std::filesystem::path(path).parent_path() / name).string();
+}
+
+/// The files of the checkpoint, with every tensor where the index has it.
+Result<Checkpoint> open_checkpoint(const QuantizeWords& words) {
+  Checkpoint c;
+  const auto add = [&](const std::string& input, const std::string& output) -> Status {
+    auto file = SafetensorsFile::open(input);
+    if (!file.ok()) return file.status();
+    c.parts.push_back({std::move(file.value()), output, {}});
+    c.files.insert(c.files.end(), {input, output});
+    return {};
+  };
+  if (!is_index(words.input)) {
+    if (Status s = add(words.input, words.output); !s.ok()) return s;
+    return c;
+  }
+  auto index = read_index(words.input);
+  if (!index.ok()) return index.status();
+  c.index = std::move(index.value());
+  const std::filesystem::path folder(words.output);
+  std::size_t found = 0;
+  for (const std::string& name : c.index->files()) {
+    if (Status s = add(beside(words.input, name), (folder / name).string()); !s.ok()) return s;
+    for (const TensorInfo& t : c.parts.back().file.tensors()) {
+      const auto at = c.index->file_of.find(t.name);
+      if (at == c.index->file_of.end() || at->second != name)
+        return Status(Code::invalid_argument,
+                      fmt::format("{}: tensor {} lies in {}, which the index does not say; give the index of these files",
+                                  words.input, t.name, name));
+      ++found;
+    }
+  }
+  if (found != c.index->file_of.size())
+    return Status(Code::invalid_argument,
+                  fmt::format("{}: the index names {} tensors and its files hold {}; give the index of these files",
+                              words.input, c.index->file_of.size(), found));
+  return c;
+}
+
+/// The index of what has been written, with the scales beside their weights; it goes last, so that there is none without its
+/// files.
+Status write_index(const QuantizeWords& words, Checkpoint& checkpoint, const std::string& path) {
+  std::int64_t bytes = 0;
+  for (const Part& part : checkpoint.parts) {
+    for (const Step& s : part.steps) {
+      bytes += bytes_behind(s);
+      if (s.quantise) checkpoint.index->file_of[s.scales.name] = checkpoint.index->file_of[s.from->name];
+    }
+  }
+  std::ofstream file(path, std::ios::binary);
+  file << text_of(*checkpoint.index, bytes);
+  file.close();
+  if (file) return {};
+  return {Code::invalid_argument,
+          fmt::format("{} cannot be written; the files of {} are whole without it", path, words.output)};
+}
+
+/// What refuses the outputs before anything is written.
+Result<std::vector<SafetensorsWriter>> open_outputs(const QuantizeWords& words, const Checkpoint& checkpoint,
+                                                    const Setting& setting) {
+  std::vector<SafetensorsWriter> writers;
+  for (const Part& part : checkpoint.parts) {
+    const auto outputs = outputs_of(checkpoint, part, setting);
+    if (!outputs.ok()) return outputs.status();
+    auto writer =
+        SafetensorsWriter::create(part.output, outputs.value(), metadata_of(part.file, words),
+                                  words.overwrite ? SafetensorsWriter::Existing::replace : SafetensorsWriter::Existing::refuse);
+    if (!writer.ok()) return writer.status();
+    writers.push_back(std::move(writer.value()));
+  }
+  return writers;
+}
+
+Status write_all(const QuantizeWords& words, const Setting& setting, Checkpoint& checkpoint,
+                 std::vector<SafetensorsWriter>& writers) {
+  Progress progress;
+  const std::size_t count = checkpoint.tensors();
+  std::size_t done = 0;
+  for (std::size_t p = 0; p < writers.size(); ++p) {
+    Part& part = checkpoint.parts[p];
+    for (Step& step : part.steps) {
+      const std::size_t filled = 30 * ++done / count;
+      progress.show(fmt::format("[{:#<{}}{: <{}}] {}/{} {}", "", filled, "", 30 - filled, done, count, step.from->name));
+      Status s = step.quantise ? quantise_step(part.file, setting, step, writers[p])
+                               : writers[p].write(part.file.data(*step.from), step.from->bytes);
+      if (s.ok() && !step.loss.all_finite()) {
+        progress.clear();
+        s = check_loss(words, step);
+      }
+      if (!s.ok()) return s;
+    }
+  }
+  for (SafetensorsWriter& writer : writers) {
+    if (Status s = writer.finish(); !s.ok()) return s;
+  }
+  return {};
+}
+
 int quantize_command(const QuantizeWords& words) {
-  if (Status s = words.json.check({words.input, words.output}); !s.ok()) return refuse(s);
   const auto setting = setting_of(words);
   if (!setting.ok()) return refuse(setting.status());
   std::optional<std::regex> match;
@@ -273,36 +411,36 @@ int quantize_command(const QuantizeWords& words) {
     complain(fmt::format("--match {} is no regular expression: {}", words.match, error.what()));
     return kUsage;
   }
-  const auto file = SafetensorsFile::open(words.input);
-  if (!file.ok()) return refuse(file.status());
-  std::vector<Step> steps = plan_steps(file.value(), match, setting.value());
-  if (Status s = check_chosen(words, steps); !s.ok()) return refuse(s);
-  const auto outputs = outputs_of(file.value(), steps, setting.value());
-  if (!outputs.ok()) return refuse(outputs.status());
-  auto writer =
-      SafetensorsWriter::create(words.output, outputs.value(), metadata_of(file.value(), words),
-                                words.overwrite ? SafetensorsWriter::Existing::replace : SafetensorsWriter::Existing::refuse);
-  if (!writer.ok()) return refuse(writer.status());
-  Progress progress;
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    Step& step = steps[i];
-    const std::size_t filled = 30 * (i + 1) / steps.size();
-    progress.show(fmt::format("[{:#<{}}{: <{}}] {}/{} {}", "", filled, "", 30 - filled, i + 1, steps.size(), step.from->name));
-    Status s = step.quantise ? quantise_step(file.value(), setting.value(), step, writer.value())
-                             : writer.value().write(file.value().data(*step.from), step.from->bytes);
-    if (s.ok() && !step.loss.all_finite()) {
-      progress.clear();
-      s = check_loss(words, step);
-    }
-    if (!s.ok()) return refuse(s);
+  auto opened = open_checkpoint(words);
+  if (!opened.ok()) return refuse(opened.status());
+  Checkpoint& checkpoint = opened.value();
+  std::string index;
+  if (checkpoint.index) {
+    index = (std::filesystem::path(words.output) / std::filesystem::path(words.input).filename()).string();
+    checkpoint.files.insert(checkpoint.files.end(), {words.input, index});
+    std::error_code error;
+    std::filesystem::create_directories(words.output, error);
+    if (!std::filesystem::is_directory(words.output))
+      return refuse({Code::invalid_argument, fmt::format("{}: is no folder; the output of an index is one", words.output)});
+    if (std::filesystem::exists(index) && !words.overwrite)
+      return refuse({Code::invalid_argument, fmt::format("{}: exists; give another folder, or --overwrite", index)});
+    if (std::filesystem::equivalent(std::filesystem::absolute(words.input).parent_path(), words.output, error))
+      return refuse({Code::invalid_argument, fmt::format("{}: is the folder of the input; give another one", words.output)});
   }
-  progress.clear();
-  if (Status s = writer.value().finish(); !s.ok()) return refuse(s);
+  if (Status s = words.json.check(checkpoint.files); !s.ok()) return refuse(s);
+  for (Part& part : checkpoint.parts) part.steps = plan_steps(part.file, match, setting.value());
+  if (Status s = check_chosen(words, checkpoint); !s.ok()) return refuse(s);
+  auto writers = open_outputs(words, checkpoint, setting.value());
+  if (!writers.ok()) return refuse(writers.status());
+  if (Status s = write_all(words, setting.value(), checkpoint, writers.value()); !s.ok()) return refuse(s);
+  if (checkpoint.index) {
+    if (Status s = write_index(words, checkpoint, index); !s.ok()) return refuse(s);
+  }
   if (!words.json.on_stdout()) {
-    print_steps(steps);
+    print_steps(checkpoint);
     fmt::print("wrote {}\n", words.output);
   }
-  return words.json.write(json_of(words, steps)) ? kOk : kUsage;
+  return words.json.write(json_of(words, checkpoint)) ? kOk : kUsage;
 }
 
 }  // namespace
@@ -310,12 +448,14 @@ int quantize_command(const QuantizeWords& words) {
 void add_quantize(CLI::App& app, int& exit_code) {
   auto words = std::make_shared<QuantizeWords>();
   CLI::App* verb = app.add_subcommand("quantize", "quantise the weights of a checkpoint");
-  verb->add_option("checkpoint", words->input, "f32, bf16 or f16 weights: matrices and experts stacked as [E, rows, cols]")
+  verb->add_option("checkpoint", words->input,
+                   "f32, bf16 or f16 weights: matrices and experts stacked as [E, rows, cols]; of several files the index, "
+                   "model.safetensors.index.json")
       ->required()
-      ->type_name("IN.safetensors");
-  verb->add_option("-o,--output", words->output, "where the quantised checkpoint goes")
+      ->type_name("IN");
+  verb->add_option("-o,--output", words->output, "where the quantised checkpoint goes: a file, for an index a folder")
       ->required()
-      ->type_name("OUT.safetensors");
+      ->type_name("OUT");
   verb->add_option("--match", words->match, "quantise the tensors whose names match, instead of the usual ones")
       ->type_name("REGEX");
   verb->add_option("--block", words->block, "rows x columns that share a scale; * for a whole axis")
@@ -333,6 +473,7 @@ void add_quantize(CLI::App& app, int& exit_code) {
   verb->footer(
       "Examples:\n"
       "  ragdot quantize model.safetensors -o model_fp8.safetensors\n"
+      "  ragdot quantize model/model.safetensors.index.json -o model_fp8\n"
       "  ragdot quantize model.safetensors -o mx.safetensors --match 'experts.*proj' --block 1x32 --recipe mx --scale e8m0\n"
       "A quantised tensor keeps its name; <name>_scale_inv holds its scales: weight = byte value * scale. All other tensors "
       "are\n"

@@ -73,6 +73,101 @@ TEST_F(QuantizeVerb, StrictRefusesWhatIsDamaged) {
   EXPECT_EQ(command({"quantize", path("whole"), "-o", path("out"), "--strict"}), kOk);
 }
 
+/// Two files and their index.
+class ShardedCheckpoint : public Files {
+ protected:
+  void SetUp() override {
+    Files::SetUp();
+    fs::create_directories(path("model"));
+    const auto weight = [](const char* name) { return tensor(name, "F32", {3, 4}, bytes_of(some_weights(12))); };
+    ASSERT_TRUE(write_file(path("model/1.safetensors"), {weight("a.weight"), weight("norm.bias")}, {}).ok());
+    ASSERT_TRUE(write_file(path("model/2.safetensors"), {weight("b.weight")}, {{"format", "pt"}}).ok());
+    store_index({{"a.weight", "1.safetensors"}, {"norm.bias", "1.safetensors"}, {"b.weight", "2.safetensors"}});
+  }
+
+  void store_index(const std::map<std::string, std::string>& file_of) {
+    store("model/m.index.json",
+          nlohmann::json({{"metadata", {{"total_size", 144}, {"kept", {1, 2}}}}, {"weight_map", file_of}}).dump());
+  }
+  [[nodiscard]] std::vector<std::string> words(std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {"quantize", path("model/m.index.json"), "-o", path("out")});
+    return more;
+  }
+};
+
+TEST_F(ShardedCheckpoint, IsQuantisedFileByFile) {
+  ASSERT_EQ(command(words({"--json", path("q.json")})), kOk);
+  for (const char* name : {"1.safetensors", "2.safetensors"}) {
+    ASSERT_EQ(command({"quantize", path("model") + "/" + name, "-o", path("alone")}), kOk);
+    EXPECT_EQ(load(std::string("out/") + name), load("alone"));
+    fs::remove(path("alone"));
+  }
+  const auto index = nlohmann::json::parse(load("out/m.index.json"));
+  EXPECT_EQ(index["weight_map"], nlohmann::json({{"a.weight", "1.safetensors"},
+                                                 {"a.weight_scale_inv", "1.safetensors"},
+                                                 {"b.weight", "2.safetensors"},
+                                                 {"b.weight_scale_inv", "2.safetensors"},
+                                                 {"norm.bias", "1.safetensors"}}));
+  EXPECT_EQ(index["metadata"], nlohmann::json({{"total_size", 2 * (12 + 4) + 48}, {"kept", {1, 2}}}));
+  const auto report = nlohmann::json::parse(load("q.json"));
+  ASSERT_EQ(report["tensors"].size(), 3U);
+  EXPECT_EQ(report["tensors"][2]["file"], path("out/2.safetensors"));
+  EXPECT_EQ(command_says(words(), path("out/m.index.json") + ": exists; give another folder, or --overwrite"), kUsage);
+  EXPECT_EQ(command(words({"--overwrite"})), kOk);
+}
+
+TEST_F(ShardedCheckpoint, ThatIsRefusedLeavesNoFiles) {
+  const auto refused = [&](const std::vector<std::string>& called, const std::string& sentence) {
+    EXPECT_EQ(command_says(called, sentence), kUsage);
+    EXPECT_TRUE(!fs::exists(path("out")) || fs::is_empty(path("out"))) << sentence;
+  };
+  refused(words({"--match", "zzz"}),
+          "quantize: --match zzz finds no f32, bf16 or f16 matrix among the 3 tensors of " + path("model"));
+  refused(words({"--json", path("model/2.safetensors")}), "--json " + path("model/2.safetensors") + " is the file");
+  refused({"quantize", path("model/m.index.json"), "-o", path("model"), "--overwrite"},
+          path("model") + ": is the folder of the input");
+  store("file", "");
+  refused({"quantize", path("model/m.index.json"), "-o", path("file")},
+          path("file") + ": is no folder; the output of an index is one");
+  const std::map<std::string, std::string> right = {
+      {"a.weight", "1.safetensors"}, {"norm.bias", "1.safetensors"}, {"b.weight", "2.safetensors"}};
+  const auto changed = [&](const char* tensor, const char* file) {
+    auto map = right;
+    map[tensor] = file;
+    store_index(map);
+  };
+  changed("b.weight", "1.safetensors");
+  refused(words(), "the index names 3 tensors and its files hold 2; give the index of these files");
+  changed("c.weight", "2.safetensors");
+  refused(words(), "the index names 4 tensors and its files hold 3; give the index of these files");
+  changed("c.weight", "3.safetensors");
+  refused(words(), path("model/3.safetensors"));
+  for (const char* file : {"../model/2.safetensors", "/etc/passwd", "..", ""}) {
+    changed("b.weight", file);
+    refused(words(), fmt::format("the file of tensor b.weight is \"{}\"; it must lie beside the index", file));
+  }
+  changed("a.weight", "2.safetensors");
+  refused(words(), "tensor a.weight lies in 1.safetensors, which the index does not say; give the index of these files");
+  store_index({});
+  refused(words(), "its \"weight_map\" is empty");
+  for (const char* text : {"", "{", "[]", "{}", R"({"weight_map": 1})"}) {
+    store("model/m.index.json", text);
+    refused(words(), path("model/m.index.json") + ": is no index of a checkpoint: it is to be JSON");
+  }
+  store("model/m.index.json", R"({"weight_map": {"a.weight": 1}})");
+  refused(words(), "the file of tensor a.weight is no text");
+  refused({"quantize", path("absent.json"), "-o", path("out")}, path("absent.json") + ": cannot be read");
+}
+
+TEST_F(ShardedCheckpoint, WithScalesInAnotherFileIsRefused) {
+  ASSERT_TRUE(write_file(path("model/3.safetensors"), {tensor("a.weight_scale_inv", "F32", {1}, bytes_of({1}))}, {}).ok());
+  store_index({{"a.weight", "1.safetensors"},
+               {"norm.bias", "1.safetensors"},
+               {"b.weight", "2.safetensors"},
+               {"a.weight_scale_inv", "3.safetensors"}});
+  EXPECT_EQ(command_says(words(), "quantize: the checkpoint already has a tensor a.weight_scale_inv"), kUsage);
+}
+
 TEST_F(QuantizeVerb, RefusesWordsInItsOwn) {
   ASSERT_TRUE(write_file(path("in"), {tensor("a.weight", "F32", {1, 2}, bytes_of({1, 2}))}, {}).ok());
   const auto says = [&](const std::vector<std::string>& more, const std::string& sentence) {
