@@ -352,6 +352,7 @@ def test_group_wise_scales_of_summed_columns():
     turned = columns[0].transpose(0, 1)
     assert turned.origin == "per_group_columns" and turned.transpose(0, 1).origin == "per_group"
     assert torch.equal(turned.dequantize(offs=offs()), columns[0].dequantize(offs=offs()).T)
+    assert turned.mT.values.data_ptr() == columns[0].values.data_ptr() and turned.to("meta").origin == turned.origin
     assert torch.equal(rt.grouped_mm(turned, columns[1], offs()), rt.grouped_mm(x.T, dy, offs(), recipe="blockwise", out_dtype=torch.bfloat16))
 
 

@@ -91,6 +91,15 @@ class ScaledTensor:
         """Of the values."""
         return self.values.ndim
 
+    @property
+    def mT(self) -> "ScaledTensor":
+        """The last two axes exchanged, as transpose does."""
+        return self.transpose(-1, -2)
+
+    def to(self, device: torch.device | str) -> "ScaledTensor":
+        """Values and scales on a device."""
+        return ScaledTensor(self.values.to(device), self.scales.to(device), self.block, self.origin)
+
     def transpose(self, dim0: int, dim1: int) -> "ScaledTensor":
         """The same memory with the last two axes exchanged, no others. Groups that lay along the rows lie along the columns then."""
         if {dim0 % self.ndim, dim1 % self.ndim} != {self.ndim - 2, self.ndim - 1}:
@@ -103,7 +112,7 @@ class ScaledTensor:
         if self.origin != "global" and offs is None:
             raise ValueError(f"ScaledTensor: origin is {self.origin}; give offs, the ends of the groups")
         if self.origin == "per_group_columns":
-            return self.transpose(-1, -2).dequantize(dtype, offs).transpose(-1, -2)
+            return self.mT.dequantize(dtype, offs).mT
         return ops.dequantize(self.values, self.scales, self.grid, offs, dtype)
 
 
