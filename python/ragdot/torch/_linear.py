@@ -39,10 +39,10 @@ _layers: "weakref.WeakSet[GroupedLinear]" = weakref.WeakSet()
 
 def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     """What an optimizer has stepped may have changed."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not _layers:
         return
     stepped = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
-    for layer in _layers:
+    for layer in list(_layers):
         if layer._copies is not None and id(layer._copies.weight) in stepped:
             layer._copies = layer._copies._replace(weight=None)
 
