@@ -118,6 +118,8 @@ Status check_kernels(const bench::Agenda& agenda) {
 }
 
 int bench_command(const BenchWords& words) {
+  if (!words.compare.empty() && words.json.given())
+    return refuse({Code::invalid_argument, "bench: --json is for what a run measures; leave it out beside --compare"});
   if (!words.compare.empty()) return compare_files(words.compare[0], words.compare[1], words.threshold);
   if (Status s = words.json.check({}); !s.ok()) return refuse(s);
   const auto agenda = agenda_of(words);

@@ -205,6 +205,9 @@ TEST_F(BenchCompare, RefusesWhatIsNoResult) {
     EXPECT_EQ(command({"bench", "--compare", path("ok.json"), path(name)}), kUsage) << name;
   EXPECT_EQ(command({"bench", "--compare", path("ratio.json"), path("ratio.json")}), kUsage);
   EXPECT_EQ(command({"bench", "--compare", path("ok.json")}), kUsage);
+  EXPECT_EQ(command_says({"bench", "--compare", path("ok.json"), path("ok.json"), "--json", path("j")},
+                         "bench: --json is for what a run"),
+            kUsage);
 }
 
 /// Two runs of the library beside its bf16, the second with a tenth of each blockwise call's time lost, timed for real.
