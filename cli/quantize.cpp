@@ -74,7 +74,7 @@ struct Checkpoint {
   std::vector<std::string> files;  // read or written
 
   [[nodiscard]] bool has(const std::string& tensor) const {
-    return std::any_of(parts.begin(), parts.end(), [&](const Part& p) { return p.file.find(tensor) != nullptr; });
+    return index ? index->file_of.count(tensor) != 0 : parts.front().file.find(tensor) != nullptr;
   }
   [[nodiscard]] std::size_t tensors() const {
     std::size_t count = 0;
