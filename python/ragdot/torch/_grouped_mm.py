@@ -7,9 +7,8 @@ from torch.autograd import forward_ad
 from ragdot._recipes import Recipe, recipe_of
 from ragdot.torch._operators import gmm, gmm_scaled
 from ragdot.torch._products import Matrix, multiply, multiply_groups
-from ragdot.torch._scaled import ScaledTensor, check_offs, kind_of, listed
+from ragdot.torch._scaled import FLOATS, ScaledTensor, check_offs, kind_of, listed
 
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Where scales of each form's operands may begin: groups cut the rows of x, the summed axis, or the columns of w.
 _X_ORIGINS = {(2, 3): ("global", "per_group"), (2, 2): ("global", "per_group_columns"), (3, 2): ("global",)}
 _W_ORIGINS = {(2, 3): ("global",), (2, 2): ("global", "per_group"), (3, 2): ("global", "per_group_columns")}
@@ -70,8 +69,8 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
                 first_group: int | None = None) -> None:  # fmt: skip
     """Raises for what no form takes; the library checks the rest with the numbers at hand."""
     for name, operand in (("x", x), ("w", w)):
-        if not isinstance(operand, ScaledTensor) and operand.dtype not in _DTYPES:
-            raise ValueError(f"{op}: {name} is {operand.dtype}; give {listed(_DTYPES)}, or a ScaledTensor")
+        if not isinstance(operand, ScaledTensor) and operand.dtype not in FLOATS:
+            raise ValueError(f"{op}: {name} is {operand.dtype}; give {listed(FLOATS)}, or a ScaledTensor")
     if (x.ndim, w.ndim) not in ((2, 3), (2, 2), (3, 2)) or x.shape[-1] != w.shape[-2]:
         raise ValueError(f"{op}: x is {list(x.shape)} and w is {list(w.shape)}; give [M, K] and [G, K, N], [K, M] and [M, N], or "
                          "[G, M, K] and [K, N]")  # fmt: skip
@@ -83,10 +82,10 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
     if first_group is None and offs.shape[0] != matrices:
         raise ValueError(f"{op}: offs end {offs.shape[0]} groups and there are {matrices} matrices; give one for each group, or say which "
                          "groups they belong to by first_group")  # fmt: skip
-    if bias is not None and (bias.dtype not in _DTYPES or bias.ndim != 2):
-        raise ValueError(f"{op}: bias is {bias.dtype} {list(bias.shape)}; give {listed(_DTYPES)}, [G, N]")
-    if out_dtype is not None and out_dtype not in _DTYPES:
-        raise ValueError(f"{op}: out_dtype is {out_dtype!r}; give {listed(_DTYPES)}")
+    if bias is not None and (bias.dtype not in FLOATS or bias.ndim != 2):
+        raise ValueError(f"{op}: bias is {bias.dtype} {list(bias.shape)}; give {listed(FLOATS)}, [G, N]")
+    if out_dtype is not None and out_dtype not in FLOATS:
+        raise ValueError(f"{op}: out_dtype is {out_dtype!r}; give {listed(FLOATS)}")
     for name, operand, origins in (("x", x, _X_ORIGINS[x.ndim, w.ndim]), ("w", w, _W_ORIGINS[x.ndim, w.ndim])):
         if isinstance(operand, ScaledTensor) and operand.origin not in origins:
             raise ValueError(f"{op}: the scales of {name} are {operand.origin}; with x {list(x.shape)} and w {list(w.shape)} they must be "

@@ -12,7 +12,7 @@ from ragdot.torch._views import INDEX
 
 _VALUES = (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8)
 _SCALES = (torch.float32, torch.bfloat16, torch.float8_e8m0fnu)
-_INPUTS = (torch.float32, torch.bfloat16, torch.float16)
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 # As the third number of a grid; the library knows the first two.
 _ORIGINS = {"global": 0, "per_group": 1, "per_group_columns": 2}
 
@@ -126,8 +126,8 @@ def quantize(x: torch.Tensor, block: Block, format: str = "e4m3", scaling: str =
     offs: int32 or int64 end rows of groups over the rows of one matrix: blocks start anew at each group's first row, and the scales
         are per_group. docs/quantisation.md has every corner.
     """
-    if not isinstance(x, torch.Tensor) or x.dtype not in _INPUTS:
-        raise ValueError(f"quantize: x is {kind_of(x)}; give a tensor of {listed(_INPUTS)}")
+    if not isinstance(x, torch.Tensor) or x.dtype not in FLOATS:
+        raise ValueError(f"quantize: x is {kind_of(x)}; give a tensor of {listed(FLOATS)}")
     if x.ndim not in (2, 3):
         raise ValueError(f"quantize: x has shape {list(x.shape)}; it must be [rows, columns] or [batch, rows, columns]")
     if offs is not None:
