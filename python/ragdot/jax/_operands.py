@@ -20,16 +20,22 @@ LOCAL = "per_local_group"
 ORIGINS = _abi.ORIGINS | {LOCAL: 2}
 
 
+def _leaves(x: ScaledArray) -> tuple[Any, Any]:
+    return (x.values, x.scales), (tuple(x.block), x.origin)
+
+
 def _with_keys(x: ScaledArray) -> tuple[Any, Any]:
-    leaves = ((jax.tree_util.GetAttrKey(name), getattr(x, name)) for name in ("values", "scales"))
-    return tuple(leaves), (tuple(x.block), x.origin)
+    leaves, static = _leaves(x)
+    return tuple(zip(_KEYS, leaves)), static
 
 
 def _of_leaves(static: Any, leaves: Iterable[Any]) -> ScaledArray:
     return ScaledArray(*leaves, *static)
 
 
-jax.tree_util.register_pytree_with_keys(ScaledArray, _with_keys, _of_leaves)
+_KEYS = tuple(map(jax.tree_util.GetAttrKey, ("values", "scales")))
+# Every call of a jitted function flattens its arguments, without keys.
+jax.tree_util.register_pytree_with_keys(ScaledArray, _with_keys, _of_leaves, _leaves)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, bfloat16, int32, int64, is_autocast_enabled, is_grad_enabled
 from torch.autograd import forward_ad
 
-from ragdot._recipes import Recipe, recipe_of
+from ragdot._recipes import AS_IT_COMES, Recipe, recipe_of
 from ragdot.torch._operators import gmm, gmm_scaled
 from ragdot.torch._products import Matrix, multiply, multiply_groups
 from ragdot.torch._scaled import FLOATS, ScaledTensor, check_offs, kind_of, listed
@@ -42,14 +42,17 @@ def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | No
     x_scaled, w_scaled = isinstance(x, ScaledTensor), isinstance(w, ScaledTensor)
     if not ((x_scaled or isinstance(x, Tensor)) and (w_scaled or isinstance(w, Tensor)) and isinstance(offs, Tensor)):
         raise ValueError(f"grouped_mm: x is {kind_of(x)}, w {kind_of(w)}, offs {kind_of(offs)}; give tensors, or a ScaledTensor for x or w")
-    x_shape, w_shape = x.shape, w.shape
+    x_values, w_values = x.values if x_scaled else x, w.values if w_scaled else w
+    x_shape, w_shape = x_values.shape, w_values.shape
     first_form = (len(x_shape) == 2 and len(w_shape) == 3 and x_shape[1] == w_shape[1] and offs.shape == w_shape[:1]
-                  and x.device == w.device == offs.device)  # fmt: skip
+                  and x_values.device == w_values.device == offs.device)  # fmt: skip
     if (first_form and recipe is None and bias is None and out_dtype is None and not first_group and forward_ad._current_level < 0
             and (offs.dtype == int32 or offs.dtype == int64) and not is_autocast_enabled("cpu") and not is_autocast_enabled("cuda")):  # fmt: skip
         if x_scaled and w_scaled:
-            return gmm_scaled(x.values, w.values, offs, x.scales, w.scales, [*x.grid, *w.grid])
-        if not (x_scaled or w_scaled) and x.dtype == w.dtype == bfloat16 and not (is_grad_enabled() and (x.requires_grad or w.requires_grad)):
+            return gmm_scaled(x_values, w_values, offs, x.scales, w.scales, [*x.grid, *w.grid])
+        if not (x_scaled or w_scaled) and x.dtype == w.dtype == bfloat16:
+            if is_grad_enabled() and (x.requires_grad or w.requires_grad):
+                return multiply(x, w, None, offs, AS_IT_COMES, bfloat16)
             return gmm(x, w, offs)
     check_kinds("grouped_mm", x, w, offs, bias, out_dtype, first_group)
     x, w = autocast(x, w)
