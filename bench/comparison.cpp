@@ -124,7 +124,7 @@ const std::shared_ptr<const Case>& Trial::case_of(const Problem& problem) {
 }
 
 void Trial::progress(const std::string& what) const {
-  settings_.progress(fmt::format("start {} of {}, {}", started_, settings_.starts, what));
+  settings_.progress(fmt::format("start {} of {}, {}", samplings_.size(), settings_.starts, what));
 }
 
 void Trial::refuse(Runner& runner, Outcome outcome, const std::string& sentence) {
@@ -197,11 +197,13 @@ void Trial::time_all(Meter& meter) {
   constexpr double kPart = 0.2;
   double sampling = 0;
   const double start = steady_seconds();
-  const auto after_round = [&](std::int64_t round) {
-    progress(fmt::format("round {}", round));
-    if (round > 1 && sampling > kPart * (steady_seconds() - start)) return;
+  Sampling& samples = samplings_.back();
+  const auto after_round = [&](std::int64_t rounds) {
+    progress(fmt::format("round {}", rounds));
+    if (rounds > 1 && sampling > kPart * (steady_seconds() - start)) return;
     const double begin = steady_seconds();
-    for (const auto& [limit, threads] : wanted) meter.sample(limit, threads, samples_);
+    for (const auto& [limit, threads] : wanted) meter.sample(limit, threads, samples.limits);
+    samples.rounds.push_back(static_cast<std::size_t>(rounds - 1));
     sampling += steady_seconds() - begin;
   };
   const auto seconds = measure(participants, settings_.budget, after_round);
@@ -219,7 +221,7 @@ void Trial::leave_start(Runner& runner) {
 }
 
 void Trial::start(Meter& meter) {
-  ++started_;
+  samplings_.emplace_back();
   for (Runner& runner : runners_) {
     if (runner.row.outcome != Outcome::timed) continue;
     progress(fmt::format("prepare {} {}", runner.row.entry.recipe, runner.row.entry.contender));
@@ -230,18 +232,30 @@ void Trial::start(Meter& meter) {
   for (Runner& runner : runners_) leave_start(runner);
 }
 
+/// Of the operations or bytes a second that the limit gave, those that a call of the runner gave in the round before.
+Quotient Trial::part_of(const std::string& limit, const Runner& runner, double amount) const {
+  std::vector<double> starts;
+  for (std::size_t s = 0; s < runner.starts.size(); ++s) {
+    const Sampling& samples = samplings_[s];
+    const std::span<const double> rates = samples.limits.rates(limit, runner.row.threads);
+    std::vector<double> parts;
+    for (std::size_t i = 0; i < rates.size(); ++i) parts.push_back(amount / runner.starts[s][samples.rounds[i]] / rates[i]);
+    if (!parts.empty()) starts.push_back(median_of(parts));
+  }
+  return quotient_of(starts);
+}
+
 std::vector<Row> Trial::finish(LimitSamples& limits) {
   std::vector<Row> rows;
-  const auto part = [](double rate, double limit) { return limit > 0 ? rate / limit : 0; };
   for (Runner& runner : runners_) {
     Row& row = runner.row;
     row.time = summarise(runner.starts);
-    row.of_peak = part(row.tflops() * 1e12, samples_.median(row.peak, row.threads));
-    row.of_read_bandwidth = part(row.gbs() * 1e9, samples_.median(kRead, row.threads));
-    row.of_copy_bandwidth = part(row.gbs() * 1e9, samples_.median(kCopy, row.threads));
+    row.of_peak = part_of(row.peak, runner, row.operations);
+    row.of_read_bandwidth = part_of(kRead, runner, row.bytes);
+    row.of_copy_bandwidth = part_of(kCopy, runner, row.bytes);
     rows.push_back(std::move(row));
   }
-  limits.add(samples_);
+  for (const Sampling& samples : samplings_) limits.add(samples.limits);
   return rows;
 }
 

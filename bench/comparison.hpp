@@ -55,20 +55,26 @@ class Trial {
     double last_seconds = 0;  // of its call for the check
   };
 
+  /// What limits gave in one start, and the rounds that the samples followed.
+  struct Sampling {
+    LimitSamples limits;
+    std::vector<std::size_t> rounds;
+  };
+
   static void refuse(Runner& runner, Outcome outcome, const std::string& sentence);
   void prepare(Runner& runner);
   static void check(Runner& runner, const testing::Case& c);
   void check_bits();
   void time_all(Meter& meter);
   static void leave_start(Runner& runner);
+  [[nodiscard]] Quotient part_of(const std::string& limit, const Runner& runner, double amount) const;
   void progress(const std::string& what) const;
   [[nodiscard]] const std::shared_ptr<const testing::Case>& case_of(const testing::Problem& problem);
 
   Settings settings_;
   std::map<std::string, std::shared_ptr<const testing::Case>> cases_;
   std::vector<Runner> runners_;
-  LimitSamples samples_;
-  std::int64_t started_ = 0;
+  std::vector<Sampling> samplings_;  // of each start
 };
 
 }  // namespace ragdot::bench

@@ -29,9 +29,11 @@ void LimitSamples::add(const LimitSamples& others) {
   }
 }
 
-double LimitSamples::median(const std::string& limit, int threads) const {
+double LimitSamples::median(const std::string& limit, int threads) const { return median_of(rates(limit, threads)); }
+
+std::span<const double> LimitSamples::rates(const std::string& limit, int threads) const {
   const auto found = rates_.find({limit, threads});
-  return found == rates_.end() ? 0 : median_of(found->second);
+  return found == rates_.end() ? std::span<const double>() : found->second;
 }
 
 void Meter::sample(const std::string& limit, int threads, LimitSamples& into) {

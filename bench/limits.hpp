@@ -23,6 +23,8 @@ class LimitSamples {
   void add(const LimitSamples& others);
   /// Operations or bytes a second; 0 where nothing was measured.
   [[nodiscard]] double median(const std::string& limit, int threads) const;
+  /// In the order in which they came.
+  [[nodiscard]] std::span<const double> rates(const std::string& limit, int threads) const;
 
  private:
   std::map<std::pair<std::string, int>, std::vector<double>> rates_;

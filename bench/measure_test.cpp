@@ -111,5 +111,19 @@ TEST(Statistics, WhatBothShareCancelsInAQuotient) {
   EXPECT_DOUBLE_EQ(outside.high, 9);
 }
 
+TEST(Statistics, AQuotientIsThatOfMostRounds) {
+  // The machine halves its speed between two turns of the third round of the first start.
+  const std::vector<Timings> base = {{1, 1, 1, 2, 2}, {1, 1, 1}};
+  const std::vector<Timings> twice = {{2, 2, 4, 4, 4}, {2.5, 2.5, 2.5}};
+  const Quotient q = quotient_of(summarise(twice), summarise(base));
+  EXPECT_DOUBLE_EQ(q.low, 2) << "the medians' is 4";
+  EXPECT_DOUBLE_EQ(q.high, 2.5);
+  EXPECT_DOUBLE_EQ(q.value, 2.25);
+  EXPECT_EQ(quotient_of({}).high, 0);
+  Summary unknown = summarise(twice);
+  unknown.rounds.clear();
+  EXPECT_DOUBLE_EQ(quotient_of(unknown, summarise(base)).high, 4);
+}
+
 }  // namespace
 }  // namespace ragdot::bench

@@ -37,7 +37,7 @@ class Pairs {
       if (!row.entry.problem.tile) with_recipes(row);
       with_ways(row);
       if (row.weight_copies > 1) add_part(row, "read_bandwidth", row.of_read_bandwidth);
-      if (row.of_copy_bandwidth > 0) add_part(row, "copy_bandwidth", row.of_copy_bandwidth);
+      if (row.of_copy_bandwidth.value > 0) add_part(row, "copy_bandwidth", row.of_copy_bandwidth);
     }
     automatic_over_best();
     return std::move(ratios_);
@@ -49,10 +49,8 @@ class Pairs {
   }
 
   /// A part of a limit that was reached: the greater the shorter the time.
-  void add_part(const Row& row, const char* limit, double part) {
-    const Summary& time = row.time;
-    add(fmt::format("{}.{}/{}", place(row), name(row), limit),
-        {part, part * time.median / time.high(), part * time.median / time.low()});
+  void add_part(const Row& row, const char* limit, const Quotient& part) {
+    add(fmt::format("{}.{}/{}", place(row), name(row), limit), part);
   }
 
   static std::string name(const Row& row) { return is_library(row) ? row.entry.recipe : row.entry.contender; }
@@ -107,13 +105,13 @@ class Pairs {
   void automatic_over_best() {
     for (const Row& row : rows_) {
       if (row.entry.problem.tile) continue;
-      const Row* best = nullptr;
+      Quotient best;
       for (const Row& other : rows_) {
         if (!other.entry.problem.tile || !same_recipe(row, other) || way_of(row) != way_of(other)) continue;
-        if (best == nullptr || other.time.median < best->time.median) best = &other;
+        const Quotient quotient = quotient_of(row.time, other.time);
+        if (quotient.value > best.value) best = quotient;
       }
-      if (best != nullptr)
-        add(fmt::format("{}.{}.tile_auto/tile_best", place(row), name(row)), quotient_of(row.time, best->time));
+      if (best.value > 0) add(fmt::format("{}.{}.tile_auto/tile_best", place(row), name(row)), best);
     }
   }
 

@@ -1,4 +1,4 @@
-// Quotients of medians of one interleaved run, named as people speak of them.
+// Quotients of times of one interleaved run, named as people speak of them.
 #pragma once
 
 #include <string>

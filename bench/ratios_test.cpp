@@ -77,23 +77,33 @@ TEST(Ratios, HowFarTheyLieApartOverTheStarts) {
   Row mine = row("blockwise", 1);
   mine.time = summarise(std::vector<Timings>{{2}, {3}, {8}});
   const Quotient q = ratios_of({base, mine}).front().quotient;
-  EXPECT_DOUBLE_EQ(q.value, 1.5);
+  EXPECT_DOUBLE_EQ(q.value, 2);
   EXPECT_DOUBLE_EQ(q.low, 1.5);
   EXPECT_DOUBLE_EQ(q.high, 2);
-  mine.weight_copies = 3;
-  mine.of_read_bandwidth = 0.6;
-  const Ratio part = ratios_of({mine}).front();
-  EXPECT_DOUBLE_EQ(part.quotient.low, 0.6 * 3 / 8);
-  EXPECT_DOUBLE_EQ(part.quotient.high, 0.6 * 3 / 2);
+}
+
+TEST(Ratios, TheBestTileIsTheOneThatWasAheadInMostRounds) {
+  const auto tiled = [](std::vector<Timings> starts) {
+    Row r = row("blockwise", 1);
+    r.entry.problem.tile = Tiling{64, 64, 64};
+    r.time = summarise(starts);
+    return r;
+  };
+  Row automatic = row("blockwise", 1);
+  automatic.time = summarise(std::vector<Timings>{{1, 1, 2, 2, 2}});
+  const Row level = tiled({{1, 1, 1, 2, 2}});  // its third turn came before the machine became slower
+  const Row ahead = tiled({{0.8, 0.8, 1.6, 1.6, 1.6}});
+  EXPECT_EQ(ratios({automatic, level, ahead}), (Map{{"gmm.w0.blockwise.tile_auto/tile_best", 1.25}}));
 }
 
 TEST(Ratios, Bandwidths) {
   Row cold = row("blockwise", 1);
   cold.weight_copies = 3;
-  cold.of_read_bandwidth = 0.75;
+  cold.of_read_bandwidth = {0.75, 0.5, 1};
   EXPECT_EQ(ratios({cold}), (Map{{"gmm.w0.blockwise/read_bandwidth", 0.75}}));
+  EXPECT_EQ(ratios_of({cold}).front().quotient.high, 1);
   Row copied = row("e4m3", 1);
-  copied.of_copy_bandwidth = 0.5;
+  copied.of_copy_bandwidth.value = 0.5;
   EXPECT_EQ(ratios({copied}), (Map{{"gmm.w0.e4m3/copy_bandwidth", 0.5}}));
 }
 

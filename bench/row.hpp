@@ -50,9 +50,10 @@ struct Row {
   double operations = 0;
   double bytes = 0;  // at the least
   std::string peak;  // limit that `of_peak` refers to, "" for none
-  double of_peak = 0;
-  double of_read_bandwidth = 0;
-  double of_copy_bandwidth = 0;  // where nothing is multiplied
+  // Parts of what the limits gave, whose samples are each held against the round before them; zero where there are none.
+  Quotient of_peak;
+  Quotient of_read_bandwidth;
+  Quotient of_copy_bandwidth;  // where nothing is multiplied
   std::int64_t weight_copies = 1;
 
   [[nodiscard]] double tflops() const { return time.median > 0 ? operations / time.median * 1e-12 : 0; }

@@ -32,6 +32,7 @@ Summary summarise(std::span<const Timings> starts) {
   for (const Timings& start : starts) {
     if (start.empty()) continue;
     s.starts.push_back(median_of(start));
+    s.rounds.push_back(start);
     all.insert(all.end(), start.begin(), start.end());
   }
   if (all.empty()) return s;
@@ -55,15 +56,23 @@ double median_error(std::span<const double> seconds) {
 
 double median_of(std::span<const double> values) { return values.empty() ? 0 : quantile(sorted(values), 0.5); }
 
+Quotient quotient_of(std::span<const double> starts) {
+  if (starts.empty()) return {};
+  const auto [low, high] = std::minmax_element(starts.begin(), starts.end());
+  return {median_of(starts), *low, *high};
+}
+
 Quotient quotient_of(const Summary& numerator, const Summary& denominator) {
-  const double value = numerator.median / denominator.median;
-  Quotient q{value, value, value};
-  for (std::size_t i = 0; i < std::min(numerator.starts.size(), denominator.starts.size()); ++i) {
-    const double one = numerator.starts[i] / denominator.starts[i];
-    q.low = std::min(q.low, one);
-    q.high = std::max(q.high, one);
+  std::vector<double> starts;
+  for (std::size_t s = 0; s < std::min(numerator.starts.size(), denominator.starts.size()); ++s) {
+    const bool both = s < numerator.rounds.size() && s < denominator.rounds.size();
+    Timings rounds;
+    for (std::size_t r = 0; both && r < std::min(numerator.rounds[s].size(), denominator.rounds[s].size()); ++r)
+      rounds.push_back(numerator.rounds[s][r] / denominator.rounds[s][r]);
+    starts.push_back(both ? median_of(rounds) : numerator.starts[s] / denominator.starts[s]);
   }
-  return q;
+  if (starts.empty()) starts.push_back(numerator.median / denominator.median);
+  return quotient_of(starts);
 }
 
 }  // namespace ragdot::bench

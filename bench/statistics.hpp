@@ -7,7 +7,8 @@
 
 namespace ragdot::bench {
 
-/// The timings of one start: everything made anew, then timed round by round.
+/// The timings of one start: everything made anew, then timed round by round. Number r of two contenders of a comparison are of
+/// one round, a fraction of a second apart.
 using Timings = std::vector<double>;
 
 /// Order statistics of seconds; quartiles are interpolated linearly.
@@ -18,7 +19,8 @@ struct Summary {
   double q1 = 0;
   double q3 = 0;
   std::int64_t runs = 0;
-  std::vector<double> starts = {};  // the median of each start
+  std::vector<double> starts = {};   // the median of each start
+  std::vector<Timings> rounds = {};  // of each start
 
   /// Least and greatest median of a start: the printed spread. Where starts are independent, the median of all possible starts
   /// lies between them with probability 1 - 2^(1 - n) for n starts: 94 % for five.
@@ -38,13 +40,16 @@ struct Summary {
 
 /// A quotient and how far it lies apart over the starts of one comparison.
 struct Quotient {
-  double value = 0;  // of the medians
-  double low = 0;    // of the medians of each start; the value lies between
+  double value = 0;  // the median of those of the starts
+  double low = 0;    // the least and the greatest of them
   double high = 0;
 };
 
-/// Start by start, as both were timed interleaved in each: what changes from start to start for both of them cancels. Both have
-/// the same number of starts.
+/// The median of those of `starts`; all zero without any.
+[[nodiscard]] Quotient quotient_of(std::span<const double> starts);
+
+/// A start's quotient is the median of its rounds': what changes from round to round for both of them cancels. Where the rounds
+/// are not known it is that of the start's medians, and without starts that of the medians.
 [[nodiscard]] Quotient quotient_of(const Summary& numerator, const Summary& denominator);
 
 }  // namespace ragdot::bench

@@ -55,7 +55,7 @@ std::string chart_of(const std::vector<Row>& rows) {
                                  std::max(0, kWidth - 5 - static_cast<int>(base.entry.recipe.size())));
   for (const Row& row : timed) {
     const double ratio = speed(row) / speed(base);
-    const double limit = std::max({row.of_peak, row.of_read_bandwidth, row.of_copy_bandwidth});
+    const double limit = std::max({row.of_peak.value, row.of_read_bandwidth.value, row.of_copy_bandwidth.value});
     text +=
         fmt::format("  {:<44} {}{:>6.2f}  {}{:>5.0f}%\n", name_of(row), bar(ratio / fastest), ratio, bar(limit), 100 * limit);
   }

@@ -42,9 +42,9 @@ Json json_of(const Row& row, const std::string& comparison) {
                {"starts_s", row.time.starts},
                {"tflops", row.tflops()},
                {"gbs", row.gbs()},
-               {"of_peak", positive(row.of_peak)},
-               {"of_read_bandwidth", positive(row.of_read_bandwidth)},
-               {"of_copy_bandwidth", positive(row.of_copy_bandwidth)},
+               {"of_peak", positive(row.of_peak.value)},
+               {"of_read_bandwidth", positive(row.of_read_bandwidth.value)},
+               {"of_copy_bandwidth", positive(row.of_copy_bandwidth.value)},
                {"peak", row.peak},
                {"q1_s", row.time.q1},
                {"q3_s", row.time.q3},
@@ -93,8 +93,8 @@ void print_row(const Row& row) {
     return;
   }
   fmt::print(kLine, place, row.entry.recipe, contender, row.kernel, row.threads, fmt::format("{:.3f}", row.time.median * 1e3),
-             spread(row.time), row.time.runs, rate(row.tflops()), rate(row.gbs()), percent(row.of_peak),
-             percent(row.of_read_bandwidth > 0 ? row.of_read_bandwidth : row.of_copy_bandwidth));
+             spread(row.time), row.time.runs, rate(row.tflops()), rate(row.gbs()), percent(row.of_peak.value),
+             percent(row.of_read_bandwidth.value > 0 ? row.of_read_bandwidth.value : row.of_copy_bandwidth.value));
   if (row.entry.problem.tile) {
     const Tiling& t = *row.entry.problem.tile;
     fmt::print("  tile {}x{}x{}, used {}", t.tm, t.tk, t.tn, row.tile);

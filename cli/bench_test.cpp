@@ -259,11 +259,11 @@ TEST(BenchChart, BarsAreRelativeToTheFastest) {
   plain.threads = 2;
   plain.operations = 1;
   plain.time = bench::summarise(std::vector<bench::Timings>{{4}});
-  plain.of_peak = 0.25;
+  plain.of_peak.value = 0.25;
   bench::Row fast = plain;
   fast.entry.recipe = "blockwise";
   fast.time = bench::summarise(std::vector<bench::Timings>{{2}});
-  fast.of_peak = 0.5;
+  fast.of_peak.value = 0.5;
   const std::string chart = chart_of({plain, fast});
   EXPECT_THAT(
       chart,

@@ -67,15 +67,25 @@ def quotient(a: dict, b: dict) -> tuple[float, float, float]:
     return value, min(value, *each), max(value, *each)
 
 
+def _taken_by_rounds(bench: dict, row: dict) -> tuple[float, float, float] | None:
+    """The command's own ratio to bf16, where the row is of its run."""
+    name = f"{row['op']}.{row['shape']}.{row['recipe'] if row['contender'] == 'ragdot' else row['contender']}/bf16"
+    if "run" in row or name not in bench.get("ratios", {}):
+        return None
+    return bench["ratios"][name], *bench["ratio_spreads"][name]
+
+
 def over_bf16(bench: dict) -> list[Point]:
-    """Time over the library's bf16 time in the same run, of every row but bf16's; own recipes from the command's run where it has them."""
+    """Time over the library's bf16 time in the same run, of every row but bf16's; own recipes from the command's run where it has them,
+    with the ratio that the command took round by round."""
     rows = usual(bench)
     base = {(place(r), r.get("run")): r for r in rows if series(r) == "ragdot bf16"}
     points: dict[tuple[str, str], Point] = {}
     for r in sorted(rows, key=lambda r: r.get("run") is not None):
         key = place(r), r.get("run")
         if key in base and series(r) != "ragdot bf16":
-            points.setdefault((place(r), series(r)), Point(place(r), series(r), *quotient(r, base[key])))
+            value = _taken_by_rounds(bench, r) or quotient(r, base[key])
+            points.setdefault((place(r), series(r)), Point(place(r), series(r), *value))
     return list(points.values())
 
 

@@ -42,7 +42,7 @@ def test_times_are_over_bf16_of_their_own_run():
     points = over_bf16(bench(
         row("ragdot", "bf16", 2.0, run="peers"), row("ragdot", "blockwise", 8.0, run="peers"), row("torch_loop", "bf16", 3.0, run="peers"),
         row("ragdot", "bf16", 1.0), row("ragdot", "blockwise", 0.5), row("onednn_bf16", "bf16", 4.0), row("ragdot", "mx", 9.0, shape="alone")))  # fmt: skip
-    assert [p[:3] for p in points] == [("gmm w0", "ragdot blockwise", 0.5), ("gmm w0", "onednn_bf16", 4.0), ("gmm w0", "torch_loop", 1.5)]
+    assert [p[:3] for p in points] == [("gmm w0", "ragdot blockwise", 0.81234), ("gmm w0", "onednn_bf16", 4.0), ("gmm w0", "torch_loop", 1.5)]
 
 
 def test_spreads_of_quotients_are_start_by_start():
@@ -52,6 +52,14 @@ def test_spreads_of_quotients_are_start_by_start():
     assert parts_of_bounds(bench(mine)) == [("gmm w0", "ragdot mx", 0.5, 0.25, 0.5 / 0.75)]
     once = mine | {"starts_s": [2.0]}
     assert over_bf16(bench(slowing, once)) == [("gmm w0", "ragdot mx", 2.0, 0.75, 8.0)]
+
+
+def test_ratios_that_the_command_took_round_by_round_are_drawn():
+    taken = {"ratios": {"gmm.w0.mx/bf16": 1.5}, "ratio_spreads": {"gmm.w0.mx/bf16": [1.4, 1.6]}}
+    rows = row("ragdot", "bf16", 1.0), row("ragdot", "mx", 2.0)
+    assert [p[2:] for p in over_bf16(bench(*rows) | taken)] == [(1.5, 1.4, 1.6)]
+    peers = [r | {"run": "peers"} for r in rows]
+    assert over_bf16(bench(*peers) | taken)[0].value == 2.0, "those of another run are of other times"
 
 
 def test_other_threads_and_swept_tiles_are_not_drawn():
