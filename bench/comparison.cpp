@@ -239,6 +239,7 @@ Quotient Trial::part_of(const std::string& limit, const Runner& runner, double a
     const Sampling& samples = samplings_[s];
     const std::span<const double> rates = samples.limits.rates(limit, runner.row.threads);
     std::vector<double> parts;
+    parts.reserve(rates.size());
     for (std::size_t i = 0; i < rates.size(); ++i) parts.push_back(amount / runner.starts[s][samples.rounds[i]] / rates[i]);
     if (!parts.empty()) starts.push_back(median_of(parts));
   }
