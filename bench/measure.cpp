@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
+#include <random>
 
 #include "bench/statistics.hpp"
 
@@ -45,9 +47,12 @@ std::vector<std::vector<double>> measure(std::span<const Participant> participan
     if (rounds < budget.least_rounds) return late && rounds >= budget.slow_rounds;
     return late || rounds >= budget.most_rounds || precise(seconds, budget.precision);
   };
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::mt19937 random;  // from its own fixed seed
   for (std::int64_t rounds = 0; !enough(rounds);) {
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t whose = (static_cast<std::size_t>(rounds) + i) % count;
+    std::shuffle(order.begin(), order.end(), random);
+    for (const std::size_t whose : order) {
       turn(whose);
       seconds[whose].push_back(last[whose]);
     }

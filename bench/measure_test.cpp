@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <sstream>
 #include <string>
 
 #include "bench/statistics.hpp"
@@ -29,21 +31,35 @@ struct Track {
   }
 };
 
-TEST(Measure, RotatesTheOrderAndCountsOnlyTheSecondOfShortCalls) {
+TEST(Measure, EachHasATurnInEveryRoundAndOnlyTheSecondOfShortCallsCounts) {
   Track track;
   track.add('a', 0.001);
   track.add('b', 1, 1);  // long: warms itself up
   track.add('c', 0.002);
   const auto seconds = track.run({.seconds = 100, .least_rounds = 4, .precision = 1e-9});
-  EXPECT_EQ(track.calls,
-            "aaAbBccC "
-            "bBccCaaA "
-            "ccCaaAbB "
-            "aaAbBccC ");
+  std::istringstream rounds(track.calls);
+  int count = 0;
+  for (std::string round; rounds >> round; ++count) {
+    for (const char* turn : {"aaA", "bB", "ccC"}) EXPECT_NE(round.find(turn), std::string::npos) << round;
+    EXPECT_EQ(round.size(), 8U) << round;
+  }
+  EXPECT_EQ(count, 4);
   ASSERT_EQ(seconds.size(), 3U);
   for (const auto& s : seconds) EXPECT_EQ(s.size(), 4U);
   EXPECT_NEAR(seconds[1][0], 1, 1e-9);
   EXPECT_NEAR(seconds[2][3], 0.002, 1e-9);
+}
+
+TEST(Measure, NobodyFollowsTheSameOneInMostRounds) {
+  Track track;
+  for (const char name : {'a', 'b', 'c', 'd'}) track.add(name, 0.1);  // calls aaA: a turn
+  const auto seconds = track.run({.seconds = 1e6, .least_rounds = 240, .precision = 1e-9});
+  std::map<std::string, int> pairs;
+  for (std::size_t at = track.calls.find('A'); at != std::string::npos; at = track.calls.find('A', at + 1))
+    ++pairs[track.calls.substr(at + 1, 1)];
+  EXPECT_EQ(pairs.size(), 4U) << "b, c, d, or the end of the round";
+  for (const auto& [next, count] : pairs) EXPECT_NEAR(count, 60, 25) << next;
+  EXPECT_EQ(seconds.front().size(), 240U);
 }
 
 TEST(Measure, SlowCallsGetOneRoundAndSteadyOnesFive) {

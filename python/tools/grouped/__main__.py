@@ -5,6 +5,7 @@ are checked before any is timed; the contenders take turns within one process.
 """
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -30,7 +31,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds of a call: median, least and greatest of the rounds; `ratio` is the peer's median over this one."""
+    """Seconds of a call: median, least and greatest of the rounds; `ratio` is the median of the peer's over this one in each."""
 
     name: str
     median: float
@@ -70,17 +71,20 @@ def check(contender: Contender) -> None:
 
 
 def measure(found: Iterable[Contender], rounds: int, calls: int) -> list[Row]:
-    """Every contender in every round, after a round that is not counted: the mean of so many calls."""
-    found, times = list(found), {}
+    """Every contender in every round, after a round that is not counted: the mean of so many calls. Each round has another order, by
+    chance but the same in every run (docs/decisions/0113)."""
+    found, times, order = list(found), {}, random.Random(0)
     for round in range(rounds + 1):
-        for contender in found:
+        for contender in order.sample(found, len(found)):
             start = time.perf_counter()
             for _ in range(calls):
                 contender.call()
             if round:
                 times.setdefault(contender.name, []).append((time.perf_counter() - start) / calls)
-    medians = {name: statistics.median(of) for name, of in times.items()}
-    return [Row(name, medians[name], min(of), max(of), medians[PEER] / medians[name]) for name, of in times.items()]
+    def over_this(of: list[float]) -> float:
+        return statistics.median(peer / own for peer, own in zip(times[PEER], of))
+
+    return [Row(c.name, statistics.median(of := times[c.name]), min(of), max(of), over_this(of)) for c in found]
 
 
 def table(rows: Iterable[Row], flops: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import select
 import signal
 import subprocess
@@ -90,8 +91,8 @@ class Worker:
 
 
 def interleave(workers: Sequence[Timed], rounds: int, settle: Callable[[float], None] = time.sleep) -> list[list[float]]:
-    """Seconds of each counted call, for each worker. An uncounted round comes first and tells the slow ones; round r starts with
-    worker r and goes round."""
+    """Seconds of each counted call, for each worker. An uncounted round comes first and tells the slow ones; each round has another
+    order, by chance but the same in every run (docs/decisions/0113)."""
 
     def turn(worker: Timed) -> float:
         seconds = worker.run()
@@ -101,9 +102,9 @@ def interleave(workers: Sequence[Timed], rounds: int, settle: Callable[[float], 
     first = [turn(worker) for worker in workers]
     slow = [seconds > SLOW * min(first) for seconds in first]
     counted: list[list[float]] = [[] for _ in workers]
+    order = random.Random(0)
     for number in range(rounds):
-        for i in range(len(workers)):
-            whose = (number + i) % len(workers)
+        for whose in order.sample(range(len(workers)), len(workers)):
             if not slow[whose] or number % SLOW_EVERY == 0:
                 counted[whose].append(turn(workers[whose]))
     return counted

@@ -139,11 +139,13 @@ class Clockwork:
         return self.seconds
 
 
-def test_turns_rotate_and_every_one_counts_but_the_first():
+def test_each_has_a_turn_in_every_round_and_every_one_counts_but_the_first():
     turns, pauses = [], []
-    seconds = interleave([Clockwork(name, 1.0, turns) for name in "abc"], 3, pauses.append)
-    assert "".join(turns) == "abc" + "abc" + "bca" + "cab"
-    assert seconds == [[1.0] * 3] * 3
+    seconds = interleave([Clockwork(name, 1.0, turns) for name in "abc"], 30, pauses.append)
+    rounds = ["".join(turns[begin : begin + 3]) for begin in range(0, len(turns), 3)]
+    assert len(rounds) == 31 and all(sorted(of) == list("abc") for of in rounds)
+    assert set(rounds) == {"abc", "acb", "bac", "bca", "cab", "cba"}, "nobody always follows the same one"
+    assert seconds == [[1.0] * 30] * 3
     assert len(pauses) == len(turns) and min(pauses) >= 0.01
 
 
