@@ -124,7 +124,8 @@ struct alignas(64) TileConfig {
 static_assert(sizeof(TileConfig) == 64);
 constexpr TileConfig kTiles;
 
-// 6 accumulators of 16 cycles each cover a tile instruction's latency of 52 cycles.
+// 6 accumulators of 16 cycles each cover a tile instruction's latency of 52 cycles. Without the instructions between them products
+// take nearly twice as long where another program runs on the core's other thread (docs/decisions/0114).
 
 __attribute__((target("amx-tile,amx-bf16"))) void tile_bf16(std::int64_t iterations) {
   asm volatile(
@@ -134,7 +135,7 @@ __attribute__((target("amx-tile,amx-bf16"))) void tile_bf16(std::int64_t iterati
       ".irp r,0,1,2,3,4,5\n tilezero %%tmm\\r\n .endr\n"
       ".p2align 6\n"
       "1:\n"
-      ".irp r,0,1,2,3,4,5\n tdpbf16ps %%tmm7, %%tmm6, %%tmm\\r\n .endr\n"
+      ".irp r,0,1,2,3,4,5\n tdpbf16ps %%tmm7, %%tmm6, %%tmm\\r\n .rept 8\n nop\n .endr\n .endr\n"
       "decq %0\n"
       "jnz 1b\n"
       "tilerelease\n"
@@ -151,7 +152,7 @@ __attribute__((target("amx-tile,amx-int8"))) void tile_i8(std::int64_t iteration
       ".irp r,0,1,2,3,4,5\n tilezero %%tmm\\r\n .endr\n"
       ".p2align 6\n"
       "1:\n"
-      ".irp r,0,1,2,3,4,5\n tdpbssd %%tmm7, %%tmm6, %%tmm\\r\n .endr\n"
+      ".irp r,0,1,2,3,4,5\n tdpbssd %%tmm7, %%tmm6, %%tmm\\r\n .rept 8\n nop\n .endr\n .endr\n"
       "decq %0\n"
       "jnz 1b\n"
       "tilerelease\n"
