@@ -125,7 +125,7 @@ static_assert(sizeof(TileConfig) == 64);
 constexpr TileConfig kTiles;
 
 // 6 accumulators of 16 cycles each cover a tile instruction's latency of 52 cycles. Without the instructions between them
-// products take nearly twice as long where another program runs on the core's other thread (docs/decisions/0114).
+// products take nearly twice as long on a busy host (docs/decisions/0114).
 
 __attribute__((target("amx-tile,amx-bf16"))) void tile_bf16(std::int64_t iterations) {
   asm volatile(

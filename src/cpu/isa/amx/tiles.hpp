@@ -55,8 +55,8 @@ struct HardwareTiles {
   }
 
  private:
-  /// Where another program runs on the core's other thread, products that follow each other at once take nearly twice as long
-  /// as with a few instructions between them (docs/decisions/0114). Elsewhere these cost nothing: a product takes 16 cycles.
+  /// On a busy host products that follow each other at once take nearly twice as long as with a few instructions between them
+  /// (docs/decisions/0114). Elsewhere these cost nothing: a product takes 16 cycles.
   static void space() { __asm__ volatile(".rept 8\n\tnop\n\t.endr"); }
 };
 
