@@ -1,4 +1,4 @@
-"""The comparison with torch._grouped_mm: its contenders agree, a wrong one is not timed, and ratios are those of the medians."""
+"""The comparison with torch._grouped_mm: its contenders agree, a wrong one is not timed, and ratios are those of the rounds."""
 
 import dataclasses
 
