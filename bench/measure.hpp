@@ -29,8 +29,8 @@ using Clock = std::function<double()>;
 [[nodiscard]] double steady_seconds();
 
 /// Seconds of each counted call, for each participant. In its turn a participant whose last call was short, or who had none,
-/// makes one uncounted call and then the counted one, so that caches, clock rate and threads are its own. Each round has another
-/// order, by chance but the same in every run. `after_round` gets the number of rounds done.
+/// makes one uncounted call and then the counted one, so that caches, clock rate and threads are its own. Each round has
+/// another order, by chance but the same in every run. `after_round` gets the number of rounds done.
 [[nodiscard]] std::vector<std::vector<double>> measure(std::span<const Participant> participants, const Budget& budget,
                                                        const std::function<void(std::int64_t)>& after_round,
                                                        const Clock& clock = steady_seconds);
