@@ -234,14 +234,12 @@ void Trial::start(Meter& meter) {
 
 /// Of the operations or bytes a second that the limit gave, those that a call of the runner gave in the round before.
 Quotient Trial::part_of(const std::string& limit, const Runner& runner, double amount) const {
-  std::vector<double> starts;
+  std::vector<Timings> starts;
   for (std::size_t s = 0; s < runner.starts.size(); ++s) {
     const Sampling& samples = samplings_[s];
     const std::span<const double> rates = samples.limits.rates(limit, runner.row.threads);
-    std::vector<double> parts;
-    parts.reserve(rates.size());
-    for (std::size_t i = 0; i < rates.size(); ++i) parts.push_back(amount / runner.starts[s][samples.rounds[i]] / rates[i]);
-    if (!parts.empty()) starts.push_back(median_of(parts));
+    Timings& parts = starts.emplace_back(rates.size());
+    for (std::size_t i = 0; i < rates.size(); ++i) parts[i] = amount / runner.starts[s][samples.rounds[i]] / rates[i];
   }
   return quotient_of(starts);
 }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iterator>
 
 namespace ragdot::bench {
 namespace {
@@ -56,22 +58,25 @@ double median_error(std::span<const double> seconds) {
 
 double median_of(std::span<const double> values) { return values.empty() ? 0 : quantile(sorted(values), 0.5); }
 
-Quotient quotient_of(std::span<const double> starts) {
-  if (starts.empty()) return {};
-  const auto [low, high] = std::minmax_element(starts.begin(), starts.end());
-  return {median_of(starts), *low, *high};
+Quotient quotient_of(std::span<const Timings> starts) {
+  const Summary s = summarise(starts);
+  return {s.median, s.low(), s.high()};
 }
 
 Quotient quotient_of(const Summary& numerator, const Summary& denominator) {
-  std::vector<double> starts;
+  std::vector<Timings> starts;
   for (std::size_t s = 0; s < std::min(numerator.starts.size(), denominator.starts.size()); ++s) {
-    const bool both = s < numerator.rounds.size() && s < denominator.rounds.size();
-    Timings rounds;
-    for (std::size_t r = 0; both && r < std::min(numerator.rounds[s].size(), denominator.rounds[s].size()); ++r)
-      rounds.push_back(numerator.rounds[s][r] / denominator.rounds[s][r]);
-    starts.push_back(both ? median_of(rounds) : numerator.starts[s] / denominator.starts[s]);
+    Timings& quotients = starts.emplace_back();
+    if (s >= numerator.rounds.size() || s >= denominator.rounds.size()) {
+      quotients = {numerator.starts[s] / denominator.starts[s]};
+      continue;
+    }
+    const Timings& above = numerator.rounds[s];
+    const Timings& below = denominator.rounds[s];
+    std::transform(above.begin(), above.begin() + static_cast<std::ptrdiff_t>(std::min(above.size(), below.size())),
+                   below.begin(), std::back_inserter(quotients), std::divides<>());
   }
-  if (starts.empty()) starts.push_back(numerator.median / denominator.median);
+  if (starts.empty()) starts.push_back({numerator.median / denominator.median});
   return quotient_of(starts);
 }
 

@@ -45,8 +45,8 @@ struct Quotient {
   double high = 0;
 };
 
-/// The median of those of `starts`; all zero without any.
-[[nodiscard]] Quotient quotient_of(std::span<const double> starts);
+/// From the quotients of each start's rounds; all zero without any.
+[[nodiscard]] Quotient quotient_of(std::span<const Timings> starts);
 
 /// A start's quotient is the median of its rounds': what changes from round to round for both of them cancels. Where the rounds
 /// are not known it is that of the start's medians, and without starts that of the medians.
