@@ -48,9 +48,11 @@ Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic)
   if (e.rows_per_group <= kFewRows / 2)
     return cut({kFewRows, e.without_panel ? kMostDepth : kFewRowsDepth, kMostOuter}, e, kernel);
   constexpr std::int64_t kFewestInner = 4;  // inner blocks of rows that share a strip
-  const std::int64_t block_bytes = kernel.panel_bytes(arithmetic, kernel.block_rows, e.unit);
+  // Of a panel as large as they become: what pads a small one counts for little there.
+  const std::int64_t panel_bytes = kernel.panel_bytes(arithmetic, kernel.inner_rows, kMostDepth);
+  const std::int64_t row_bytes = panel_bytes / (kernel.inner_rows * kMostDepth / e.unit);  // a unit deep
   const auto depth_for = [&](std::int64_t bytes, std::int64_t outers) {
-    return std::max<std::int64_t>(1, bytes * kernel.block_rows / (outers * block_bytes)) * e.unit;
+    return std::max<std::int64_t>(1, bytes / (outers * row_bytes)) * e.unit;
   };
   const std::int64_t most = std::min(
       {depth_for(l2_bytes() / 2, kFewestInner * kernel.inner_rows), depth_for(l2_bytes() / 4, kernel.inner_cols), kMostDepth});
@@ -58,7 +60,7 @@ Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic)
   const std::int64_t tiles = schedule::ceil_div(depth, most);  // of nearly equal depth, cut where wide scale blocks end
   constexpr std::int64_t kUsualBlock = 128;
   const std::int64_t tk = padded(schedule::ceil_div(depth, tiles), std::max(e.unit, kUsualBlock));
-  const std::int64_t tm = l2_bytes() / 2 / (tk / e.unit * block_bytes) * kernel.block_rows;
+  const std::int64_t tm = l2_bytes() / 2 / (tk / e.unit * row_bytes);
   return cut({std::max(tm / kernel.inner_rows * kernel.inner_rows, kernel.inner_rows), tk, kMostOuter}, e, kernel);
 }
 

@@ -46,6 +46,7 @@ void multiply(const MultiplyJob& job) {
 
 constinit const Kernel kKernel = chains::kernel_of({
     .name = "avx2",
+    .block_rows = Floats::kBlockRows,
     .refusal = refusal,
     .pack_lhs = pack<chains::Role::lhs>,
     .pack_rhs = pack<chains::Role::rhs>,

@@ -19,6 +19,7 @@ struct Floats {
   static constexpr std::int64_t kBlockRows = 6;
 
   static Vector zero() { return _mm256_setzero_ps(); }
+  static Vector nothing() { return _mm256_set1_ps(-0.0F); }  // what a sum is added to and keeps all its bits
   static Vector load(const void* at) { return _mm256_loadu_ps(static_cast<const float*>(at)); }
   static void store(float* at, Vector v) { _mm256_storeu_ps(at, v); }
   static Vector spread(const void* at) { return _mm256_broadcast_ss(static_cast<const float*>(at)); }
@@ -35,6 +36,7 @@ struct Integers {
   static constexpr std::int64_t kBlockRows = 4;  // dot needs registers of its own
 
   static Vector zero() { return _mm256_setzero_si256(); }
+  static Vector nothing() { return zero(); }
   static Vector load(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
   static void store(void* at, Vector v) { _mm256_storeu_si256(static_cast<__m256i*>(at), v); }
   static Vector spread(const void* at) { return _mm256_set1_epi32(*static_cast<const int*>(at)); }

@@ -16,9 +16,10 @@ struct Floats {
   using Vector = __m512;
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
-  static constexpr std::int64_t kBlockRows = 6;
+  static constexpr std::int64_t kBlockRows = 4;
 
   static Vector zero() { return _mm512_setzero_ps(); }
+  static Vector nothing() { return _mm512_set1_ps(-0.0F); }  // what a sum is added to and keeps all its bits
   static Vector load(const void* at) { return _mm512_loadu_ps(at); }
   static void store(float* at, Vector v) { _mm512_storeu_ps(at, v); }
   static Vector spread(const void* at) { return _mm512_set1_ps(*static_cast<const float*>(at)); }
@@ -35,6 +36,7 @@ struct Integers {
   static constexpr std::int64_t kBlockRows = 6;
 
   static Vector zero() { return _mm512_setzero_si512(); }
+  static Vector nothing() { return zero(); }
   static Vector load(const void* at) { return _mm512_loadu_si512(at); }
   static void store(void* at, Vector v) { _mm512_storeu_si512(at, v); }
   static Vector spread(const void* at) { return _mm512_set1_epi32(*static_cast<const int*>(at)); }

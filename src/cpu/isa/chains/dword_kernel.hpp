@@ -11,6 +11,7 @@ namespace {
 /// What differs between the instruction sets besides the vectors.
 struct Parts {
   const char* name;
+  std::int64_t block_rows;
   const char* (*refusal)();
   void (*pack_lhs)(const PackJob& job);
   void (*pack_rhs)(const PackJob& job);
@@ -24,7 +25,7 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .refusal = parts.refusal,
           .declines = declines_long_i8_segments,
           .yields = nullptr,
-          .block_rows = kMostRows,
+          .block_rows = parts.block_rows,
           .block_cols = kStripCols,
           .inner_rows = kInnerRows,
           .inner_cols = kInnerCols,

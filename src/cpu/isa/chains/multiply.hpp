@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "cpu/isa/chains/panels.hpp"
 #include "cpu/kernel.hpp"
@@ -15,20 +16,24 @@
 namespace ragdot::cpu::chains {
 namespace {
 
-/// Register block: kMostRows rows x 2 vectors. With 32 registers (512 bits: 6 x 32 outputs):
-///   24 chains: 12 even, 12 odd      2 rhs      1 lhs, spread over the lanes      27 of 32
-/// With 16 registers (256 bits: 6 x 16 outputs) the even chains of a chunk run first and wait on the stack for the odd ones:
-///   12 chains                       2 rhs      1 lhs                             15 of 16
+/// Register block: Chain::kBlockRows rows x 2 vectors, with p where there is room for it. 512 bits, 4 x 32 outputs:
+///   16 chains: 8 even, 8 odd      8 p      2 rhs      1 lhs, spread over the lanes      27 of 32
+/// Integers take one chain, 6 x 32 outputs: 12 chains, 12 p, 2 rhs, 1 lhs. With 16 registers (256 bits: 6 x 16 outputs) the
+/// even chains of a chunk run first and wait on the stack for the odd ones:
+///   12 chains                     2 rhs      1 lhs                                      15 of 16
 inline constexpr int kMostRows = 6;
 /// Rows and columns of one multiplication.
-inline constexpr std::int64_t kInnerRows = 43 * kMostRows;
+inline constexpr std::int64_t kInnerRows = 256;
 inline constexpr std::int64_t kInnerCols = 8 * kStripCols;
-/// Chunks that a block takes before the next block's turn: the strip of the rhs panel that they read stays in the L1 cache.
-inline constexpr std::int64_t kVisitChunks = 4;
+/// What a block reads of the rhs panel before the next block's turn stays in the L1 cache.
+inline constexpr std::int64_t kVisitBytes = 16 << 10;
 
-/// What one register block does in one turn.
-struct Visit {
-  const std::byte* lhs[kMostRows] = {};  // the first dword of each row
+/// What all register blocks of a strip have in common in one turn.
+struct Turn {
+  const std::byte* lhs_panel = nullptr;
+  std::int64_t panel_depth = 0;  // of the panels, in their units of depth
+  std::int64_t at = 0;           // in the panels, in their units of depth
+  std::int64_t row = 0;          // of the lhs panel, where the blocks' rows start
   const std::byte* rhs = nullptr;
   std::int64_t depth = 0;    // elements; starts at a chunk
   float* carried = nullptr;  // the unfinished segment, rows kStripCols apart
@@ -44,7 +49,7 @@ using Sums = typename Chain::Vector[kRows][2];
 
 /// sums += column `at` of the lhs rows times one row of the rhs panel.
 template <class Chain, int kRows>
-[[gnu::always_inline]] inline void step(const std::byte* const (&lhs)[kMostRows], std::int64_t at, const std::byte* rhs,
+[[gnu::always_inline]] inline void step(const std::byte* const (&lhs)[kRows], std::int64_t at, const std::byte* rhs,
                                         Sums<Chain, kRows>& sums) {
   const auto b0 = Chain::load(rhs);
   const auto b1 = Chain::load(rhs + Chain::Panels::kVectorBytes);
@@ -57,19 +62,29 @@ template <class Chain, int kRows>
 }
 
 template <class Chain, int kRows>
-[[gnu::always_inline]] inline void clear(Sums<Chain, kRows>& sums) {
+[[gnu::always_inline]] inline void fill(Sums<Chain, kRows>& sums, typename Chain::Vector value) {
 #pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = Chain::zero();
+  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = value;
+}
+
+/// Rows kStripCols apart.
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void load(Sums<Chain, kRows>& sums, const float* from) {
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r, from += kStripCols) {
+    sums[r][0] = Chain::load(from);
+    sums[r][1] = Chain::load(from + Chain::kLanes);
+  }
 }
 
 /// The chains of one chunk of `steps` panel rows; `at` is its byte in the lhs rows.
 template <class Chain, int kRows>
-[[gnu::always_inline]] inline void run_chains(const std::byte* const (&lhs)[kMostRows], std::int64_t at, const std::byte* rhs,
+[[gnu::always_inline]] inline void run_chains(const std::byte* const (&lhs)[kRows], std::int64_t at, const std::byte* rhs,
                                               std::int64_t steps, Sums<Chain, kRows>& even, Sums<Chain, kRows>& odd) {
   constexpr std::int64_t kRow = Chain::Panels::kRowBytes;
-  constexpr bool kTogether = 4 * kRows + 3 <= Chain::kRegisters;
-  clear<Chain, kRows>(even);
-  clear<Chain, kRows>(odd);
+  constexpr bool kTogether = 6 * kRows + 3 <= Chain::kRegisters;
+  fill<Chain, kRows>(even, Chain::zero());
+  fill<Chain, kRows>(odd, Chain::zero());
   std::int64_t i = 0;
   if constexpr (Chain::kIntegers) {  // one chain does: its sums are exact in any order
     for (; i < steps; ++i) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
@@ -86,54 +101,69 @@ template <class Chain, int kRows>
   }
 }
 
-/// p += e + o for each chunk of the visit, for the 2 vectors of columns that start at `col`.
+/// p += e + o for each chunk of the turn, for the 2 vectors of columns that start at `col`.
 template <class Chain, int kRows>
-void add_chunks(const Visit& visit, std::int64_t col) {
+[[gnu::always_inline]] inline void add_chunks(const Turn& turn, std::int64_t row, std::int64_t col, Sums<Chain, kRows>& p) {
   using Panels = typename Chain::Panels;
-  // Sums of integers are exact in any order: the whole visit is one chunk.
-  constexpr std::int64_t kChunk = Chain::kIntegers ? kVisitChunks * schedule::kChunk : schedule::kChunk;
-  const std::byte* lhs[kMostRows];
-  for (int r = 0; r < kMostRows; ++r) lhs[r] = visit.lhs[r];
-  const std::byte* rhs = visit.rhs + col * 4;
+  // Sums of integers are exact in any order: the whole turn is one chunk.
+  const std::int64_t chunk = Chain::kIntegers ? turn.depth : schedule::kChunk;
+  const std::byte* lhs[kRows];
+  for (int r = 0; r < kRows; ++r) lhs[r] = Panels::lhs_row(turn.lhs_panel, turn.panel_depth, turn.row + row + r, turn.at);
+  const std::byte* rhs = turn.rhs + col * 4;
   std::int64_t at = 0;
-  for (std::int64_t done = 0; done < visit.depth; done += kChunk) {
+  for (std::int64_t left = turn.depth; left > 0; left -= chunk) {
     Sums<Chain, kRows> even;
     Sums<Chain, kRows> odd;
-    run_chains<Chain, kRows>(lhs, at, rhs, Panels::steps(std::min(kChunk, visit.depth - done)), even, odd);
+    run_chains<Chain, kRows>(lhs, at, rhs, Panels::steps(std::min(chunk, left)), even, odd);
     at += Panels::kLhsChunkBytes;
     rhs += Panels::kRhsChunkBytes;
-    float* p = visit.carried + col;
-    const bool sets = (visit.begins || fault::on(fault::Id::chains_carry_dropped)) && done == 0;
-#pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r, p += kStripCols) {
-      const auto sum0 = Chain::add(even[r][0], odd[r][0]);
-      const auto sum1 = Chain::add(even[r][1], odd[r][1]);
-      Chain::store(p, sets ? sum0 : Chain::add(Chain::load(p), sum0));
-      Chain::store(p + Chain::kLanes, sets ? sum1 : Chain::add(Chain::load(p + Chain::kLanes), sum1));
-    }
-  }
-}
-
-/// acc = fma(row scale * column scale, p, acc) for every column of a block's strip.
-template <class Chain, int kRows>
-void end_segment(const Visit& visit) {
-  using Floats = typename Chain::Floats;
-  for (std::int64_t col = 0; col < kStripCols; col += Floats::kLanes) {
-    const auto col_scale = Floats::load(visit.col_scales + col);
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
-      float* acc = visit.acc + r * kStripCols + col;
-      const auto scale = Floats::mul(Floats::spread(visit.row_scales + r), col_scale);
-      const auto before = visit.sets ? Floats::zero() : Floats::load(acc);
-      Floats::store(acc, Floats::fma(scale, Chain::as_floats(Chain::load(visit.carried + r * kStripCols + col)), before));
+      p[r][0] = Chain::add(p[r][0], Chain::add(even[r][0], odd[r][0]));
+      p[r][1] = Chain::add(p[r][1], Chain::add(even[r][1], odd[r][1]));
     }
   }
 }
 
+/// acc = fma(row scale * column scale, p, acc).
 template <class Chain, int kRows>
-void visit_block(const Visit& visit) {
-  for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) add_chunks<Chain, kRows>(visit, col);
-  if (visit.acc != nullptr) end_segment<Chain, kRows>(visit);
+[[gnu::always_inline]] inline void end_segment(const Turn& turn, std::int64_t row, std::int64_t col,
+                                               const Sums<Chain, kRows>& p) {
+  using Floats = typename Chain::Floats;
+  float* acc = turn.acc + row * kStripCols + col;
+  const float* row_scales = turn.row_scales + row;
+  const auto col_scale0 = Floats::load(turn.col_scales + col);
+  const auto col_scale1 = Floats::load(turn.col_scales + col + Floats::kLanes);
+  Sums<Floats, kRows> before;
+  turn.sets ? fill<Floats, kRows>(before, Floats::zero()) : load<Floats, kRows>(before, acc);
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r, acc += kStripCols) {
+    const auto row_scale = Floats::spread(row_scales + r);
+    Floats::store(acc, Floats::fma(Floats::mul(row_scale, col_scale0), Chain::as_floats(p[r][0]), before[r][0]));
+    Floats::store(acc + Floats::kLanes,
+                  Floats::fma(Floats::mul(row_scale, col_scale1), Chain::as_floats(p[r][1]), before[r][1]));
+  }
+}
+
+/// One register block's rows, from `row` of the turn on.
+template <class Chain, int kRows>
+void visit_block(const Turn& turn, std::int64_t row) {
+  for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) {
+    float* carried = turn.carried + row * kStripCols + col;
+    Sums<Chain, kRows> p;
+    const bool nothing = turn.begins || fault::on(fault::Id::chains_carry_dropped);
+    nothing ? fill<Chain, kRows>(p, Chain::nothing()) : load<Chain, kRows>(p, carried);
+    add_chunks<Chain, kRows>(turn, row, col, p);
+    if (turn.acc != nullptr) {
+      end_segment<Chain, kRows>(turn, row, col, p);
+      continue;
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r, carried += kStripCols) {
+      Chain::store(carried, p[r][0]);
+      Chain::store(carried + Chain::kLanes, p[r][1]);
+    }
+  }
 }
 
 /// A run of segments of one element each: every product has its own scales, acc = fma(row scale * column scale, a * b, acc).
@@ -216,8 +246,9 @@ struct Stretch {
   std::int64_t ended = -1;  // the segment's number within the job when it ends here
 };
 
-inline constexpr std::array<float, kStripCols> kOnes = [] {
-  std::array<float, kStripCols> ones{};
+/// Scales where none are given, of any row and column.
+inline constexpr std::array<float, kInnerRows> kOnes = [] {
+  std::array<float, kInnerRows> ones{};
   ones.fill(1.0F);
   return ones;
 }();
@@ -226,18 +257,26 @@ inline constexpr std::array<float, kStripCols> kOnes = [] {
 template <class Block>
 void for_row_blocks(std::int64_t rows, std::int64_t most, Block block) {
   const std::int64_t blocks = schedule::ceil_div(rows, most);
-  for (std::int64_t i = 0; i < blocks; ++i) block(rows * i / blocks, rows * (i + 1) / blocks - rows * i / blocks);
+  const std::int64_t larger = rows % blocks;  // of them have one row more
+  for (std::int64_t i = 0, row = 0; i < blocks; ++i) {
+    const std::int64_t count = rows / blocks + (i < larger ? 1 : 0);
+    block(row, count);
+    row += count;
+  }
 }
 
 /// A function for each number of rows, from 1 on.
-template <class Argument>
-using ByRows = std::array<void (*)(const Argument&), kMostRows>;
 template <class Chain>
-inline constexpr ByRows<Visit> kVisits = {visit_block<Chain, 1>, visit_block<Chain, 2>, visit_block<Chain, 3>,
-                                          visit_block<Chain, 4>, visit_block<Chain, 5>, visit_block<Chain, 6>};
+constexpr auto visits() {
+  return []<std::size_t... kLess>(std::index_sequence<kLess...>) {
+    return std::array{visit_block<Chain, static_cast<int>(kLess) + 1>...};
+  }(std::make_index_sequence<Chain::kBlockRows>());
+}
+template <class Chain>
+inline constexpr auto kVisits = visits<Chain>();
 template <class Chain, RowScales kS>
-inline constexpr ByRows<RunVisit> kRuns = {run_segments<Chain, 1, kS>, run_segments<Chain, 2, kS>, run_segments<Chain, 3, kS>,
-                                           run_segments<Chain, 4, kS>, run_segments<Chain, 5, kS>, run_segments<Chain, 6, kS>};
+inline constexpr std::array kRuns = {run_segments<Chain, 1, kS>, run_segments<Chain, 2, kS>, run_segments<Chain, 3, kS>,
+                                     run_segments<Chain, 4, kS>, run_segments<Chain, 5, kS>, run_segments<Chain, 6, kS>};
 
 template <class Chain>
 class Multiplier {
@@ -299,7 +338,7 @@ class Multiplier {
       for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
         visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run.at);
         visit.col_scales = job_.col_scales + run.ended * job_.col_scales_stride + col;
-        for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
+        for_row_blocks(job_.rows, kMostRows, [&](std::int64_t row, std::int64_t rows) {
           for (std::int64_t r = 0; r < rows; ++r)
             visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, run.at);
           visit.row_scales = row_scales + row;
@@ -315,49 +354,50 @@ class Multiplier {
   }
 
   void stretches(const schedule::Piece& piece, std::int64_t at, std::int64_t ended) {
-    constexpr std::int64_t kMost = kVisitChunks * schedule::kChunk;
+    constexpr std::int64_t kMost = kVisitBytes / Panels::kRhsChunkBytes * schedule::kChunk;
     Stretch stretch{at, 0, false, -1};
     for (std::int64_t done = 0; done < piece.depth(); done += kMost) {
       stretch.depth = std::min(kMost, piece.depth() - done);
       stretch.begins = piece.first && done == 0;
       stretch.ended = piece.last && done + stretch.depth == piece.depth() ? ended : -1;
-      visit_blocks(stretch);
+      take_turns(stretch);
       stretch.at += Panels::units(stretch.depth);
     }
   }
 
-  void visit_blocks(const Stretch& stretch) {
+  void take_turns(const Stretch& stretch) {
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
-      for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
-        kVisits<Chain>[static_cast<std::size_t>(rows - 1)](visit_of(stretch, row, rows, col));
+      const Turn turn = turn_of(stretch, col);
+      for_row_blocks(job_.rows, Chain::kBlockRows, [&turn](std::int64_t row, std::int64_t rows) {
+        kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turn, row);
       });
     }
   }
 
-  Visit visit_of(const Stretch& stretch, std::int64_t row, std::int64_t rows, std::int64_t col) {
-    const std::int64_t sums = col * job_.strip_rows + row * kStripCols;  // in acc and part
-    Visit visit;
-    for (std::int64_t r = 0; r < rows; ++r)
-      visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, stretch.at);
-    visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, stretch.at);
-    visit.depth = stretch.depth;
-    visit.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
-    if (scaled_ && stretch.begins && stretch.ended >= 0) visit.carried = whole_.data();
-    visit.begins = stretch.begins;
-    if (!scaled_ || stretch.ended < 0) return visit;
-    visit.acc = job_.acc + sums;
-    visit.sets = job_.first && stretch.ended == 0;
+  Turn turn_of(const Stretch& stretch, std::int64_t col) const {
+    const std::int64_t sums = col * job_.strip_rows;  // in acc and part
+    Turn turn;
+    turn.lhs_panel = job_.lhs_panel;
+    turn.panel_depth = depth_;
+    turn.at = stretch.at;
+    turn.row = job_.row;
+    turn.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, stretch.at);
+    turn.depth = stretch.depth;
+    turn.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
+    turn.begins = stretch.begins;
+    if (!scaled_ || stretch.ended < 0) return turn;
+    turn.acc = job_.acc + sums;
+    turn.sets = job_.first && stretch.ended == 0;
     const bool given = job_.row_scales != nullptr;
-    visit.row_scales = given ? job_.row_scales + stretch.ended * job_.row_scales_stride + row : kOnes.data();
-    visit.col_scales = given ? job_.col_scales + stretch.ended * job_.col_scales_stride + col : kOnes.data();
-    return visit;
+    turn.row_scales = given ? job_.row_scales + stretch.ended * job_.row_scales_stride : kOnes.data();
+    turn.col_scales = given ? job_.col_scales + stretch.ended * job_.col_scales_stride + col : kOnes.data();
+    return turn;
   }
 
   const MultiplyJob& job_;
   bool scaled_;
-  std::int64_t depth_ = 0;                                       // of the panels, in their units
-  std::array<std::uint32_t, kInnerRows> changes_;                // between the row scales of the run at hand
-  alignas(64) std::array<float, kMostRows * kStripCols> whole_;  // a segment that begins and ends in one visit
+  std::int64_t depth_ = 0;                         // of the panels, in their units
+  std::array<std::uint32_t, kInnerRows> changes_;  // between the row scales of the run at hand
 };
 
 template <class Chain>
