@@ -79,7 +79,7 @@ class Multiplier {
     panel_bytes_ = step * kGranuleBytes;
     pend_nothing(rows_of(job.rows));
     if (job.rows <= kFewRows) Tiles::configure(kFewRows);
-    if (job.store != nullptr) out_ = {job.store->out_row_bytes, job.store->format, avx512::streams(*job.store)};
+    if (job.store != nullptr) out_ = avx512::rows_of_out(*job.store);
   }
 
   /// Strips of 32 columns; in a strip, stretches that fit the L1 cache together; with those, all blocks of rows.
@@ -136,7 +136,7 @@ class Multiplier {
     const std::int64_t cols = job_.cols / kBlock * kBlock;
     if (rows < job_.rows) store_part(rows, 0);
     if (cols < job_.cols && !fault::on(fault::Id::amx_column_tail_unstored)) store_part(0, cols);
-    if (out_.streamed) _mm_sfence();
+    out_.finish();
   }
 
   /// Stores what lies behind the last whole blocks, from acc: rows from `row` on or columns from `col` on.
@@ -252,7 +252,7 @@ class Multiplier {
   std::array<Stretch, kMostStretches> stretches_;
   Pending pending_;
   std::size_t waiting_ = 0;  // finished segments in pending_.earlier, whose sums are added together with the next one's
-  OutRows out_;
+  avx512::OutRows out_;
   alignas(64) std::array<std::array<float, kBlockSums>, kMostSegments> scratch_;
 };
 

@@ -94,29 +94,12 @@ __m512 load_sums(const float* at) {
   return _mm512_load_ps(at);
 }
 
-/// How rows of out are written.
-struct OutRows {
-  std::int64_t row_bytes = 0;
-  Format format = Format::f32;
-  bool streamed = false;
-
-  [[gnu::always_inline]] void write(const avx512::Sums& sums, std::byte* to) const {
-    if (format == Format::f32) {
-      streamed ? avx512::store_sums<Format::f32, Stores::streamed>(sums, to)
-               : avx512::store_sums<Format::f32, Stores::cached>(sums, to);
-    } else {
-      streamed ? avx512::store_sums<Format::bf16, Stores::streamed>(sums, to)
-               : avx512::store_sums<Format::bf16, Stores::cached>(sums, to);
-    }
-  }
-};
-
 /// One visit: the products of a block and a stretch, and between them what is pending of the visit before.
 template <class Tiles, Sums kSums, int kRows, Settle kSettle>
 class Visit {
  public:
   /// `start`: where an earlier stretch of the segment left its sums; null: they start at zero.
-  Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending, const OutRows& out)
+  Visit(const std::byte* lhs, const std::byte* rhs, const float* start, const Pending& pending, const avx512::OutRows& out)
       : lhs_(lhs), rhs_(rhs), start_(start), pending_(pending), out_(out) {
     if constexpr (kSettle.segments > 0) last_cols_ = loaded(pending.last.col_scales);
     for (std::size_t i = 0; i < kEarlier; ++i) earlier_cols_[i] = loaded(pending.earlier[i].col_scales);
@@ -274,7 +257,7 @@ class Visit {
   const std::byte* rhs_;
   const float* start_;
   const Pending pending_;
-  const OutRows& out_;
+  const avx512::OutRows& out_;
   Row last_cols_;
   std::array<Row, kEarlier> earlier_cols_;
 };

@@ -52,6 +52,7 @@ constinit const Kernel kKernel = chains::kernel_of({
     .pack_rhs = pack<chains::Role::rhs>,
     .multiply = multiply,
     .store = store<chains::kStripCols>,
+    .stores = Floats::kStores,
     .few_rows = {},
 });
 

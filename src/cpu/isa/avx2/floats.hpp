@@ -17,6 +17,8 @@ struct Floats {
   static constexpr int kLanes = 8;
   static constexpr int kRegisters = 16;
   static constexpr std::int64_t kBlockRows = 6;
+  static constexpr bool kStores = false;
+  struct Out {};
 
   static Vector zero() { return _mm256_setzero_ps(); }
   static Vector nothing() { return _mm256_set1_ps(-0.0F); }  // what a sum is added to and keeps all its bits

@@ -54,6 +54,7 @@ constinit const Kernel kKernel = chains::kernel_of({
     .pack_rhs = pack<chains::Role::rhs>,
     .multiply = multiply,
     .store = store,
+    .stores = Floats::kStores,
     .few_rows = {&kFewPackedRows},
 });
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/target.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
@@ -17,6 +18,8 @@ struct Floats {
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
   static constexpr std::int64_t kBlockRows = 4;
+  static constexpr bool kStores = true;
+  using Out = OutRows;
 
   static Vector zero() { return _mm512_setzero_ps(); }
   static Vector nothing() { return _mm512_set1_ps(-0.0F); }  // what a sum is added to and keeps all its bits
@@ -26,6 +29,9 @@ struct Floats {
   static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
   static Vector mul(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
   static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+
+  static Out out_of(const StoreJob& job) { return rows_of_out(job); }
+  static void store_all(const StoreJob& job) { avx512::store(job); }
 };
 
 /// int32 lanes; operands of dot hold int16 pairs.

@@ -109,6 +109,27 @@ inline bool streams(const StoreJob& job) {
   return job.stores == Stores::streamed && place % 64 == 0;
 }
 
+/// How rows of out are written.
+struct OutRows {
+  using Line = Sums;
+  std::int64_t row_bytes = 0;
+  Format format = Format::f32;
+  bool streamed = false;
+
+  [[gnu::always_inline]] void write(const Sums& sums, std::byte* to) const {
+    if (format == Format::f32) {
+      streamed ? store_sums<Format::f32, Stores::streamed>(sums, to) : store_sums<Format::f32, Stores::cached>(sums, to);
+    } else {
+      streamed ? store_sums<Format::bf16, Stores::streamed>(sums, to) : store_sums<Format::bf16, Stores::cached>(sums, to);
+    }
+  }
+  void finish() const {
+    if (streamed) _mm_sfence();
+  }
+};
+
+inline OutRows rows_of_out(const StoreJob& job) { return {job.out_row_bytes, job.format, streams(job)}; }
+
 template <Format kFormat>
 void store_strips(const StoreJob& job) {
   const bool streamed = streams(job);

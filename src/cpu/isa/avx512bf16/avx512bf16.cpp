@@ -126,7 +126,7 @@ constinit const Kernel kKernel = {
     .multiply = chains::multiply<Bf16Chain>,
     .few_rows = {&avx512::kFewPackedRows},
     .store = avx512::store,
-    .stores = false,
+    .stores = Bf16Chain::kStores,
     .enter = nullptr,
     .leave = nullptr,
 };

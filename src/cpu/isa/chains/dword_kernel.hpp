@@ -17,6 +17,7 @@ struct Parts {
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
   void (*store)(const StoreJob& job);
+  bool stores;
   std::array<const FewRows*, 2> few_rows;
 };
 
@@ -41,7 +42,7 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .multiply = parts.multiply,
           .few_rows = parts.few_rows,
           .store = parts.store,
-          .stores = false,
+          .stores = parts.stores,
           .enter = nullptr,
           .leave = nullptr};
 }

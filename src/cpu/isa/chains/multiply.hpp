@@ -42,6 +42,7 @@ struct Turn {
   bool sets = false;         // acc holds nothing yet
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
+  std::byte* out = nullptr;  // of the strip, where its sums are final and it is whole, else null
 };
 
 template <class Chain, int kRows>
@@ -125,43 +126,58 @@ template <class Chain, int kRows>
   }
 }
 
-/// acc = fma(row scale * column scale, p, acc).
+/// Sums to out where they are final, else to `to`. kFinal: whether they ever are.
+template <class Lanes, int kRows, bool kFinal, class Out>
+[[gnu::always_inline]] inline void put(const Turn& turn, const Out& out, std::int64_t row, float* to,
+                                       const Sums<Lanes, kRows>& sums) {
+  if constexpr (kFinal) {
+    if (turn.out != nullptr) {
+      std::byte* line = turn.out + row * out.row_bytes;
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r, line += out.row_bytes) out.write(typename Out::Line(sums[r][0], sums[r][1]), line);
+      return;
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r, to += kStripCols) {
+    Lanes::store(to, sums[r][0]);
+    Lanes::store(to + Lanes::kLanes, sums[r][1]);
+  }
+}
+
+/// sums = fma(row scale * column scale, p, acc).
 template <class Chain, int kRows>
 [[gnu::always_inline]] inline void end_segment(const Turn& turn, std::int64_t row, std::int64_t col,
-                                               const Sums<Chain, kRows>& p) {
+                                               const Sums<Chain, kRows>& p, Sums<typename Chain::Floats, kRows>& sums) {
   using Floats = typename Chain::Floats;
-  float* acc = turn.acc + row * kStripCols + col;
-  const float* row_scales = turn.row_scales + row;
   const auto col_scale0 = Floats::load(turn.col_scales + col);
   const auto col_scale1 = Floats::load(turn.col_scales + col + Floats::kLanes);
-  Sums<Floats, kRows> before;
-  turn.sets ? fill<Floats, kRows>(before, Floats::zero()) : load<Floats, kRows>(before, acc);
+  const float* row_scales = turn.row_scales + row;
+  turn.sets ? fill<Floats, kRows>(sums, Floats::zero()) : load<Floats, kRows>(sums, turn.acc + row * kStripCols + col);
 #pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r, acc += kStripCols) {
+  for (int r = 0; r < kRows; ++r) {
     const auto row_scale = Floats::spread(row_scales + r);
-    Floats::store(acc, Floats::fma(Floats::mul(row_scale, col_scale0), Chain::as_floats(p[r][0]), before[r][0]));
-    Floats::store(acc + Floats::kLanes,
-                  Floats::fma(Floats::mul(row_scale, col_scale1), Chain::as_floats(p[r][1]), before[r][1]));
+    sums[r][0] = Floats::fma(Floats::mul(row_scale, col_scale0), Chain::as_floats(p[r][0]), sums[r][0]);
+    sums[r][1] = Floats::fma(Floats::mul(row_scale, col_scale1), Chain::as_floats(p[r][1]), sums[r][1]);
   }
 }
 
 /// One register block's rows, from `row` of the turn on.
 template <class Chain, int kRows>
-void visit_block(const Turn& turn, std::int64_t row) {
+void visit_block(const Turn& turn, const typename Chain::Floats::Out& out, std::int64_t row) {
+  using Floats = typename Chain::Floats;
   for (std::int64_t col = 0; col < kStripCols; col += 2 * Chain::kLanes) {
-    float* carried = turn.carried + row * kStripCols + col;
+    const std::int64_t at = row * kStripCols + col;
     Sums<Chain, kRows> p;
     const bool nothing = turn.begins || fault::on(fault::Id::chains_carry_dropped);
-    nothing ? fill<Chain, kRows>(p, Chain::nothing()) : load<Chain, kRows>(p, carried);
+    nothing ? fill<Chain, kRows>(p, Chain::nothing()) : load<Chain, kRows>(p, turn.carried + at);
     add_chunks<Chain, kRows>(turn, row, col, p);
     if (turn.acc != nullptr) {
-      end_segment<Chain, kRows>(turn, row, col, p);
-      continue;
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r, carried += kStripCols) {
-      Chain::store(carried, p[r][0]);
-      Chain::store(carried + Chain::kLanes, p[r][1]);
+      Sums<Floats, kRows> sums;
+      end_segment<Chain, kRows>(turn, row, col, p, sums);
+      put<Floats, kRows, Floats::kStores>(turn, out, row, turn.acc + at, sums);
+    } else {
+      put<Chain, kRows, Floats::kStores && !Chain::kIntegers>(turn, out, row, turn.carried + at, p);
     }
   }
 }
@@ -244,6 +260,7 @@ struct Stretch {
   std::int64_t depth = 0;  // elements
   bool begins = false;
   std::int64_t ended = -1;  // the segment's number within the job when it ends here
+  bool last = false;        // of the job
 };
 
 /// Scales where none are given, of any row and column.
@@ -283,6 +300,9 @@ class Multiplier {
  public:
   explicit Multiplier(const MultiplyJob& job) : job_(job), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
     for (const schedule::Piece& piece : job.pieces) depth_ += Panels::units(piece.depth());
+    if constexpr (Floats::kStores) {
+      if (job.store != nullptr) out_ = Floats::out_of(*job.store);
+    }
   }
 
   void run() {
@@ -291,6 +311,7 @@ class Multiplier {
     for (std::size_t i = 0; i < job_.pieces.size();) {
       const schedule::Piece& piece = job_.pieces[i];
       if (const std::int64_t count = run_length(i); count > 1) {
+        take_turns();
         run_blocks({at, count, ended});
         at += count;
         ended += count;
@@ -302,10 +323,17 @@ class Multiplier {
       if (piece.last) ++ended;
       ++i;
     }
+    take_turns();
+    if constexpr (Floats::kStores) {
+      if (job_.store != nullptr) store_rest();
+    }
   }
 
  private:
   using Panels = typename Chain::Panels;
+  using Floats = typename Chain::Floats;
+  static constexpr std::int64_t kMost = kVisitBytes / Panels::kRhsChunkBytes * schedule::kChunk;
+  static constexpr std::size_t kMostTurns = 4;
 
   /// How many whole segments of one element there are from piece `i` on.
   std::int64_t run_length(std::size_t i) const {
@@ -354,24 +382,32 @@ class Multiplier {
   }
 
   void stretches(const schedule::Piece& piece, std::int64_t at, std::int64_t ended) {
-    constexpr std::int64_t kMost = kVisitBytes / Panels::kRhsChunkBytes * schedule::kChunk;
     Stretch stretch{at, 0, false, -1};
     for (std::int64_t done = 0; done < piece.depth(); done += kMost) {
       stretch.depth = std::min(kMost, piece.depth() - done);
       stretch.begins = piece.first && done == 0;
-      stretch.ended = piece.last && done + stretch.depth == piece.depth() ? ended : -1;
-      take_turns(stretch);
+      const bool ends = done + stretch.depth == piece.depth();
+      stretch.ended = piece.last && ends ? ended : -1;
+      stretch.last = ends && &piece == &job_.pieces.back();
+      if (count_ > 0 && (count_ == kMostTurns || taken_ + stretch.depth > kMost)) take_turns();
+      pending_[count_++] = stretch;
+      taken_ += stretch.depth;
       stretch.at += Panels::units(stretch.depth);
     }
   }
 
-  void take_turns(const Stretch& stretch) {
+  void take_turns() {
+    if (count_ == 0) return;
+    std::array<Turn, kMostTurns> turns;
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
-      const Turn turn = turn_of(stretch, col);
-      for_row_blocks(job_.rows, Chain::kBlockRows, [&turn](std::int64_t row, std::int64_t rows) {
-        kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turn, row);
+      for (std::size_t i = 0; i < count_; ++i) turns[i] = turn_of(pending_[i], col);
+      for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
+        for (std::size_t i = 0; i < count_; ++i) kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turns[i], out_, row);
       });
     }
+    stored_ = job_.store != nullptr && pending_[count_ - 1].last ? job_.cols / kStripCols * kStripCols : 0;
+    count_ = 0;
+    taken_ = 0;
   }
 
   Turn turn_of(const Stretch& stretch, std::int64_t col) const {
@@ -385,6 +421,8 @@ class Multiplier {
     turn.depth = stretch.depth;
     turn.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
     turn.begins = stretch.begins;
+    if (job_.store != nullptr && stretch.last && job_.cols - col >= kStripCols)
+      turn.out = job_.store->out + col * element_bytes(job_.store->format);
     if (!scaled_ || stretch.ended < 0) return turn;
     turn.acc = job_.acc + sums;
     turn.sets = job_.first && stretch.ended == 0;
@@ -394,8 +432,23 @@ class Multiplier {
     return turn;
   }
 
+  /// Stores the columns that no turn has, from acc.
+  void store_rest() {
+    StoreJob rest = *job_.store;
+    rest.acc += stored_ * rest.strip_rows;
+    rest.out += stored_ * element_bytes(rest.format);
+    rest.cols -= stored_;
+    Floats::store_all(rest);
+    out_.finish();
+  }
+
   const MultiplyJob& job_;
   bool scaled_;
+  typename Floats::Out out_;
+  std::int64_t stored_ = 0;  // columns of out
+  std::array<Stretch, kMostTurns> pending_;
+  std::size_t count_ = 0;
+  std::int64_t taken_ = 0;
   std::int64_t depth_ = 0;                         // of the panels, in their units
   std::array<std::uint32_t, kInnerRows> changes_;  // between the row scales of the run at hand
 };
