@@ -37,6 +37,14 @@ struct StoreJob {
   Stores stores = Stores::cached;  // streamed: a wish
 };
 
+/// Memory that is packed after a multiplication: `runs` of `run_bytes` each, `stride` bytes from one to the next.
+struct Ahead {
+  const std::byte* at = nullptr;
+  std::int64_t runs = 0;
+  std::int64_t run_bytes = 0;
+  std::int64_t stride = 0;
+};
+
 /// Multiplies two panels that were packed from the same pieces, for a tile of rows x cols: p += chunks of a piece, and where a
 /// piece ends its segment acc = fma(row scale * column scale, p, acc), or acc = p where nothing is scaled.
 struct MultiplyJob {
@@ -58,6 +66,7 @@ struct MultiplyJob {
   std::int64_t strip_rows = 0;
   /// The sums are final and go to out as well, for kernels that store: acc then holds nothing of worth.
   const StoreJob* store = nullptr;
+  std::array<Ahead, 2> ahead = {};  // for kernels that ask for memory early
 };
 
 /// A way to multiply few rows with packed weights that needs no panel of them. Kernels may share it.

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "cpu/isa/chains/fetch.hpp"
 #include "cpu/isa/chains/panels.hpp"
 #include "cpu/kernel.hpp"
 #include "format/fault.hpp"
@@ -299,7 +300,13 @@ template <class Chain>
 class Multiplier {
  public:
   explicit Multiplier(const MultiplyJob& job) : job_(job), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
-    for (const schedule::Piece& piece : job.pieces) depth_ += Panels::units(piece.depth());
+    std::int64_t turns = 0;
+    for (const schedule::Piece& piece : job.pieces) {
+      depth_ += Panels::units(piece.depth());
+      turns += schedule::ceil_div(piece.depth(), kMost);
+    }
+    const std::int64_t blocks = schedule::ceil_div(job.rows, Chain::kBlockRows) * schedule::ceil_div(job.cols, kStripCols);
+    fetcher_ = {job.ahead, turns * blocks};
     if constexpr (Floats::kStores) {
       if (job.store != nullptr) out_ = Floats::out_of(*job.store);
     }
@@ -402,7 +409,10 @@ class Multiplier {
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
       for (std::size_t i = 0; i < count_; ++i) turns[i] = turn_of(pending_[i], col);
       for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
-        for (std::size_t i = 0; i < count_; ++i) kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turns[i], out_, row);
+        for (std::size_t i = 0; i < count_; ++i) {
+          fetcher_.step();
+          kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turns[i], out_, row);
+        }
       });
     }
     stored_ = job_.store != nullptr && pending_[count_ - 1].last ? job_.cols / kStripCols * kStripCols : 0;
@@ -444,6 +454,7 @@ class Multiplier {
 
   const MultiplyJob& job_;
   bool scaled_;
+  Fetcher fetcher_;
   typename Floats::Out out_;
   std::int64_t stored_ = 0;  // columns of out
   std::array<Stretch, kMostTurns> pending_;

@@ -1,0 +1,67 @@
+// Asks for the memory that is packed next while products keep the core busy.
+// A kernel includes this file inside its target region.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/kernel.hpp"
+
+namespace ragdot::cpu::chains {
+namespace {
+
+/// Spreads the lines of a job's Ahead evenly over `turns` calls of step(). Without branches that depend on where a run ends:
+/// one that is mispredicted costs as much as it gains.
+class Fetcher {
+ public:
+  Fetcher() = default;
+  Fetcher(const std::array<Ahead, 2>& ahead, std::int64_t turns) : next_(ahead[1]) {
+    if (turns > 0) each_ = (lines_of(ahead[0]) + lines_of(ahead[1]) + turns - 1) / turns;
+    begin(ahead[0]);
+  }
+
+  [[gnu::always_inline]] void step() {
+    if (left_ <= 0) return;
+    const std::byte* at = at_;
+    std::int64_t line = line_;
+    for (std::int64_t i = 0; i < each_; ++i) {
+      __builtin_prefetch(at);
+      ++line;
+      const bool run_ends = line == run_lines_;
+      at += run_ends ? to_next_run_ : kLineBytes;
+      line = run_ends ? 0 : line;
+    }
+    at_ = at;
+    line_ = line;
+    left_ -= each_;
+    if (left_ > 0) return;
+    begin(next_);
+    next_ = {};
+  }
+
+ private:
+  static constexpr std::int64_t kLineBytes = 64;
+
+  static std::int64_t lines_of_run(const Ahead& ahead) { return (ahead.run_bytes + kLineBytes - 1) / kLineBytes; }
+  static std::int64_t lines_of(const Ahead& ahead) { return ahead.runs * lines_of_run(ahead); }
+
+  void begin(const Ahead& ahead) {
+    at_ = ahead.at;
+    line_ = 0;
+    run_lines_ = lines_of_run(ahead);
+    to_next_run_ = ahead.stride - (run_lines_ - 1) * kLineBytes;
+    left_ = lines_of(ahead);
+  }
+
+  const std::byte* at_ = nullptr;
+  std::int64_t line_ = 0;  // of its run
+  std::int64_t run_lines_ = 0;
+  std::int64_t to_next_run_ = 0;  // bytes from a run's last line
+  std::int64_t left_ = 0;         // lines
+  std::int64_t each_ = 0;         // lines of a step
+  Ahead next_;
+};
+
+}  // namespace
+}  // namespace ragdot::cpu::chains
