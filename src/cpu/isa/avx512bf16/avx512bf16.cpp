@@ -14,6 +14,7 @@
 #include "cpu/isa/features.hpp"
 #include "cpu/isa/float_env.hpp"
 #include "cpu/isa/order_data.hpp"
+#include "cpu/tile_size.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512BF16)
 
@@ -58,6 +59,10 @@ struct Bf16Chain : avx512::Floats {
   }
   static Vector as_floats(Vector sums) { return sums; }
 };
+
+/// Weights of few rows: a panel of them would be written to the L2 cache for a handful of blocks.
+constexpr FewRows kDecodedRows = {[](Format) { return kFewRows; }, nullptr, avx512::pack<avx512::Role::lhs, kAlike>,
+                                  chains::multiply_packed<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
 
 /// One chunk has the bits of the reduction order.
 bool order_holds() {
@@ -124,7 +129,7 @@ constinit const Kernel kKernel = {
     .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
     .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
     .multiply = chains::multiply<Bf16Chain>,
-    .few_rows = {&avx512::kFewPackedRows},
+    .few_rows = {&avx512::kFewPackedRows, &kDecodedRows},
     .store = avx512::store,
     .stores = Bf16Chain::kStores,
     .enter = nullptr,
