@@ -116,7 +116,7 @@ struct Kernel {
   void (*pack_lhs)(const PackJob& job);
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
-  std::array<const FewRows*, 2> few_rows;  // the first that takes an item computes it; null: none
+  std::array<const FewRows*, 3> few_rows;  // the first that takes an item computes it; null: none
   void (*store)(const StoreJob& job);      // null: the driver's own
   bool stores;                             // multiply takes a StoreJob
   void (*enter)();                         // called on each thread before and after its work; null: nothing to do

@@ -78,6 +78,7 @@ enum class Id : int {
   avx512_last_even_in_odd_chain,
   avx512_last_column_unstored,
   avx512_second_line_not_streamed,
+  chains_rest_unstored,
   // granules of bf16 pairs
   table_of_lower_codes,
   granule_depth_tail_unmasked,
@@ -91,6 +92,9 @@ enum class Id : int {
   few_rows_last_even_in_odd_chain,
   few_rows_second_block_is_the_first,
   few_rows_first_scale_for_all_depths,
+  packed_turns_take_first_weights,
+  codes_first_scale_for_all_turns,
+  codes_carry_out_of_order,
   // tiles
   amx_last_block_unsettled,
   amx_later_tiles_set,

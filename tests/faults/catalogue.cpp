@@ -84,6 +84,7 @@ constexpr auto kFaults = std::to_array<Fault>({
      "the last column of a narrow tile is not written"},
     {Id::avx512_second_line_not_streamed, "avx512_second_line_not_streamed", "avx512",
      "of two lines of a large out the second is not written"},
+    {Id::chains_rest_unstored, "chains_rest_unstored", "avx512", "columns behind the last whole strip are not written"},
     // granules of bf16 pairs
     {Id::table_of_lower_codes, "table_of_lower_codes", "amx_standin", "codes above 63 decode with low bytes of those below"},
     {Id::granule_depth_tail_unmasked, "granule_depth_tail_unmasked", "amx_standin",
@@ -106,6 +107,12 @@ constexpr auto kFaults = std::to_array<Fault>({
      "few rows: the second of two blocks of packed weights is the first one again"},
     {Id::few_rows_first_scale_for_all_depths, "few_rows_first_scale_for_all_depths", "avx512",
      "few rows: a piece's first e8m0 scale is taken for all of it"},
+    {Id::packed_turns_take_first_weights, "packed_turns_take_first_weights", "avx512bf16",
+     "few rows: turns that are taken together all have the first one's weights"},
+    {Id::codes_first_scale_for_all_turns, "codes_first_scale_for_all_turns", "avx512bf16",
+     "few rows: all turns have the first one's e8m0 scale"},
+    {Id::codes_carry_out_of_order, "codes_carry_out_of_order", "avx512bf16",
+     "few rows: what is carried from turn to turn is taken up with its columns exchanged"},
     // tiles
     {Id::amx_last_block_unsettled, "amx_last_block_unsettled", "amx_standin",
      "the sums of the last block stay in the tile registers"},

@@ -278,18 +278,15 @@ void multiply(const MultiplyJob& job, const PackJob& weights) {
 RAGDOT_TARGET_END
 
 namespace ragdot::cpu::avx512 {
-namespace {
 
-/// Whether tables fold the e8m0 scales: a chunk of both blocks has one, and none leaves bf16's range.
-bool folds_by_table(const Item& item) {
+bool decodes_by_table(const Item& item, std::int64_t cols) {
   const auto fits = [](const schedule::AxisGrid& grid, std::int64_t unit) {
     return grid.block == kWholeAxis || (grid.block % unit == 0 && grid.phase == 0);
   };
   const Side& side = item.rhs;
-  constexpr std::int64_t kBothBlocks = 2 * kPackedCols;
-  if (!fits(side.outer_grid, kBothBlocks) || item.col % kBothBlocks != 0 || !fits(side.depth_grid, schedule::kChunk) ||
-      !fits(item.lhs.cuts(), schedule::kChunk))
-    return false;
+  if (!fits(item.lhs.cuts(), schedule::kChunk) || !fits(side.depth_grid, schedule::kChunk)) return false;
+  if (!side.folds()) return true;
+  if (!fits(side.outer_grid, cols) || item.col % cols != 0) return false;
   for (std::int64_t outer = item.col; outer < item.col + item.cols; outer = side.outer_grid.next_cut(outer)) {
     for (std::int64_t depth = 0; depth < item.depth; depth = side.depth_grid.next_cut(depth)) {
       if (!is_near(std::to_integer<std::uint8_t>(*side.scale(outer, depth)))) return false;
@@ -297,6 +294,8 @@ bool folds_by_table(const Item& item) {
   }
   return true;
 }
+
+namespace {
 
 /// FP8 weights are decoded anew for all rows, so two rows are as many as registers hold the chains of.
 std::int64_t most_rows(Format weights) {
@@ -309,7 +308,10 @@ std::int64_t most_rows(Format weights) {
   }
 }
 
-bool takes(const Item& item) { return item.rhs.format == Format::bf16 || !item.rhs.folds() || folds_by_table(item); }
+bool takes(const Item& item) {
+  constexpr std::int64_t kBothBlocks = 2 * kPackedCols;
+  return item.rhs.format == Format::bf16 || !item.rhs.folds() || decodes_by_table(item, kBothBlocks);
+}
 
 }  // namespace
 

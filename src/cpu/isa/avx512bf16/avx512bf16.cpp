@@ -14,10 +14,12 @@
 #include "cpu/isa/features.hpp"
 #include "cpu/isa/float_env.hpp"
 #include "cpu/isa/order_data.hpp"
+#include "cpu/item.hpp"
 #include "cpu/tile_size.hpp"
 
 RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512BF16)
 
+#include "cpu/isa/avx512bf16/codes.hpp"
 #include "cpu/isa/chains/multiply.hpp"
 
 namespace ragdot::cpu::avx512bf16 {
@@ -60,8 +62,28 @@ struct Bf16Chain : avx512::Floats {
   static Vector as_floats(Vector sums) { return sums; }
 };
 
-/// Weights of few rows: a panel of them would be written to the L2 cache for a handful of blocks.
-constexpr FewRows kDecodedRows = {[](Format) { return kFewRows; }, nullptr, avx512::pack<avx512::Role::lhs, kAlike>,
+template <Format kFormat>
+void multiply_codes(const MultiplyJob& job, const PackJob& weights) {
+  // For more rows decoding codes for every block of them takes longer than writing down what they are.
+  constexpr std::int64_t kMostDecodedAnew = 8;
+  job.rows <= kMostDecodedAnew ? chains::multiply_packed<QuadChain<Bf16Chain, Codes<kFormat>>>(job, weights)
+                               : chains::multiply_packed<QuadChain<Bf16Chain, Decoded>, decode_codes<kFormat>>(job, weights);
+}
+
+std::int64_t most_rows_of_codes(Format weights) {
+  constexpr std::int64_t kMostRows = 16;
+  return weights == Format::e4m3 || weights == Format::e5m2 ? kMostRows : 0;
+}
+
+bool takes_codes(const Item& item) { return item.depth % schedule::kChunk == 0 && avx512::decodes_by_table(item, kPackedCols); }
+
+constexpr FewRows kRowsOfCodes = {most_rows_of_codes, takes_codes, avx512::pack<avx512::Role::lhs, kAlike>,
+                                  [](const MultiplyJob& job, const PackJob& weights) {
+                                    weights.side->format == Format::e4m3 ? multiply_codes<Format::e4m3>(job, weights)
+                                                                         : multiply_codes<Format::e5m2>(job, weights);
+                                  }};
+/// Others are decoded into the L1 cache: a panel of them would be written to the L2 cache for a handful of blocks.
+constexpr FewRows kDecodedRows = {[](Format) { return kFewRows / 2; }, nullptr, avx512::pack<avx512::Role::lhs, kAlike>,
                                   chains::multiply_packed<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
 
 /// One chunk has the bits of the reduction order.
@@ -129,7 +151,7 @@ constinit const Kernel kKernel = {
     .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
     .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
     .multiply = chains::multiply<Bf16Chain>,
-    .few_rows = {&avx512::kFewPackedRows, &kDecodedRows},
+    .few_rows = {&avx512::kFewPackedRows, &kRowsOfCodes, &kDecodedRows},
     .store = avx512::store,
     .stores = Bf16Chain::kStores,
     .enter = nullptr,

@@ -47,10 +47,11 @@ void for_row_blocks(std::int64_t rows, std::int64_t most, Block block) {
   }
 }
 
-/// Instead of a panel of rhs: what the next turns need of one strip is decoded into the L1 cache.
-struct Decoding {
+/// Packed weights of one strip instead of a panel of rhs. What the next turns need is packed into the L1 cache; without `pack`
+/// chains take it as it is.
+struct PackedStrip {
   void (*pack)(const PackJob& job);
-  PackJob weights;  // the strip's
+  PackJob weights;
   std::byte* panel;
 };
 
@@ -63,8 +64,8 @@ class Multiplier {
   /// Of what is decoded at a time: each turn may end within a chunk.
   static constexpr std::size_t kDecodedBytes = kVisitBytes + (kMostTurns - 1) * Panels::kRhsChunkBytes;
 
-  explicit Multiplier(const MultiplyJob& job, const Decoding* decoding = nullptr)
-      : job_(job), decoding_(decoding), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
+  explicit Multiplier(const MultiplyJob& job, const PackedStrip* packed = nullptr)
+      : job_(job), packed_(packed), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
     std::int64_t turns = 0;
     for (const schedule::Piece& piece : job.pieces) {
       depth_ += Panels::units(piece.depth());
@@ -153,9 +154,9 @@ class Multiplier {
   void stretches(const schedule::Piece& piece, std::int64_t at, std::int64_t ended) {
     Stretch stretch;
     stretch.at = at;
-    for (std::int64_t done = 0; done < piece.depth(); done += kMost) {
+    for (std::int64_t done = 0; done < piece.depth(); done += stretch.depth) {
       stretch.element = piece.begin + done;
-      stretch.depth = std::min(kMost, piece.depth() - done);
+      stretch.depth = std::min(most_from(stretch.element), piece.depth() - done);
       stretch.begins = piece.first && done == 0;
       const bool ends = done + stretch.depth == piece.depth();
       stretch.ended = piece.last && ends ? ended : -1;
@@ -169,12 +170,14 @@ class Multiplier {
 
   void take_turns() {
     if (count_ == 0) return;
-    if (decoding_ != nullptr) decode();
+    if (packed_ != nullptr) take_weights();
     std::array<Turn, kMostTurns> turns;
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
       for (std::size_t i = 0; i < count_; ++i) {
         turns[i] = turn_of(pending_[i], col);
-        turns[i].rhs = decoding_ != nullptr ? decoded_[i] : Panels::rhs_strip(job_.rhs_panel, depth_, col, pending_[i].at);
+        const std::size_t taken = fault::on(fault::Id::packed_turns_take_first_weights) ? 0 : i;
+        turns[i].rhs =
+            packed_ != nullptr ? taken_weights_[taken] : Panels::rhs_strip(job_.rhs_panel, depth_, col, pending_[i].at);
       }
       for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
         for (std::size_t i = 0; i < count_; ++i) {
@@ -188,16 +191,28 @@ class Multiplier {
     taken_ = 0;
   }
 
-  /// The weights of the turns to come.
-  void decode() {
-    PackJob job = decoding_->weights;
-    job.panel = decoding_->panel;
+  /// Elements of a turn from `element` on.
+  std::int64_t most_from(std::int64_t element) const {
+    if constexpr (requires { Chain::kOneScale; }) {
+      const Side& side = *packed_->weights.side;
+      if (side.folds()) return std::min(kMost, side.depth_grid.next_cut(element) - element);
+    }
+    return kMost;
+  }
+
+  void take_weights() {
+    PackJob job = packed_->weights;
+    if (packed_->pack == nullptr) {
+      for (std::size_t i = 0; i < count_; ++i) taken_weights_[i] = job.side->value(job.outer, pending_[i].element);
+      return;
+    }
+    job.panel = packed_->panel;
     for (std::size_t i = 0; i < count_; ++i) {
       const Stretch& stretch = pending_[i];
       const schedule::Piece elements = {stretch.element, stretch.element + stretch.depth, true, true};
       job.pieces = {&elements, 1};
-      decoding_->pack(job);
-      decoded_[i] = job.panel;
+      packed_->pack(job);
+      taken_weights_[i] = job.panel;
       job.panel += schedule::ceil_div(stretch.depth, schedule::kChunk) * Panels::kRhsChunkBytes;
     }
     // Packed weights follow each other: the next turns' are likely to be as many as these.
@@ -218,6 +233,12 @@ class Multiplier {
     turn.depth = stretch.depth;
     turn.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
     turn.begins = stretch.begins;
+    if constexpr (requires { Chain::kOneScale; }) {
+      const PackJob& weights = packed_->weights;
+      std::int64_t element = stretch.element;
+      if (fault::on(fault::Id::codes_first_scale_for_all_turns)) element = job_.pieces.front().begin;
+      if (weights.side->folds()) turn.rhs_scale = weights.side->scale(weights.outer, element);
+    }
     if (job_.store != nullptr && stretch.last && job_.cols - col >= kStripCols)
       turn.out = job_.store->out + col * element_bytes(job_.store->format);
     if (!scaled_ || stretch.ended < 0) return turn;
@@ -235,18 +256,18 @@ class Multiplier {
     rest.acc += stored_ * rest.strip_rows;
     rest.out += stored_ * element_bytes(rest.format);
     rest.cols -= stored_;
-    Floats::store_all(rest);
+    if (stored_ == 0 || !fault::on(fault::Id::chains_rest_unstored)) Floats::store_all(rest);
     out_.finish();
   }
 
   const MultiplyJob& job_;
-  const Decoding* decoding_;
+  const PackedStrip* packed_;
   bool scaled_;
   Fetcher fetcher_;
   typename Floats::Out out_;
   std::int64_t stored_ = 0;  // columns of out
   std::array<Stretch, kMostTurns> pending_;
-  std::array<const std::byte*, kMostTurns> decoded_ = {};
+  std::array<const std::byte*, kMostTurns> taken_weights_ = {};
   std::size_t count_ = 0;
   std::int64_t taken_ = 0;
   std::int64_t depth_ = 0;                         // of the panels, in their units
@@ -258,17 +279,17 @@ void multiply(const MultiplyJob& job) {
   Multiplier<Chain>(job).run();
 }
 
-/// With packed weights and no panel of them, strip by strip.
-template <class Chain, void (*kPack)(const PackJob&)>
+/// With packed weights and no panel of them, strip by strip. Without kPack the chains decode them.
+template <class Chain, void (*kPack)(const PackJob&) = nullptr>
 void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
   alignas(64) std::array<std::byte, Multiplier<Chain>::kDecodedBytes> panel;
-  Decoding decoding = {kPack, weights, panel.data()};
+  PackedStrip packed = {kPack, weights, panel.data()};
   MultiplyJob strip = job;
   StoreJob store;
   for (std::int64_t col = 0; col < job.cols; col += kStripCols) {
     const std::int64_t sums = col * job.strip_rows;
-    strip.cols = decoding.weights.count = std::min(kStripCols, job.cols - col);
-    decoding.weights.outer = weights.outer + col;
+    strip.cols = packed.weights.count = std::min(kStripCols, job.cols - col);
+    packed.weights.outer = weights.outer + col;
     strip.acc = job.acc + sums;
     strip.part = job.part + sums * static_cast<std::int64_t>(sizeof(float));
     if (job.col_scales != nullptr) strip.col_scales = job.col_scales + col;
@@ -279,7 +300,7 @@ void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
       store.out += col * element_bytes(store.format);
       strip.store = &store;
     }
-    Multiplier<Chain>(strip, &decoding).run();
+    Multiplier<Chain>(strip, &packed).run();
   }
 }
 

@@ -33,11 +33,12 @@ struct Turn {
   std::int64_t at = 0;           // in the panels, in their units of depth
   std::int64_t row = 0;          // of the lhs panel, where the blocks' rows start
   const std::byte* rhs = nullptr;
-  std::int64_t depth = 0;    // elements; starts at a chunk
-  float* carried = nullptr;  // the unfinished segment, rows kStripCols apart
-  bool begins = false;       // begins its segment: nothing is carried yet
-  float* acc = nullptr;      // ends its segment: where it is added; null: it does not end, or is not scaled
-  bool sets = false;         // acc holds nothing yet
+  const std::byte* rhs_scale = nullptr;  // e8m0, not yet folded: of chains that have one in a turn
+  std::int64_t depth = 0;                // elements; starts at a chunk
+  float* carried = nullptr;              // the unfinished segment, rows kStripCols apart
+  bool begins = false;                   // begins its segment: nothing is carried yet
+  float* acc = nullptr;                  // ends its segment: where it is added; null: it does not end, or is not scaled
+  bool sets = false;                     // acc holds nothing yet
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
   std::byte* out = nullptr;  // of the strip, where its sums are final and it is whole, else null
@@ -169,7 +170,11 @@ void visit_block(const Turn& turn, const typename Chain::Floats::Out& out, std::
     Sums<Chain, kRows> p;
     const bool nothing = turn.begins || fault::on(fault::Id::chains_carry_dropped);
     nothing ? fill<Chain, kRows>(p, Chain::nothing()) : load<Chain, kRows>(p, turn.carried + at);
-    add_chunks<Chain, kRows>(turn, row, col, p);
+    if constexpr (requires { Chain::template add_chunks<kRows>(turn, row, col, p); }) {
+      Chain::template add_chunks<kRows>(turn, row, col, p);
+    } else {
+      add_chunks<Chain, kRows>(turn, row, col, p);
+    }
     if (turn.acc != nullptr) {
       Sums<Floats, kRows> sums;
       end_segment<Chain, kRows>(turn, row, col, p, sums);

@@ -1,0 +1,51 @@
+// Packed weights multiplied by few rows: kernels have ways of their own for it, which differ with the rows, the formats and
+// where scales change. Depths are those of several turns of work.
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "tests/sample.hpp"
+
+namespace ragdot::suites {
+namespace {
+
+/// Groups of 1 to 18 rows and around 32: on average few.
+const std::vector<std::int64_t> kSizes = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 33};
+
+const std::vector<Grids> kGrids = {
+    {"unscaled", Format::e4m3, Format::e4m3},
+    {"unscaled e5m2", Format::e5m2, Format::e5m2},
+    {"bf16", Format::bf16, Format::bf16},
+    {"blockwise", Format::e4m3, Format::e4m3, Format::f32, 1, 128, Format::f32, 128, 128},
+    {"channelwise", Format::e4m3, Format::e4m3, Format::f32, 1, kWholeAxis, Format::f32, kWholeAxis, 1},
+    {"segments within chunks", Format::e4m3, Format::e4m3, Format::f32, 1, 48, Format::f32, 48, 64},
+    {"e8m0 blocks", Format::e4m3, Format::e4m3, Format::e8m0, 1, 128, Format::e8m0, 128, 128},
+    {"e8m0 blocks of chunks", Format::e4m3, Format::e5m2, Format::e8m0, 1, 32, Format::e8m0, 32, 32},
+    {"e8m0 weights with f32 rows", Format::e4m3, Format::e4m3, Format::f32, 1, 96, Format::e8m0, 64, 32},
+    {"mx", Format::e4m3, Format::e4m3, Format::e8m0, 1, 32, Format::e8m0, 32, 1},
+};
+
+class FewRows : public testing::TestWithParam<Grids> {};
+
+INSTANTIATE_TEST_SUITE_P(All, FewRows, testing::ValuesIn(kGrids), [](const auto& grids) {
+  std::string name = grids.param.name;
+  for (char& c : name) c = c == ' ' ? '_' : c;
+  return name;
+});
+
+TEST_P(FewRows, HaveTheSameBitsOnEveryKernel) {
+  const std::int64_t rows = std::accumulate(kSizes.begin(), kSizes.end(), std::int64_t{0});
+  std::uint64_t seed = 0;
+  for (const std::int64_t depth : {608, 1043}) {
+    for (const std::int64_t cols : {72, 128}) {
+      const Sample sample = make_gmm(GetParam(), touching(kSizes, rows, depth, cols), Data::mixed, ++seed);
+      const std::vector<std::byte> out = compute(sample);  // on every kernel, with packed weights where it has a way for them
+      EXPECT_FALSE(out.empty());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ragdot::suites
