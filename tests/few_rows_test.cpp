@@ -47,5 +47,16 @@ TEST_P(FewRows, HaveTheSameBitsOnEveryKernel) {
   }
 }
 
+TEST_P(FewRows, AreTheFirstOfManyRows) {
+  constexpr std::int64_t kMany = 70;
+  Sample sample = make_gmm(GetParam(), touching({kMany}, kMany, 640, 40), Data::mixed, 7);
+  const std::vector<std::byte> all = compute(sample);
+  for (const std::int64_t few : {3, 8, 9, 16, 17, 32}) {
+    sample.sizes = {few};
+    const std::vector<std::byte> out = compute(sample);
+    EXPECT_EQ(rows_of(sample, out, 0, 0, few), rows_of(sample, all, 0, 0, few)) << few << " rows";
+  }
+}
+
 }  // namespace
 }  // namespace ragdot::suites
