@@ -7,7 +7,7 @@ import sys
 
 # How often the loop of an instruction holds it (bench/peaks/instructions.cpp: accumulators of one iteration); vfmadd231ps has two
 # loops, of 512 and 256 bits.
-LOOPS = {"tdpbf16ps": [6], "tdpbssd": [6], "vdpbf16ps": [12], "vpdpbusd": [12], "vfmadd231ps": [12, 12], "mulps": [6]}
+LOOPS = {"tdpbf16ps": [6], "tdpbssd": [6], "vdpbf16ps": [16], "vpdpbusd": [12], "vfmadd231ps": [12, 12], "mulps": [6]}
 LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 FUNCTION = re.compile(r"^[0-9a-f]+ <.*>:$")
 
@@ -49,8 +49,8 @@ def self_test() -> None:
 
     good = "".join(function(name, count) for name, counts in LOOPS.items() for count in counts)
     assert not faults(good)
-    spill = function("vdpbf16ps", 12, "  40:\tvmovups %zmm3,0x40(%rsp)\n")
-    assert any("touches memory: vmovups" in s for s in faults(good.replace(function("vdpbf16ps", 12), spill)))
+    spill = function("vdpbf16ps", 16, "  40:\tvmovups %zmm3,0x40(%rsp)\n")
+    assert any("touches memory: vmovups" in s for s in faults(good.replace(function("vdpbf16ps", 16), spill)))
     assert any(s.startswith("tdpbssd: expected") for s in faults(good.replace(function("tdpbssd", 6), function("tdpbssd", 5))))
     assert any(s.startswith("mulps: expected") for s in faults(good.replace("jne 0 <f>", "jne 60 <f>")))
 

@@ -66,12 +66,12 @@ template <Format kFormat>
 void multiply_codes(const MultiplyJob& job, const PackJob& weights) {
   // For more rows decoding codes for every block of them takes longer than writing down what they are.
   constexpr std::int64_t kMostDecodedAnew = 8;
-  job.rows <= kMostDecodedAnew ? chains::multiply_packed<QuadChain<Bf16Chain, Codes<kFormat>>>(job, weights)
-                               : chains::multiply_packed<QuadChain<Bf16Chain, Decoded>, decode_codes<kFormat>>(job, weights);
+  job.rows <= kMostDecodedAnew ? chains::multiply_packed<QuadChain<Bf16Chain, kFormat>>(job, weights)
+                               : chains::multiply_packed<Bf16Chain, decode_codes<kFormat>>(job, weights);
 }
 
 std::int64_t most_rows_of_codes(Format weights) {
-  constexpr std::int64_t kMostRows = 16;
+  constexpr std::int64_t kMostRows = kFewRows / 2;
   return weights == Format::e4m3 || weights == Format::e5m2 ? kMostRows : 0;
 }
 

@@ -56,38 +56,35 @@ class Codes {
   avx512::ByteTables<kFormat> tables_;
 };
 
-/// What decode_codes() has written.
-struct Decoded {
-  static constexpr std::int64_t kQuadBytes = sizeof(Quad);
-
-  explicit Decoded(const std::byte* /*scale: decoded with the codes*/) {}
-
-  [[gnu::always_inline]] static void take(const std::byte* at, Quad& weights) {
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) weights[v] = _mm512_load_ps(at + v * 64);
-  }
-  static void fetch(const std::byte* /*at*/) {}
-};
-
-/// One piece of one strip, whole chunks with one e8m0 scale if any.
+/// Granules of whole chunks of one strip. Packing could do the same, but looks up twice as many bytes for a value.
 template <Format kFormat>
 void decode_codes(const PackJob& job) {
   const Side& side = *job.side;
   const schedule::Piece& piece = job.pieces.front();
-  const Codes<kFormat> source(side.folds() ? side.scale(job.outer, piece.begin) : nullptr);
-  const std::byte* from = side.value(job.outer, piece.begin);
   std::byte* to = job.panel;
-  for (std::int64_t depth = 0; depth < piece.depth(); depth += kQuad) {
-    Quad weights;
-    source.take(from, weights);
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) _mm512_store_ps(to + v * 64, weights[v]);
-    from += Codes<kFormat>::kQuadBytes;
-    to += Decoded::kQuadBytes;
+  for (std::int64_t depth = piece.begin; depth < piece.end;) {
+    const Codes<kFormat> source(side.folds() ? side.scale(job.outer, depth) : nullptr);
+    const std::int64_t end = side.folds() ? std::min(piece.end, side.depth_grid.next_cut(depth)) : piece.end;
+    for (const std::byte* from = side.value(job.outer, depth); depth < end;
+         depth += schedule::kChunk, to += avx512::kTileBytes) {
+      for (std::int64_t quad = 0; quad < schedule::kChunk / kQuad; ++quad, from += Codes<kFormat>::kQuadBytes) {
+        Quad weights;
+        source.take(from, weights);
+        const __m512 first = _mm512_shuffle_f32x4(weights[0], weights[1], 0x88);
+        const __m512 second = _mm512_shuffle_f32x4(weights[2], weights[3], 0x88);
+        const __m512 third = _mm512_shuffle_f32x4(weights[0], weights[1], 0xdd);
+        const __m512 fourth = _mm512_shuffle_f32x4(weights[2], weights[3], 0xdd);
+        _mm512_store_ps(to, _mm512_shuffle_f32x4(first, second, 0x88));
+        _mm512_store_ps(to + avx512::kRowBytes, _mm512_shuffle_f32x4(first, second, 0xdd));
+        _mm512_store_ps(to + avx512::kTileBytes, _mm512_shuffle_f32x4(third, fourth, 0x88));
+        _mm512_store_ps(to + avx512::kTileBytes + avx512::kRowBytes, _mm512_shuffle_f32x4(third, fourth, 0xdd));
+        to += 2 * avx512::kRowBytes;
+      }
+    }
   }
 }
 
-template <class Chain, class Source>
+template <class Chain, Format kFormat>
 struct QuadChain : Chain {
   using Vector = typename Chain::Vector;
   static constexpr bool kOneScale = true;  // of rhs, in a turn
@@ -97,7 +94,7 @@ struct QuadChain : Chain {
   [[gnu::always_inline]] static void add_chunks(const chains::Turn& turn, std::int64_t row, std::int64_t /*col: the strip*/,
                                                 chains::Sums<Chain, kRows>& p) {
     using Panels = typename Chain::Panels;
-    const Source source(turn.rhs_scale);
+    const Codes<kFormat> source(turn.rhs_scale);
     const std::byte* lhs[kRows];
     for (int r = 0; r < kRows; ++r) lhs[r] = Panels::lhs_row(turn.lhs_panel, turn.panel_depth, turn.row + row + r, turn.at);
     const std::byte* rhs = turn.rhs;
@@ -106,8 +103,8 @@ struct QuadChain : Chain {
       Quad sums[kRows];
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = Chain::zero();
-      for (std::int64_t i = 0; i < schedule::kChunk / kQuad; ++i, rhs += Source::kQuadBytes) {
-        Source::fetch(rhs);
+      for (std::int64_t i = 0; i < schedule::kChunk / kQuad; ++i, rhs += Codes<kFormat>::kQuadBytes) {
+        Codes<kFormat>::fetch(rhs);
         Quad weights;
         source.take(rhs, weights);
 #pragma GCC unroll 6
