@@ -40,7 +40,11 @@ struct GranulePanels {
   static constexpr std::int64_t kRhsChunkBytes = kGranuleBytes;
 
   static std::int64_t units(std::int64_t depth) { return schedule::ceil_div(depth, schedule::kChunk); }
-  static std::int64_t steps(std::int64_t) { return fault::on(fault::Id::bf16_last_pair_dropped) ? 15 : 16; }
+  /// Pairs of a chunk of `depth` elements, an even and an odd one for each four. The zeros behind them change no more than the
+  /// sign of a zero, which out does not keep.
+  static std::int64_t steps(std::int64_t depth) {
+    return 2 * schedule::ceil_div(depth, 4) - (fault::on(fault::Id::bf16_last_pair_dropped) ? 1 : 0);
+  }
   static const std::byte* lhs_row(const std::byte* panel, std::int64_t depth, std::int64_t row, std::int64_t at) {
     const std::int64_t granules = fault::on(fault::Id::bf16_first_granule_for_all_rows) ? 0 : row / kGranuleOuters;
     return panel + (granules * depth + at) * kGranuleBytes + row % kGranuleOuters * avx512::kRowBytes;

@@ -111,10 +111,10 @@ template <class Chain, int kRows>
   for (int r = 0; r < kRows; ++r) lhs[r] = Panels::lhs_row(turn.lhs_panel, turn.panel_depth, turn.row + row + r, turn.at);
   const std::byte* rhs = turn.rhs + col * 4;
   std::int64_t at = 0;
-  for (std::int64_t left = turn.depth; left > 0; left -= chunk) {
+  const auto add_chunk = [&](std::int64_t steps) __attribute__((always_inline)) {
     Sums<Chain, kRows> even;
     Sums<Chain, kRows> odd;
-    run_chains<Chain, kRows>(lhs, at, rhs, Panels::steps(std::min(chunk, left)), even, odd);
+    run_chains<Chain, kRows>(lhs, at, rhs, steps, even, odd);
     at += Panels::kLhsChunkBytes;
     rhs += Panels::kRhsChunkBytes;
 #pragma GCC unroll 6
@@ -122,7 +122,10 @@ template <class Chain, int kRows>
       p[r][0] = Chain::add(p[r][0], Chain::add(even[r][0], odd[r][0]));
       p[r][1] = Chain::add(p[r][1], Chain::add(even[r][1], odd[r][1]));
     }
-  }
+  };
+  std::int64_t left = turn.depth;
+  for (; left >= chunk; left -= chunk) add_chunk(Panels::steps(chunk));
+  if (left > 0) add_chunk(Panels::steps(left));
 }
 
 /// Sums to out where they are final, else to `to`. kFinal: whether they ever are.
