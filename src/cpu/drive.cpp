@@ -164,8 +164,8 @@ class ItemRun {
     job.acc = scratch_.acc + block.sums;
     job.part = scratch_.part + block.sums * kernel_.part_bytes;
     job.strip_rows = block.strip_rows;
-    if (few_rows_ == nullptr && block.row + block.rows == item_.rows) job.ahead = ahead_of(block);
     if (item_.depth > 0) {
+      if (few_rows_ == nullptr && block.row + block.rows == item_.rows) job.ahead = ahead_of(block);
       return few_rows_ == nullptr ? kernel_.multiply(job) : few_rows_->multiply(job, weights(block));
     }
     std::fill(job.acc, job.acc + block.strip_rows * padded(block.cols, kernel_.block_cols), 0.0F);
@@ -173,11 +173,12 @@ class ItemRun {
 
   /// What is packed after a block of an item's last rows.
   [[nodiscard]] std::array<Ahead, 2> ahead_of(const Block& block) const {
-    const std::int64_t begin = pieces_.empty() ? 0 : pieces_.front().begin;
-    const std::int64_t end = pieces_.empty() ? 0 : pieces_.back().end;
+    const std::int64_t begin = pieces_.front().begin;
+    const std::int64_t end = pieces_.back().end;
     const std::int64_t strip = call_.layout.strip_cols;
     const std::int64_t col = block.col + block.cols;
     if (col < item_.cols) return {ahead_of(item_.rhs, item_.col + col, std::min(strip, item_.cols - col), begin, end - begin)};
+    if (end == item_.depth) return {};
     const std::int64_t depth = std::min(call_.tile.tk, item_.depth - end);  // of the next reduction tile
     return {ahead_of(item_.rhs, item_.col, std::min(strip, item_.cols), end, depth),
             ahead_of(item_.lhs, item_.row, item_.rows, end, depth)};
