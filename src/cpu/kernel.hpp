@@ -35,6 +35,15 @@ struct StoreJob {
   std::byte* out = nullptr;
   std::int64_t out_row_bytes = 0;
   Stores stores = Stores::cached;  // streamed: a wish
+
+  /// The part of it from column `from` on, where a strip begins.
+  [[nodiscard]] StoreJob columns(std::int64_t from, std::int64_t count) const {
+    StoreJob part = *this;
+    part.acc += from * strip_rows;
+    part.out += from * element_bytes(format);
+    part.cols = count;
+    return part;
+  }
 };
 
 /// Memory that is packed after a multiplication: `runs` of `run_bytes` each, `stride` bytes from one to the next.
@@ -78,6 +87,9 @@ struct FewRows {
   void (*multiply)(const MultiplyJob& job, const PackJob& weights);
 };
 
+/// The first that takes an item computes it; null: none.
+using WaysOfFewRows = std::array<const FewRows*, 3>;
+
 /// What a product asks of a kernel.
 struct Demand {
   Arithmetic arithmetic = Arithmetic::fp8;
@@ -116,10 +128,10 @@ struct Kernel {
   void (*pack_lhs)(const PackJob& job);
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
-  std::array<const FewRows*, 3> few_rows;  // the first that takes an item computes it; null: none
-  void (*store)(const StoreJob& job);      // null: the driver's own
-  bool stores;                             // multiply takes a StoreJob
-  void (*enter)();                         // called on each thread before and after its work; null: nothing to do
+  WaysOfFewRows few_rows;
+  void (*store)(const StoreJob& job);  // null: the driver's own
+  bool stores;                         // multiply takes a StoreJob
+  void (*enter)();                     // called on each thread before and after its work; null: nothing to do
   void (*leave)();
 };
 

@@ -22,7 +22,7 @@ inline constexpr FewRows kTilesOfFewRows = {.most_rows = [](Format) { return cpu
                                             .multiply = multiply_packed<Tiles>};
 
 template <class Tiles>
-constexpr Kernel kernel_of(const char* name, const char* (*refusal)(), const std::array<const FewRows*, 3>& few_rows) {
+constexpr Kernel kernel_of(const char* name, const char* (*refusal)(), const WaysOfFewRows& few_rows) {
   return {.name = name,
           .refusal = refusal,
           .declines = declines,

@@ -141,11 +141,10 @@ class Multiplier {
 
   /// Stores what lies behind the last whole blocks, from acc: rows from `row` on or columns from `col` on.
   void store_part(std::int64_t row, std::int64_t col) {
-    StoreJob part = *job_.store;
-    part.acc += col * job_.strip_rows + row * kBlock;
-    part.out += row * part.out_row_bytes + col * element_bytes(part.format);
+    StoreJob part = job_.store->columns(col, job_.cols - col);
+    part.acc += row * kBlock;
+    part.out += row * part.out_row_bytes;
     part.rows -= row;
-    part.cols -= col;
     avx512::store(part);
   }
 

@@ -18,7 +18,7 @@ struct Parts {
   void (*multiply)(const MultiplyJob& job);
   void (*store)(const StoreJob& job);
   bool stores;
-  std::array<const FewRows*, 3> few_rows;
+  WaysOfFewRows few_rows;
 };
 
 constexpr Kernel kernel_of(const Parts& parts) {

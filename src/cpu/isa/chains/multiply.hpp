@@ -252,11 +252,9 @@ class Multiplier {
 
   /// Stores the columns that no turn has, from acc.
   void store_rest() {
-    StoreJob rest = *job_.store;
-    rest.acc += stored_ * rest.strip_rows;
-    rest.out += stored_ * element_bytes(rest.format);
-    rest.cols -= stored_;
-    if (stored_ == 0 || !fault::on(fault::Id::chains_rest_unstored)) Floats::store_all(rest);
+    const std::int64_t cols = job_.cols - stored_;
+    const bool forgotten = stored_ > 0 && fault::on(fault::Id::chains_rest_unstored);
+    if (cols > 0 && !forgotten) Floats::store_all(job_.store->columns(stored_, cols));
     out_.finish();
   }
 
@@ -294,10 +292,7 @@ void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
     strip.part = job.part + sums * static_cast<std::int64_t>(sizeof(float));
     if (job.col_scales != nullptr) strip.col_scales = job.col_scales + col;
     if (job.store != nullptr) {
-      store = *job.store;
-      store.acc = strip.acc;
-      store.cols = strip.cols;
-      store.out += col * element_bytes(store.format);
+      store = job.store->columns(col, strip.cols);
       strip.store = &store;
     }
     Multiplier<Chain>(strip, &packed).run();
