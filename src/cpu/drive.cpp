@@ -61,14 +61,47 @@ struct Block {
   std::int64_t strip_rows = 0;
 };
 
+/// A thread's items, each claimed when the thread comes to it or, by next(), a little earlier.
+class Claims {
+ public:
+  explicit Claims(Call& call) : call_(call) {}
+
+  /// False behind the last.
+  bool take(Item& item) {
+    const bool any = next() != nullptr;
+    if (any) item = item_;
+    claimed_ = false;
+    return any;
+  }
+
+  /// What take() will give, or null.
+  const Item* next() {
+    if (!claimed_) {
+      claimed_ = true;
+      const std::int64_t number = call_.next_item.fetch_add(1, std::memory_order_relaxed);
+      const bool dropped = fault::on(Id::last_item_dropped) && call_.items > 1 && number + 1 == call_.items;
+      any_ = number < call_.items && !dropped;
+      if (any_) item_ = item_of(call_, number);
+    }
+    return any_ ? &item_ : nullptr;
+  }
+
+ private:
+  Call& call_;
+  bool claimed_ = false;
+  bool any_ = false;
+  Item item_;  // claimed and not yet taken
+};
+
 /// Computes one item.
 class ItemRun {
  public:
-  ItemRun(const Call& call, const Item& item, const Scratch& scratch)
+  ItemRun(const Call& call, const Item& item, const Scratch& scratch, Claims& claims)
       : call_(call),
         kernel_(*call.kernel),
         item_(item),
         scratch_(scratch),
+        claims_(claims),
         arithmetic_(arithmetic_of(item.lhs, item.rhs)),
         few_rows_(way_of_few_rows(*call.kernel, item)),
         stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
@@ -172,16 +205,21 @@ class ItemRun {
   }
 
   /// What is packed after a block of an item's last rows.
-  [[nodiscard]] std::array<Ahead, 2> ahead_of(const Block& block) const {
+  [[nodiscard]] std::array<Ahead, 2> ahead_of(const Block& block) {
     const std::int64_t begin = pieces_.front().begin;
     const std::int64_t end = pieces_.back().end;
     const std::int64_t strip = call_.layout.strip_cols;
     const std::int64_t col = block.col + block.cols;
     if (col < item_.cols) return {ahead_of(item_.rhs, item_.col + col, std::min(strip, item_.cols - col), begin, end - begin)};
-    if (end == item_.depth) return {};
-    const std::int64_t depth = std::min(call_.tile.tk, item_.depth - end);  // of the next reduction tile
-    return {ahead_of(item_.rhs, item_.col, std::min(strip, item_.cols), end, depth),
-            ahead_of(item_.lhs, item_.row, item_.rows, end, depth)};
+    if (end < item_.depth) return ahead_of_tile(item_, end);
+    const Item* next = claims_.next();
+    return next != nullptr && next->matrix >= 0 ? ahead_of_tile(*next, 0) : std::array<Ahead, 2>{};
+  }
+  /// What the reduction tile at `begin` packs first.
+  [[nodiscard]] std::array<Ahead, 2> ahead_of_tile(const Item& item, std::int64_t begin) const {
+    const std::int64_t depth = std::min(call_.tile.tk, item.depth - begin);
+    return {ahead_of(item.rhs, item.col, std::min(call_.layout.strip_cols, item.cols), begin, depth),
+            ahead_of(item.lhs, item.row, item.rows, begin, depth)};
   }
   static Ahead ahead_of(const Side& side, std::int64_t outer, std::int64_t outers, std::int64_t begin, std::int64_t depth) {
     const std::int64_t bytes = element_bytes(side.format);
@@ -240,17 +278,12 @@ class ItemRun {
   const Kernel& kernel_;
   const Item& item_;
   const Scratch& scratch_;
+  Claims& claims_;
   const Arithmetic arithmetic_;
   const FewRows* const few_rows_;  // null: panels of both operands
   const Stores stores_;
   std::span<const Piece> pieces_;
 };
-
-void compute(const Call& call, const Scratch& scratch, std::int64_t number) {
-  const Item item = item_of(call, number);
-  if (item.matrix < 0) return zero_rows(call, item);
-  ItemRun(call, item, scratch).run();
-}
 
 void work(void* context, int thread) {
   Call& call = *static_cast<Call*>(context);
@@ -258,12 +291,10 @@ void work(void* context, int thread) {
   std::optional<FloatEnv> environment;
   if (!fault::on(Id::float_environment_not_set)) environment.emplace();
   if (call.kernel->enter != nullptr) call.kernel->enter();
-  for (;;) {
-    const std::int64_t number = call.next_item.fetch_add(1, std::memory_order_relaxed);
-    if (number >= call.items) break;
-    if (fault::on(Id::last_item_dropped) && call.items > 1 && number + 1 == call.items) break;
-    compute(call, scratch, number);
-    if (fault::on(Id::item_run_twice)) compute(call, scratch, number);
+  Claims claims(call);
+  for (Item item; claims.take(item);) {
+    for (int runs = fault::on(Id::item_run_twice) ? 2 : 1; runs > 0; --runs)
+      item.matrix < 0 ? zero_rows(call, item) : ItemRun(call, item, scratch, claims).run();
   }
   if (call.kernel->leave != nullptr) call.kernel->leave();
 }
