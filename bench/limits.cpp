@@ -1,6 +1,7 @@
 // Samples limits, and holds the table of kernels and instructions.
 #include "bench/limits.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "bench/peaks/instructions.hpp"
@@ -16,9 +17,13 @@ struct KernelPeak {
 };
 constexpr std::array<KernelPeak, 5> kKernelPeaks = {{{"amx", "amx_bf16", "amx_int8"},
                                                      {"avx512bf16", "avx512_bf16", "avx512_vnni"},
-                                                     {"avx512", "fma_f32", "fma_f32"},
+                                                     {"avx512", "fma_f32", "avx512_vnni"},
                                                      {"avx2", "avx2_fma_f32", "avx2_fma_f32"},
                                                      {"portable", "sse_f32", "sse_f32"}}};
+
+bool is_available(std::string_view peak) {
+  return std::ranges::any_of(peak_loops(), [&](const PeakLoop& loop) { return peak == loop.name && loop.available(); });
+}
 
 }  // namespace
 
@@ -54,7 +59,7 @@ std::vector<std::string> all_limits() {
 
 std::string peak_of(std::string_view kernel, Integers integers) {
   for (const KernelPeak& k : kKernelPeaks) {
-    if (kernel == k.kernel) return integers == Integers::yes ? k.integer_peak : k.peak;
+    if (kernel == k.kernel) return integers == Integers::yes && is_available(k.integer_peak) ? k.integer_peak : k.peak;
   }
   return "";
 }

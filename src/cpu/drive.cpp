@@ -79,8 +79,8 @@ class Claims {
     if (!claimed_) {
       claimed_ = true;
       const std::int64_t number = call_.next_item.fetch_add(1, std::memory_order_relaxed);
-      const bool dropped = fault::on(Id::last_item_dropped) && call_.items > 1 && number + 1 == call_.items;
-      any_ = number < call_.items && !dropped;
+      any_ = number < call_.items;
+      if (fault::on(Id::last_item_dropped) && call_.items > 1 && number + 1 == call_.items) any_ = false;
       if (any_) item_ = item_of(call_, number);
     }
     return any_ ? &item_ : nullptr;

@@ -87,7 +87,9 @@ enum class Id : int {
   granule_scale_change_missed,
   far_codes_folded_as_near,
   bf16_last_pair_dropped,
-  bf16_first_granule_for_all_rows,
+  first_granule_for_all_rows,
+  quads_first_starts_for_all_turns,
+  quads_last_dropped,
   // few rows
   few_rows_last_even_in_odd_chain,
   few_rows_second_block_is_the_first,

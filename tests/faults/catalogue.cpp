@@ -98,8 +98,11 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::far_codes_folded_as_near, "far_codes_folded_as_near", "amx_standin",
      "scales that leave bf16's range move the exponent all the same"},
     {Id::bf16_last_pair_dropped, "bf16_last_pair_dropped", "avx512bf16", "the last pair of a chunk is left out"},
-    {Id::bf16_first_granule_for_all_rows, "bf16_first_granule_for_all_rows", "avx512bf16",
+    {Id::first_granule_for_all_rows, "first_granule_for_all_rows", "avx512bf16",
      "rows behind the 32nd are those of the first granule"},
+    {Id::quads_first_starts_for_all_turns, "quads_first_starts_for_all_turns", "avx512",
+     "128 times the first turn's columns is taken away from the sums of all turns"},
+    {Id::quads_last_dropped, "quads_last_dropped", "avx512", "the last four int8 of a segment are left out"},
     // few rows
     {Id::few_rows_last_even_in_odd_chain, "few_rows_last_even_in_odd_chain", "avx512",
      "few rows: the last element of an odd chunk goes to the odd chain"},

@@ -14,6 +14,7 @@
 #include "cpu/isa/avx512/lines.hpp"
 #include "cpu/isa/avx512/multiply_vnni.hpp"
 #include "cpu/isa/avx512/pack_vbmi.hpp"
+#include "cpu/isa/avx512/quads_vnni.hpp"
 #include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/features.hpp"
 
@@ -32,16 +33,31 @@ namespace {
 
 const char* refusal() { return features().avx512() ? nullptr : "this CPU has no AVX-512 (F, BW, DQ, VL)"; }
 
+bool takes_quads(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::i8 && features().avx512vnni && features().avx512vbmi;
+}
+
 template <chains::Role kRole>
 void pack(const PackJob& job) {
+  constexpr bool kLhs = kRole == chains::Role::lhs;
+  if (takes_quads(job.arithmetic)) return kLhs ? pack_lhs_quads(job) : pack_rhs_quads(job);
   if (job.arithmetic == Arithmetic::i8) return pairs::pack<Lines, kRole>(job);
   if (!features().avx512vbmi) return floats::pack<Lines, kRole>(job);
-  kRole == chains::Role::lhs ? pack_lhs_vbmi(job) : pack_rhs_vbmi(job);
+  kLhs ? pack_lhs_vbmi(job) : pack_rhs_vbmi(job);
 }
 
 void multiply(const MultiplyJob& job) {
+  if (takes_quads(job.arithmetic)) return multiply_quads(job);
   if (job.arithmetic != Arithmetic::i8) return chains::multiply<floats::F32Chain<Floats>>(job);
   features().avx512vnni ? multiply_i8_vnni(job) : chains::multiply<pairs::PairChain<Integers, Floats>>(job);
+}
+
+std::int64_t depth_unit(Arithmetic arithmetic) {
+  return takes_quads(arithmetic) ? kQuadsDepth : chains::depth_unit(arithmetic);
+}
+
+std::int64_t panel_bytes(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth) {
+  return takes_quads(arithmetic) ? quads_panel_bytes(outers, depth) : chains::panel_bytes(arithmetic, outers, depth);
 }
 
 }  // namespace
@@ -56,6 +72,8 @@ constinit const Kernel kKernel = chains::kernel_of({
     .store = store,
     .stores = Floats::kStores,
     .few_rows = {&kFewPackedRows},
+    .depth_unit = depth_unit,
+    .panel_bytes = panel_bytes,
 });
 
 }  // namespace ragdot::cpu::avx512

@@ -213,8 +213,9 @@ constexpr ByteOrder quad_order(std::size_t first) {
   return order;
 }
 
-/// int8 in quads: a dword holds four consecutive positions of depth.
-struct I8Source {
+/// int8 in quads: a dword holds four consecutive positions of depth. kBiased: with 128 added, as unsigned bytes.
+template <bool kBiased>
+struct QuadSource {
   static constexpr std::int64_t kBytes = 1;
   static constexpr std::int64_t kStep = 64;
 
@@ -223,7 +224,7 @@ struct I8Source {
     const __mmask64 lanes = p.depths == kStep ? ~__mmask64{0} : (__mmask64{1} << p.depths) - 1;
     for (std::int64_t o = 0; o < kGranuleOuters; ++o, granule += kRowBytes) {
       const __m512i row = o < p.outers ? _mm512_maskz_loadu_epi8(lanes, p.at + o * p.outer_bytes) : _mm512_setzero_si512();
-      _mm512_store_si512(granule, row);
+      _mm512_store_si512(granule, biased(row));
     }
   }
 
@@ -237,11 +238,18 @@ struct I8Source {
     for (std::int64_t d = 0; d < kStep; d += 4, granule += kRowBytes) {
       const __m512i low = rows.two(d, d + 1);
       const __m512i high = rows.two(d + 2, d + 3);
-      _mm512_store_si512(granule, _mm512_permutex2var_epi8(low, first, high));
-      _mm512_store_si512(granule + kTileBytes, _mm512_permutex2var_epi8(low, second, high));
+      _mm512_store_si512(granule, biased(_mm512_permutex2var_epi8(low, first, high)));
+      _mm512_store_si512(granule + kTileBytes, biased(_mm512_permutex2var_epi8(low, second, high)));
     }
   }
+
+ private:
+  static __m512i biased(__m512i values) {
+    return kBiased ? _mm512_xor_si512(values, _mm512_set1_epi8(static_cast<char>(0x80))) : values;
+  }
 };
+
+using I8Source = QuadSource<false>;
 
 /// Copies a patch without a contiguous axis to `dense`, depth-contiguous.
 template <class Source>

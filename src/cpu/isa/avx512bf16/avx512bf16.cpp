@@ -9,6 +9,7 @@
 
 #include "cpu/isa/avx512/few_rows.hpp"
 #include "cpu/isa/avx512/floats.hpp"
+#include "cpu/isa/avx512/granules.hpp"
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/features.hpp"
@@ -25,38 +26,21 @@ RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512BF16)
 namespace ragdot::cpu::avx512bf16 {
 namespace {
 
-using avx512::kGranuleBytes;
-using avx512::kGranuleOuters;
-
 /// Dword 2i holds two even positions, dword 2i + 1 two odd ones; the earlier stands in the high half, which is added first.
 constexpr avx512::Pairing kAlike = {{2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31},
                                     {0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29}};
 
-/// Granules; their unit of depth is the step of 32 elements.
-struct GranulePanels {
-  static constexpr std::int64_t kVectorBytes = avx512::kTileBytes;
-  static constexpr std::int64_t kRowBytes = avx512::kRowBytes;
-  static constexpr std::int64_t kLhsChunkBytes = kGranuleBytes;
-  static constexpr std::int64_t kRhsChunkBytes = kGranuleBytes;
-
-  static std::int64_t units(std::int64_t depth) { return schedule::ceil_div(depth, schedule::kChunk); }
+struct Panels : avx512::GranulePanels<schedule::kChunk> {
   /// Pairs of a chunk of `depth` elements, an even and an odd one for each four. The zeros behind them change no more than the
   /// sign of a zero, which out does not keep.
   static std::int64_t steps(std::int64_t depth) {
     return 2 * schedule::ceil_div(depth, 4) - (fault::on(fault::Id::bf16_last_pair_dropped) ? 1 : 0);
   }
-  static const std::byte* lhs_row(const std::byte* panel, std::int64_t depth, std::int64_t row, std::int64_t at) {
-    const std::int64_t granules = fault::on(fault::Id::bf16_first_granule_for_all_rows) ? 0 : row / kGranuleOuters;
-    return panel + (granules * depth + at) * kGranuleBytes + row % kGranuleOuters * avx512::kRowBytes;
-  }
-  static const std::byte* rhs_strip(const std::byte* panel, std::int64_t depth, std::int64_t col, std::int64_t at) {
-    return panel + (col / kGranuleOuters * depth + at) * kGranuleBytes;
-  }
 };
 
 struct Bf16Chain : avx512::Floats {
   using Floats = avx512::Floats;
-  using Panels = GranulePanels;
+  using Panels = avx512bf16::Panels;
   static constexpr bool kIntegers = false;
   static constexpr bool kHasRuns = false;  // the scales of such short segments cost more than products
 

@@ -8,6 +8,12 @@
 namespace ragdot::cpu::chains {
 namespace {
 
+inline std::int64_t depth_unit(Arithmetic arithmetic) { return arithmetic == Arithmetic::i8 ? 2 : 1; }
+
+inline std::int64_t panel_bytes(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth) {
+  return arithmetic == Arithmetic::i8 ? DwordPanels<2>::bytes(outers, depth) : DwordPanels<1>::bytes(outers, depth);
+}
+
 /// What differs between the instruction sets besides the vectors.
 struct Parts {
   const char* name;
@@ -19,6 +25,8 @@ struct Parts {
   void (*store)(const StoreJob& job);
   bool stores;
   WaysOfFewRows few_rows;
+  std::int64_t (*depth_unit)(Arithmetic arithmetic) = chains::depth_unit;
+  std::int64_t (*panel_bytes)(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth) = chains::panel_bytes;
 };
 
 constexpr Kernel kernel_of(const Parts& parts) {
@@ -31,12 +39,8 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .inner_rows = kInnerRows,
           .inner_cols = kInnerCols,
           .part_bytes = sizeof(float),
-          .depth_unit = [](Arithmetic arithmetic) -> std::int64_t { return arithmetic == Arithmetic::i8 ? 2 : 1; },
-          .panel_bytes =
-              [](Arithmetic arithmetic, std::int64_t outers, std::int64_t depth) {
-                return arithmetic == Arithmetic::i8 ? DwordPanels<2>::bytes(outers, depth)
-                                                    : DwordPanels<1>::bytes(outers, depth);
-              },
+          .depth_unit = parts.depth_unit,
+          .panel_bytes = parts.panel_bytes,
           .pack_lhs = parts.pack_lhs,
           .pack_rhs = parts.pack_rhs,
           .multiply = parts.multiply,

@@ -178,6 +178,10 @@ class Multiplier {
         const std::size_t taken = fault::on(fault::Id::packed_turns_take_first_weights) ? 0 : i;
         turns[i].rhs =
             packed_ != nullptr ? taken_weights_[taken] : Panels::rhs_strip(job_.rhs_panel, depth_, col, pending_[i].at);
+        if constexpr (requires { &Chain::find_starts; }) {
+          Chain::find_starts(turns[i].rhs, turns[i].depth, starts_[i]);
+          turns[i].starts = &starts_[fault::on(fault::Id::quads_first_starts_for_all_turns) ? 0 : i];
+        }
       }
       for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
         for (std::size_t i = 0; i < count_; ++i) {
@@ -266,6 +270,7 @@ class Multiplier {
   std::int64_t stored_ = 0;  // columns of out
   std::array<Stretch, kMostTurns> pending_;
   std::array<const std::byte*, kMostTurns> taken_weights_ = {};
+  alignas(64) std::array<Starts, kMostTurns> starts_;
   std::size_t count_ = 0;
   std::int64_t taken_ = 0;
   std::int64_t depth_ = 0;                         // of the panels, in their units

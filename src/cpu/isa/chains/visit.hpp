@@ -16,8 +16,8 @@ namespace {
 
 /// Register block: Chain::kBlockRows rows x 2 vectors, with p where there is room for it. 512 bits, 4 x 32 outputs:
 ///   16 chains: 8 even, 8 odd      8 p      2 rhs      1 lhs, spread over the lanes      27 of 32
-/// Integers take one chain, 6 x 32 outputs: 12 chains, 12 p, 2 rhs, 1 lhs. With 16 registers (256 bits: 6 x 16 outputs) the
-/// even chains of a chunk run first and wait on the stack for the odd ones:
+/// Integers take one chain, 6 x 32 outputs: 12 chains, 12 p (quads add to p), 2 rhs, 1 lhs. With 16 registers (256 bits: 6 x 16
+/// outputs) the even chains of a chunk run first and wait on the stack for the odd ones:
 ///   12 chains                     2 rhs      1 lhs                                      15 of 16
 inline constexpr int kMostRows = 6;
 /// Rows and columns of one multiplication.
@@ -25,6 +25,9 @@ inline constexpr std::int64_t kInnerRows = 256;
 inline constexpr std::int64_t kInnerCols = 8 * kStripCols;
 /// What a block reads of the rhs panel before the next block's turn stays in the L1 cache.
 inline constexpr std::int64_t kVisitBytes = 16 << 10;
+
+/// What the sums of a strip's columns begin at, for chains whose products are off by as much.
+using Starts = std::array<std::int32_t, kStripCols>;
 
 /// What all register blocks of a strip have in common in one turn.
 struct Turn {
@@ -34,6 +37,7 @@ struct Turn {
   std::int64_t row = 0;          // of the lhs panel, where the blocks' rows start
   const std::byte* rhs = nullptr;
   const std::byte* rhs_scale = nullptr;  // e8m0, not yet folded: of chains that have one in a turn
+  const Starts* starts = nullptr;        // of chains that have them
   std::int64_t depth = 0;                // elements; starts at a chunk
   float* carried = nullptr;              // the unfinished segment, rows kStripCols apart
   bool begins = false;                   // begins its segment: nothing is carried yet
