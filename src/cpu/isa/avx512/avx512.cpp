@@ -31,49 +31,70 @@ RAGDOT_TARGET_END
 namespace ragdot::cpu::avx512 {
 namespace {
 
+/// What a CPU may have beyond F, BW, DQ and VL.
+struct Extras {
+  bool vbmi = false;
+  bool vnni = false;
+
+  [[nodiscard]] bool quads(Arithmetic arithmetic) const { return arithmetic == Arithmetic::i8 && vbmi && vnni; }
+};
+using ExtrasOf = Extras (*)();
+
+Extras of_this_cpu() { return {features().avx512vbmi, features().avx512vnni}; }
+Extras of_cascade_lake() { return {.vbmi = false, .vnni = features().avx512vnni}; }
+Extras of_skylake() { return {}; }
+
 const char* refusal() { return features().avx512() ? nullptr : "this CPU has no AVX-512 (F, BW, DQ, VL)"; }
 
-bool takes_quads(Arithmetic arithmetic) {
-  return arithmetic == Arithmetic::i8 && features().avx512vnni && features().avx512vbmi;
-}
-
-template <chains::Role kRole>
+template <ExtrasOf kExtras, chains::Role kRole>
 void pack(const PackJob& job) {
   constexpr bool kLhs = kRole == chains::Role::lhs;
-  if (takes_quads(job.arithmetic)) return kLhs ? pack_lhs_quads(job) : pack_rhs_quads(job);
+  const Extras extras = kExtras();
+  if (extras.quads(job.arithmetic)) return kLhs ? pack_lhs_quads(job) : pack_rhs_quads(job);
   if (job.arithmetic == Arithmetic::i8) return pairs::pack<Lines, kRole>(job);
-  if (!features().avx512vbmi) return floats::pack<Lines, kRole>(job);
+  if (!extras.vbmi) return floats::pack<Lines, kRole>(job);
   kLhs ? pack_lhs_vbmi(job) : pack_rhs_vbmi(job);
 }
 
+template <ExtrasOf kExtras>
 void multiply(const MultiplyJob& job) {
-  if (takes_quads(job.arithmetic)) return multiply_quads(job);
+  const Extras extras = kExtras();
+  if (extras.quads(job.arithmetic)) return multiply_quads(job);
   if (job.arithmetic != Arithmetic::i8) return chains::multiply<floats::F32Chain<Floats>>(job);
-  features().avx512vnni ? multiply_i8_vnni(job) : chains::multiply<pairs::PairChain<Integers, Floats>>(job);
+  extras.vnni ? multiply_i8_vnni(job) : chains::multiply<pairs::PairChain<Integers, Floats>>(job);
 }
 
+template <ExtrasOf kExtras>
 std::int64_t depth_unit(Arithmetic arithmetic) {
-  return takes_quads(arithmetic) ? kQuadsDepth : chains::depth_unit(arithmetic);
+  return kExtras().quads(arithmetic) ? kQuadsDepth : chains::depth_unit(arithmetic);
 }
 
+template <ExtrasOf kExtras>
 std::int64_t panel_bytes(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth) {
-  return takes_quads(arithmetic) ? quads_panel_bytes(outers, depth) : chains::panel_bytes(arithmetic, outers, depth);
+  return kExtras().quads(arithmetic) ? quads_panel_bytes(outers, depth) : chains::panel_bytes(arithmetic, outers, depth);
+}
+
+template <ExtrasOf kExtras>
+constexpr Kernel kernel_with(const char* name, const WaysOfFewRows& few_rows) {
+  return chains::kernel_of({
+      .name = name,
+      .block_rows = Floats::kBlockRows,
+      .refusal = refusal,
+      .pack_lhs = pack<kExtras, chains::Role::lhs>,
+      .pack_rhs = pack<kExtras, chains::Role::rhs>,
+      .multiply = multiply<kExtras>,
+      .store = store,
+      .stores = Floats::kStores,
+      .few_rows = few_rows,
+      .depth_unit = depth_unit<kExtras>,
+      .panel_bytes = panel_bytes<kExtras>,
+  });
 }
 
 }  // namespace
 
-constinit const Kernel kKernel = chains::kernel_of({
-    .name = "avx512",
-    .block_rows = Floats::kBlockRows,
-    .refusal = refusal,
-    .pack_lhs = pack<chains::Role::lhs>,
-    .pack_rhs = pack<chains::Role::rhs>,
-    .multiply = multiply,
-    .store = store,
-    .stores = Floats::kStores,
-    .few_rows = {&kFewPackedRows},
-    .depth_unit = depth_unit,
-    .panel_bytes = panel_bytes,
-});
+constinit const Kernel kKernel = kernel_with<of_this_cpu>("avx512", {&kFewPackedRows});
+constinit const Kernel kCascadeLake = kernel_with<of_cascade_lake>("avx512_cascade_lake", {});
+constinit const Kernel kSkylake = kernel_with<of_skylake>("avx512_skylake", {});
 
 }  // namespace ragdot::cpu::avx512
