@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/balance.hpp"
 #include "cpu/drive.hpp"
 #include "cpu/kernel.hpp"
 #include "cpu/packed_weights.hpp"
@@ -41,7 +42,7 @@ std::int64_t fill_spans(std::span<const RowRange> groups, const plan::Problem& p
   std::int64_t lhs_row = 0;
   std::int64_t rhs_row = 0;
   const auto skip_to = [&](std::int64_t row) {
-    if (outside && row > covered) spans[count++] = {{covered, row}, -1, 0, 0, 0};
+    if (outside && row > covered) spans[count++] = {{covered, row}, -1};
     covered = std::max(covered, row);
   };
   for (std::int64_t g = 0; g < problem.first_group + problem.local; ++g) {
@@ -55,7 +56,7 @@ std::int64_t fill_spans(std::span<const RowRange> groups, const plan::Problem& p
       plant_range_faults(range, rows, lhs.scales, rhs.scales, g + 1 == problem.first_group + problem.local);
       // An empty slab of tgmm is zero, or left alone when it is accumulated into.
       const bool keep = problem.out_mode == OutMode::accumulate || fault::on(Id::empty_group_unwritten);
-      if (range.size() > 0 || !keep) spans[count++] = {range, g - problem.first_group, lhs_row, rhs_row, 0};
+      if (range.size() > 0 || !keep) spans[count++] = {range, g - problem.first_group, lhs_row, rhs_row};
     }
     const RowRange& original = groups[static_cast<std::size_t>(g)];
     lhs_row += scale_rows(lhs.scales, original);
@@ -69,17 +70,13 @@ void start(Call& call, const Plan::Choice& choice, std::span<const RowRange> gro
   call.kernel = kernels()[choice.kernel_index];
   call.op = choice.problem.op;
   call.tile = choice.effective;
-  call.layout = layout_of(choice.problem, *call.kernel, choice.effective, choice.threads);
+  call.layout = layout_of(choice, *call.kernel);
   auto* spans = reinterpret_cast<Span*>(call.workspace + call.layout.spans);
   const std::int64_t count = fill_spans(groups, choice.problem, call.lhs, call.rhs, outside, rows, spans);
   const std::span<Span> filled(spans, static_cast<std::size_t>(count));
-  if (call.op == plan::Op::tgmm) {  // the longest reductions first, so that no thread ends on one alone
-    std::sort(filled.begin(), filled.end(), [](const Span& a, const Span& b) {
-      return a.rows.size() != b.rows.size() ? a.rows.size() > b.rows.size() : a.matrix < b.matrix;
-    });
-  }
+  balance(filled, choice, *call.kernel);
   call.spans = filled;
-  call.items = schedule::number_items(filled, call.out_rows_per_span(), call.out.cols, call.tile.tm, call.tile.tn);
+  call.items = schedule::number_items(filled, call.out_rows_per_span(), call.out.cols);
   drive(call, choice.threads, *choice.executor);
 }
 
@@ -128,7 +125,7 @@ class CpuBackend final : public plan::Backend {
   void size(Plan::Choice& choice) const override {
     const Kernel& kernel = *cpu::kernels()[choice.kernel_index];
     choice.effective = effective_tile(choice.problem, kernel, choice.asked, choice.threads);
-    choice.workspace_bytes = layout_of(choice.problem, kernel, choice.effective, choice.threads).total;
+    choice.workspace_bytes = layout_of(choice, kernel).total;
   }
 
   void run(const Plan::Choice& choice, const GmmArgs& args, const PackedRhs::Contents* packed, std::span<const RowRange> groups,

@@ -12,15 +12,15 @@ using fault::Id;
 using schedule::Span;
 
 Item item_of(const Call& call, std::int64_t number) {
-  const schedule::Tile tile = schedule::locate(call.spans, number, call.out_rows_per_span(), call.tile.tm, call.tile.tn);
+  const schedule::Tile tile = schedule::locate(call.spans, number, call.out_rows_per_span());
   const Span& span = call.spans[static_cast<std::size_t>(tile.span)];
   Item item;
   item.matrix = span.matrix;
   item.row = tile.row;
   item.col = tile.col;
   const bool is_gmm = call.op == plan::Op::gmm;
-  item.rows = std::min(call.tile.tm, (is_gmm ? span.rows.size() : call.out.rows) - tile.row);
-  item.cols = std::min(call.tile.tn, call.out.cols - tile.col);
+  item.rows = std::min(span.tile_rows, schedule::out_rows(span, call.out_rows_per_span()) - tile.row);
+  item.cols = std::min(span.tile_cols, call.out.cols - tile.col);
   const std::int64_t out_row = is_gmm ? span.rows.begin + tile.row : tile.row;
   const std::int64_t out_matrix = is_gmm ? 0 : span.matrix;
   item.out = static_cast<std::byte*>(call.out.data) +
@@ -41,6 +41,10 @@ Item item_of(const Call& call, std::int64_t number) {
 
 void zero_rows(const Call& call, const Item& item) {
   const std::int64_t bytes = element_bytes(call.out.format);
+  if (call.out.col_stride == 1 && call.out.row_stride == item.cols) {
+    std::memset(item.out, 0, static_cast<std::size_t>(item.rows * item.cols * bytes));
+    return;
+  }
   for (std::int64_t r = 0; r < item.rows; ++r) {
     std::byte* row = item.out + r * call.out.row_stride * bytes;
     if (call.out.col_stride == 1) {

@@ -14,7 +14,6 @@ namespace {
 // Bounds of the workspace, whatever is asked for.
 constexpr std::int64_t kMostOuter = 1024;
 constexpr std::int64_t kMostDepth = 4096;
-constexpr std::int64_t kItemsPerThread = 4;
 constexpr std::int64_t kFewRowsDepth = 512;  // of tiles of few rows, which take wide strips
 // Columns packed at a time: weights and out are read and written in runs of so many, which memory needs.
 constexpr std::int64_t kMostStrip = 256;
@@ -97,14 +96,17 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
         is_gmm ? std::max(spans, schedule::ceil_div(p.m, tile.tm)) : spans * schedule::ceil_div(p.k, tile.tm);
     return row_tiles * schedule::ceil_div(p.n, tile.tn);
   };
-  while (threads > 1 && items() < wanted && (tile.tn > 4 * kernel.block_cols || tile.tm > 8 * kernel.block_rows)) {
-    if (tile.tn >= tile.tm) {
-      tile.tn = fit(tile.tn / 2, p.n, kernel.block_cols, kMostOuter);
-    } else {
-      tile.tm = fit(tile.tm / 2, extents.rows, kernel.block_rows, kMostOuter);
-    }
+  while (threads > 1 && items() < wanted && halve(tile, kernel)) {
   }
   return tile;
+}
+
+bool halve(Tiling& tile, const Kernel& kernel) {
+  if (tile.tn <= 4 * kernel.block_cols && tile.tm <= 8 * kernel.block_rows) return false;
+  const bool cols = tile.tn >= tile.tm && tile.tn > kernel.block_cols;
+  std::int64_t& side = cols ? tile.tn : tile.tm;
+  side = padded(side / 2, cols ? kernel.block_cols : kernel.block_rows);
+  return true;
 }
 
 std::int64_t strip_cols(const Kernel& kernel, const Tiling& tile) {

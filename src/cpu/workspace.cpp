@@ -1,8 +1,9 @@
-// Sizes of the workspace, from the tile alone.
+// Sizes of the workspace, from the plan alone.
 #include "cpu/workspace.hpp"
 
 #include <algorithm>
 
+#include "cpu/balance.hpp"
 #include "cpu/tile_size.hpp"
 
 namespace ragdot::cpu {
@@ -22,7 +23,7 @@ class Cutter {
   std::size_t used_ = 0;
 };
 
-/// An upper bound of the items of a call, whatever its groups.
+/// An upper bound of the items of a call, whatever its groups, with tiles of this size.
 std::int64_t most_items(const plan::Problem& problem, const Tiling& tile) {
   using schedule::ceil_div;
   const std::int64_t row_tiles = problem.op == plan::Op::gmm ? std::min(most_spans(problem), problem.m) + problem.m / tile.tm
@@ -34,7 +35,9 @@ std::int64_t bytes_of(std::size_t size, std::int64_t count) { return static_cast
 
 }  // namespace
 
-WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, const Tiling& tile, int threads) {
+WorkspaceLayout layout_of(const Plan::Choice& choice, const Kernel& kernel) {
+  const plan::Problem& problem = choice.problem;
+  const Tiling& tile = choice.effective;
   WorkspaceLayout layout;
   layout.strip_cols = strip_cols(kernel, tile);
   Cutter scratch;
@@ -50,7 +53,8 @@ WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, co
   Cutter call;
   layout.spans = call.take(bytes_of(sizeof(schedule::Span), most_spans(problem)));
   layout.scratch = call.used();
-  const std::int64_t areas = std::clamp<std::int64_t>(most_items(problem, tile), 1, threads);
+  const std::int64_t areas =
+      cuts_tiles(choice, kernel) ? choice.threads : std::clamp<std::int64_t>(most_items(problem, tile), 1, choice.threads);
   layout.total = layout.scratch + layout.scratch_stride * static_cast<std::size_t>(areas);
   return layout;
 }

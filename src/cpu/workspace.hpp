@@ -33,6 +33,7 @@ struct WorkspaceLayout {
 /// Spans of a call: one for each local group, and for gmm the stretches of rows between, before and behind them.
 [[nodiscard]] constexpr std::int64_t most_spans(const plan::Problem& problem) { return 2 * problem.local + 1; }
 
-[[nodiscard]] WorkspaceLayout layout_of(const plan::Problem& problem, const Kernel& kernel, const Tiling& tile, int threads);
+/// Of a choice whose effective tile is set.
+[[nodiscard]] WorkspaceLayout layout_of(const Plan::Choice& choice, const Kernel& kernel);
 
 }  // namespace ragdot::cpu

@@ -1,0 +1,53 @@
+// A group with more than its share of the rows is cut into more items; threads take long ones first, so that none ends on one
+// alone.
+#include "cpu/balance.hpp"
+
+#include <algorithm>
+
+#include "cpu/tile_size.hpp"
+
+namespace ragdot::cpu {
+namespace {
+
+using schedule::ceil_div;
+using schedule::Span;
+
+/// Rows to multiply: those of gmm's groups, or tgmm's reduction. Zeros cost next to nothing.
+std::int64_t cost(const Span& span) { return span.matrix >= 0 ? span.rows.size() : 0; }
+
+/// Row tiles of nearly equal size: 1040 rows are not 1024 and 16.
+std::int64_t even_rows(std::int64_t rows, std::int64_t tile_rows, std::int64_t block_rows) {
+  return padded(ceil_div(rows, ceil_div(rows, tile_rows)), block_rows);
+}
+
+}  // namespace
+
+bool cuts_tiles(const Plan::Choice& choice, const Kernel& kernel) {
+  Tiling tile = choice.effective;
+  return choice.threads > 1 && !choice.asked && halve(tile, kernel);
+}
+
+void balance(std::span<Span> spans, const Plan::Choice& choice, const Kernel& kernel) {
+  const bool is_gmm = choice.problem.op == plan::Op::gmm;
+  const bool cuts = cuts_tiles(choice, kernel);
+  std::int64_t total = 0;
+  for (const Span& span : spans) total += cost(span);
+  const std::int64_t share = ceil_div(total, kItemsPerThread * choice.threads);
+  for (Span& span : spans) {
+    Tiling tile = choice.effective;
+    span.tile_rows = tile.tm;
+    span.tile_cols = tile.tn;
+    if (!cuts || cost(span) == 0) continue;
+    const std::int64_t wanted = ceil_div(cost(span), share);
+    while (schedule::items_of(span, choice.problem.out_rows_per_span(), choice.problem.n) < wanted && halve(tile, kernel)) {
+      span.tile_rows = tile.tm;
+      span.tile_cols = tile.tn;
+    }
+    if (is_gmm) span.tile_rows = std::min(span.tile_rows, even_rows(span.rows.size(), span.tile_rows, kernel.block_rows));
+  }
+  if (choice.threads == 1) return;
+  std::sort(spans.begin(), spans.end(),
+            [](const Span& a, const Span& b) { return cost(a) != cost(b) ? cost(a) > cost(b) : a.rows.begin < b.rows.begin; });
+}
+
+}  // namespace ragdot::cpu
