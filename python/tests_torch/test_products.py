@@ -208,6 +208,16 @@ def test_weight_gradient_of_scaled_activations():
     assert_close(w.grad, summed(*columns), summed(*map(torch.abs, columns)))
 
 
+@pytest.mark.parametrize("block", [(128, 128), (1, 128), (128, 1), (None, 1), (32, None)])
+def test_quantize_follows_the_memory_of_x(block):
+    for x in (torch.randn(200, 150), torch.randn(2, 200, 150).bfloat16()):
+        for turned in (x.mT, x.repeat_interleave(2, -1).mT[..., ::2, :]):
+            found, expected = rt.quantize(turned, block), rt.quantize(turned.contiguous(), block)
+            assert torch.equal(real(found), real(expected)) and torch.equal(found.scales, expected.scales)
+            assert found.block == expected.block == block
+        assert rt.quantize(x.mT, block).values.stride(-2) == 1 != rt.quantize(x.mT.contiguous(), block).values.stride(-2)
+
+
 def test_dequantize():
     x = normal(ROWS, INNER)
     for scaled in (rt.quantize(x, (128, 1), offs=offs()), rt.quantize(x, (1, None), "e5m2"), rt.quantize(x, (1, 32), "e4m3", "mx", "e8m0")):

@@ -52,14 +52,9 @@ def quantized(x: Matrix, how: str, recipe: Recipe, ends: torch.Tensor | None = N
     return _blocks_quantized(x, getattr(recipe, how), recipe, ends, turned)
 
 
-def _is_turned(x: torch.Tensor) -> bool:
-    """Whether its columns are contiguous, as those of weights stored [L, N, K]."""
-    return x.stride(-2) == 1 != x.stride(-1)
-
-
 def _blocks_quantized(x: torch.Tensor, block: Block, recipe: Recipe, ends: torch.Tensor | None, turned: bool | None) -> Operand:
     """turned: whether the copy is to have contiguous columns; None: those of x."""
-    if ends is None and _is_turned(x):
+    if ends is None and _views.is_turned(x):
         return _transposed(_blocks_quantized(x.transpose(-1, -2), block[::-1], recipe, None, None if turned is None else not turned))
     quantize = ops.quantize_turned if turned else ops.quantize
     values, scales = quantize(x, ends, grid_of(block), recipe.format, recipe.scaling, recipe.scale_format)
@@ -97,7 +92,7 @@ def weight_operands(w: torch.Tensor, recipe: Recipe, backward: bool) -> tuple[Op
 
 def _both_ways(w: torch.Tensor, recipe: Recipe) -> tuple[Operand, Operand]:
     """The same blocks stored along K and along N, from one read."""
-    if not _is_turned(w):
+    if not _views.is_turned(w):
         along_n, along_k = _stored_both_ways(w, recipe)
         return along_k, along_n
     along_k, along_n = map(_transposed, _stored_both_ways(w.transpose(-1, -2), recipe))

@@ -8,6 +8,7 @@ from ragdot import _abi
 from ragdot._choices import number_of
 from ragdot._scaled import Block, block_of
 from ragdot.torch import _operators as ops
+from ragdot.torch import _views
 from ragdot.torch._views import INDEX
 
 _VALUES = (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8)
@@ -125,6 +126,8 @@ def quantize(x: torch.Tensor, block: Block, format: str = "e4m3", scaling: str =
     format: "e4m3", "e5m2" or "i8". scaling: "absmax", "pow2" or "mx". scale_format: "f32", "bf16" or, for pow2 and mx, "e8m0".
     offs: int32 or int64 end rows of groups over the rows of one matrix: blocks start anew at each group's first row, and the scales
         are per_group. docs/quantisation.md has every corner.
+
+    On a CPU values and scales lie in memory as x does where its columns are contiguous and there are no offs, else by rows.
     """
     if not isinstance(x, torch.Tensor) or x.dtype not in FLOATS:
         raise ValueError(f"quantize: x is {kind_of(x)}; give a tensor of {listed(FLOATS)}")
@@ -137,5 +140,7 @@ def quantize(x: torch.Tensor, block: Block, format: str = "e4m3", scaling: str =
         if name not in names:
             raise ValueError(f"quantize: {what} is {name!r}; it must be one of {', '.join(names)}")
     rows, cols = block_of("quantize", block)
+    if offs is None and _views.is_turned(x) and not _views.on_gpu(x):  # along its memory: ten times as fast
+        return quantize(x.transpose(-1, -2), (block[1], block[0]), format, scaling, scale_format).transpose(-1, -2)
     values, scales = ops.quantize(x.detach(), offs, [rows, cols, 0], format, scaling, scale_format)
     return ScaledTensor(values, scales, tuple(block), "global" if offs is None else "per_group")

@@ -23,6 +23,11 @@ def on_gpu(x: torch.Tensor) -> bool:
     return x.is_cuda
 
 
+def is_turned(x: torch.Tensor) -> bool:
+    """Whether its columns are contiguous, as those of weights stored [L, N, K]."""
+    return x.stride(-2) == 1 != x.stride(-1)
+
+
 def empty_lines(like: torch.Tensor, shape: Sequence[int], dtype: torch.dtype, turned: bool = False) -> torch.Tensor:
     """Unwritten memory of the shape on the device of `like`: contiguous rows, turned: contiguous columns, padded to 16 bytes."""
     *batch, rows, cols = shape
