@@ -1,11 +1,12 @@
-// Packed weights multiplied by few rows: kernels have ways of their own for it, which differ with the rows, the formats and
-// where scales change. Depths are those of several turns of work.
+// Weights multiplied by few rows, packed or with contiguous columns: kernels have ways of their own for it, which differ with
+// the rows, the formats and where scales change. Depths are those of several turns of work.
 #include <gtest/gtest.h>
 
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include "tests/relaid.hpp"
 #include "tests/sample.hpp"
 
 namespace ragdot::suites {
@@ -27,9 +28,9 @@ const std::vector<Grids> kGrids = {
     {"mx", Format::e4m3, Format::e4m3, Format::e8m0, 1, 32, Format::e8m0, 32, 1},
 };
 
-class FewRows : public testing::TestWithParam<Grids> {};
+class FewRows : public ::testing::TestWithParam<Grids> {};
 
-INSTANTIATE_TEST_SUITE_P(All, FewRows, testing::ValuesIn(kGrids), [](const auto& grids) {
+INSTANTIATE_TEST_SUITE_P(All, FewRows, ::testing::ValuesIn(kGrids), [](const auto& grids) {
   std::string name = grids.param.name;
   for (char& c : name) c = c == ' ' ? '_' : c;
   return name;
@@ -42,7 +43,11 @@ TEST_P(FewRows, HaveTheSameBitsOnEveryKernel) {
     for (const std::int64_t cols : {72, 128}) {
       const Sample sample = make_gmm(GetParam(), touching(kSizes, rows, depth, cols), Data::mixed, ++seed);
       const std::vector<std::byte> out = compute(sample);  // on every kernel, with packed weights where it has a way for them
-      EXPECT_FALSE(out.empty());
+      for (const std::int64_t padding : {0, 5}) {
+        Relaid columns;
+        relay(sample.rhs.operand(), 0, true, padding, columns);
+        EXPECT_EQ(compute(sample, sample.lhs.operand(), columns.operand), out) << "contiguous columns, padding " << padding;
+      }
     }
   }
 }
@@ -51,9 +56,12 @@ TEST_P(FewRows, AreTheFirstOfManyRows) {
   constexpr std::int64_t kMany = 70;
   Sample sample = make_gmm(GetParam(), touching({kMany}, kMany, 640, 40), Data::mixed, 7);
   const std::vector<std::byte> all = compute(sample);
+  Relaid columns;
+  relay(sample.rhs.operand(), 0, true, 0, columns);
   for (const std::int64_t few : {3, 8, 9, 16, 17, 32}) {
     sample.sizes = {few};
     const std::vector<std::byte> out = compute(sample);
+    EXPECT_EQ(compute(sample, sample.lhs.operand(), columns.operand), out) << few << " rows, contiguous columns";
     EXPECT_EQ(rows_of(sample, out, 0, 0, few), rows_of(sample, all, 0, 0, few)) << few << " rows";
   }
 }

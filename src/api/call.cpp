@@ -78,6 +78,7 @@ Result<Plan> plan_for(const Args& args, const Options& options) {
   if (!forced.ok()) return forced.status();
   plan::Problem problem = plan::problem_of(plain.value());
   problem.packed = packed_of(args).present();
+  if (problem.packed) problem.columns = false;
   return plan::choose(problem, options, forced.value());
 }
 

@@ -148,9 +148,12 @@ class ItemRun {
   }
 
   static const FewRows* way_of_few_rows(const Kernel& kernel, const Item& item) {
-    if (!item.rhs.blocked()) return nullptr;
+    const bool packed = item.rhs.blocked();
+    if (!packed && item.rhs.depth_stride != 1) return nullptr;
+    const auto weights = packed ? FewRows::Weights::packed : FewRows::Weights::columns;
     for (const FewRows* way : kernel.few_rows) {
-      if (way != nullptr && item.rows <= way->most_rows(item.rhs.format) && (way->takes == nullptr || way->takes(item)))
+      if (way != nullptr && way->weights == weights && item.rows <= way->most_rows(item.rhs.format) &&
+          (way->takes == nullptr || way->takes(item)))
         return way;
     }
     return nullptr;

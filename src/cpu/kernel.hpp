@@ -78,8 +78,11 @@ struct MultiplyJob {
   std::array<Ahead, 2> ahead = {};  // for kernels that ask for memory early
 };
 
-/// A way to multiply few rows with packed weights that needs no panel of them. Kernels may share it.
+/// A way to multiply few rows that needs no panel of weights. Kernels may share it.
 struct FewRows {
+  enum class Weights : std::int32_t { packed, columns };  // columns: as the caller has them, with contiguous columns
+
+  Weights weights;
   std::int64_t (*most_rows)(Format weights);
   bool (*takes)(const Item& item);  // of no more rows; null: all
   void (*pack_lhs)(const PackJob& job);
@@ -88,7 +91,7 @@ struct FewRows {
 };
 
 /// The first that takes an item computes it; null: none.
-using WaysOfFewRows = std::array<const FewRows*, 3>;
+using WaysOfFewRows = std::array<const FewRows*, 4>;
 
 /// What a product asks of a kernel.
 struct Demand {

@@ -14,7 +14,8 @@ namespace {
 // Bounds of the workspace, whatever is asked for.
 constexpr std::int64_t kMostOuter = 1024;
 constexpr std::int64_t kMostDepth = 4096;
-constexpr std::int64_t kFewRowsDepth = 512;  // of tiles of few rows, which take wide strips
+constexpr std::int64_t kFewRowsDepth = 512;   // of tiles of few rows, which take wide strips
+constexpr std::int64_t kColumnsDepth = 1024;  // of those without a panel of weights whose columns are contiguous: longer runs
 // Columns packed at a time: weights and out are read and written in runs of so many, which memory needs.
 constexpr std::int64_t kMostStrip = 256;
 
@@ -35,7 +36,7 @@ struct Extents {
   std::int64_t cols = 0;
   std::int64_t unit = 0;  // of depth
   std::int64_t rows_per_group = 0;
-  bool without_panel = false;  // of rhs, in most groups
+  std::int64_t few_rows_depth = kFewRowsDepth;
 };
 
 Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
@@ -44,8 +45,7 @@ Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
 }
 
 Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic) {
-  if (e.rows_per_group <= kFewRows / 2)
-    return cut({kFewRows, e.without_panel ? kMostDepth : kFewRowsDepth, kMostOuter}, e, kernel);
+  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, e.few_rows_depth, kMostOuter}, e, kernel);
   constexpr std::int64_t kFewestInner = 4;  // inner blocks of rows that share a strip
   // Of a panel as large as they become: what pads a small one counts for little there.
   const std::int64_t panel_bytes = kernel.panel_bytes(arithmetic, kernel.inner_rows, kMostDepth);
@@ -74,15 +74,15 @@ std::int64_t usual_group(const plan::Problem& p) {
 Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::optional<Tiling>& asked, int threads) {
   const bool is_gmm = p.op == plan::Op::gmm;
   const Arithmetic arithmetic = arithmetic_of(p);
-  Extents extents{is_gmm ? p.m : p.k,
-                  is_gmm ? p.k : p.m,
-                  p.n,
-                  std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
-                  is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k,
-                  false};
-  extents.without_panel = p.packed && std::ranges::any_of(kernel.few_rows, [&](const FewRows* way) {
-                            return way != nullptr && extents.rows_per_group <= way->most_rows(p.rhs.values);
-                          });
+  Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
+                  is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k};
+  const auto without_panel = [&](FewRows::Weights weights) {  // in most groups
+    return std::ranges::any_of(kernel.few_rows, [&](const FewRows* way) {
+      return way != nullptr && way->weights == weights && extents.rows_per_group <= way->most_rows(p.rhs.values);
+    });
+  };
+  if (p.packed && without_panel(FewRows::Weights::packed)) extents.few_rows_depth = kMostDepth;
+  if (p.columns && without_panel(FewRows::Weights::columns)) extents.few_rows_depth = kColumnsDepth;
   if (asked) return cut(*asked, extents, kernel);
 
   if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));

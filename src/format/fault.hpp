@@ -97,6 +97,7 @@ enum class Id : int {
   packed_turns_take_first_weights,
   codes_first_scale_for_all_turns,
   codes_carry_out_of_order,
+  columns_first_chunk_repeated,
   // tiles
   amx_last_block_unsettled,
   amx_later_tiles_set,

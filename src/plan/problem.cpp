@@ -69,6 +69,7 @@ Problem problem_of(const GmmArgs& args) {
   p.rows_outside = args.rows_outside;
   if (!fault::on(fault::Id::plan_forgets_activation)) p.activation = args.activation;
   p.bias = args.bias.present();
+  p.columns = args.rhs.values.row_stride == 1;
   return p;
 }
 

@@ -37,7 +37,9 @@ struct Problem {
   RowsOutside rows_outside = RowsOutside::zero;
   Activation activation = Activation::none;
   bool bias = false;
-  bool packed = false;  // the weights that the plan was made with were; a call of it may give others
+  // The weights that the plan was made with; a call of it may give others.
+  bool packed = false;
+  bool columns = false;  // theirs are contiguous
 
   bool operator==(const Problem&) const = default;
 

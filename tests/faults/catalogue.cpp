@@ -116,6 +116,8 @@ constexpr auto kFaults = std::to_array<Fault>({
      "few rows: all turns have the first one's e8m0 scale"},
     {Id::codes_carry_out_of_order, "codes_carry_out_of_order", "avx512bf16",
      "few rows: what is carried from turn to turn is taken up with its columns exchanged"},
+    {Id::columns_first_chunk_repeated, "columns_first_chunk_repeated", "avx512bf16",
+     "few rows: of weights with contiguous columns a turn's first chunk is decoded for all of it"},
     // tiles
     {Id::amx_last_block_unsettled, "amx_last_block_unsettled", "amx_standin",
      "the sums of the last block stay in the tile registers"},

@@ -315,6 +315,6 @@ bool takes(const Item& item) {
 
 }  // namespace
 
-constinit const FewRows kFewPackedRows = {most_rows, takes, pack_lhs_vbmi, multiply};
+constinit const FewRows kFewPackedRows = {FewRows::Weights::packed, most_rows, takes, pack_lhs_vbmi, multiply};
 
 }  // namespace ragdot::cpu::avx512

@@ -30,18 +30,21 @@ inline __m512 upper_halves(__m512i pairs) {
   v3 = _mm512_shuffle_i32x4(high01, high23, 0xdd);
 }
 
+/// In each lane dword v of vector i for dword i of vector v.
+[[gnu::always_inline]] inline void transpose_lanes(__m512i* rows) {
+  const __m512i low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
+  const __m512i high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
+  const __m512i high23 = _mm512_unpackhi_epi32(rows[2], rows[3]);
+  rows[0] = _mm512_unpacklo_epi64(low01, low23);
+  rows[1] = _mm512_unpackhi_epi64(low01, low23);
+  rows[2] = _mm512_unpacklo_epi64(high01, high23);
+  rows[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
 /// Dword v of vector i for dword i of vector v.
 [[gnu::always_inline]] inline void transpose(__m512i (&rows)[16]) {
-  for (std::size_t i = 0; i < 16; i += 4) {
-    const __m512i low01 = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    const __m512i high01 = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-    const __m512i low23 = _mm512_unpacklo_epi32(rows[i + 2], rows[i + 3]);
-    const __m512i high23 = _mm512_unpackhi_epi32(rows[i + 2], rows[i + 3]);
-    rows[i] = _mm512_unpacklo_epi64(low01, low23);
-    rows[i + 1] = _mm512_unpackhi_epi64(low01, low23);
-    rows[i + 2] = _mm512_unpacklo_epi64(high01, high23);
-    rows[i + 3] = _mm512_unpackhi_epi64(high01, high23);
-  }
+  for (std::size_t i = 0; i < 16; i += 4) transpose_lanes(rows + i);
   // rows[4q + c] holds, in lane l, column 4l + c of rows 4q .. 4q + 3.
   for (std::size_t c = 0; c < 4; ++c) exchange_lanes(rows[c], rows[4 + c], rows[8 + c], rows[12 + c]);
 }

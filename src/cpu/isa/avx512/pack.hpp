@@ -92,18 +92,33 @@ Rows<kExtent> rows_by_depth(const Patch& p) {
   return {p.at, p.depth_bytes, p.depths, first_lanes(p.outers)};
 }
 
-/// Exchanges rows and dwords of a tile; `from` and `to` may be the same.
-inline void transpose_tile(const std::byte* from, std::byte* to) {
+/// Dwords of 16 rows change places.
+template <class Row>
+[[gnu::always_inline]] inline void transpose_rows(Row row, std::byte* to) {
   __m512i rows[16];
-  for (std::size_t i = 0; i < 16; ++i) rows[i] = _mm512_load_si512(from + i * kRowBytes);
+  for (std::size_t i = 0; i < 16; ++i) rows[i] = row(static_cast<std::int64_t>(i));
   transpose(rows);
   std::size_t exchanged = fault::on(fault::Id::granule_transpose_rows_exchanged) ? 4 : 0;
   for (std::size_t i = 0; i < 16; ++i) _mm512_store_si512(to + (i ^ exchanged) * kRowBytes, rows[i]);
 }
 
+/// Exchanges rows and dwords of a tile; `from` and `to` may be the same.
+inline void transpose_tile(const std::byte* from, std::byte* to) {
+  transpose_rows([from](std::int64_t i) { return _mm512_load_si512(from + i * kRowBytes); }, to);
+}
+
 /// Word i of a dword-paired row: position of depth.
 constexpr std::uint8_t word_position(const Pairing& pairing, std::size_t i) {
   return i % 2 == 0 ? pairing.low[i / 2] : pairing.high[i / 2];
+}
+
+/// Whether pairs 2i and 2i + 1 are positions 4i .. 4i + 3, at the same places for all i.
+constexpr bool pairs_share_dwords(const Pairing& pairing) {
+  for (std::size_t i = 0; i < 16; ++i) {
+    const std::size_t first = i / 2 * 4;
+    if (pairing.low[i] != first + pairing.low[i % 2] || pairing.high[i] != first + pairing.high[i % 2]) return false;
+  }
+  return true;
 }
 
 /// FP8 codes in natural form: depth-contiguous patches give rows of one outer element, others rows of one pair.
@@ -122,7 +137,48 @@ struct Fp8Source {
     p.moves.each != nullptr ? by_pair<kPairing, kExtent, true>(p, granule) : by_pair<kPairing, kExtent, false>(p, granule);
   }
 
+  /// A whole granule of rhs from rows of one outer element: dwords of four codes, which are two pairs, change places before
+  /// they are decoded.
+  template <const Pairing& kPairing>
+  static void turned(const Patch& p, std::byte* granule) {
+    p.moves.each != nullptr ? turned<kPairing, true>(p, granule) : turned<kPairing, false>(p, granule);
+  }
+
  private:
+  template <const Pairing& kPairing, bool kEach>
+  static void turned(const Patch& p, std::byte* granule) {
+    static_assert(pairs_share_dwords(kPairing));
+    static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return i / 2 * 4 + word_position(kPairing, i % 2); });
+    static constexpr ByteOrder kSecond =
+        byte_order([](std::size_t i) { return i / 2 * 4 + word_position(kPairing, 2 + i % 2); });
+    const Decoder<kFormat> decode(kFirst, kSecond, p.moves.all);
+    const Rows<Extent::full> rows = rows_by_outer<Extent::full>(p);
+    for (std::int64_t tile = 0; tile < 2; ++tile, granule += kTileBytes) {
+      const std::int64_t outer = 16 * tile;
+      const __m512i steps = kEach ? both_halves(p.moves.each + outer) : _mm512_setzero_si512();
+      __m512i early[4];  // of outer elements 0 to 7, two in a vector
+      __m512i late[4];
+      for (std::int64_t i = 0; i < 4; ++i) {
+        early[i] = rows.two(outer + i, outer + i + 4);
+        late[i] = rows.two(outer + i + 8, outer + i + 12);
+      }
+      transpose_lanes(early);
+      transpose_lanes(late);
+      const auto put = [&](__m512i codes, std::int64_t dword) __attribute__((always_inline)) {
+        __m512i first;
+        __m512i second;
+        decode(codes, first, second);
+        _mm512_store_si512(granule + 2 * dword * kRowBytes, kEach ? moved(first, steps) : first);
+        _mm512_store_si512(granule + (2 * dword + 1) * kRowBytes, kEach ? moved(second, steps) : second);
+      };
+      const std::int64_t exchanged = fault::on(fault::Id::granule_transpose_rows_exchanged) ? 2 : 0;
+      for (std::int64_t i = 0; i < 4; ++i) {
+        put(_mm512_shuffle_i64x2(early[i], late[i], 0x88), i ^ exchanged);
+        put(_mm512_shuffle_i64x2(early[i], late[i], 0xdd), (4 + i) ^ exchanged);
+      }
+    }
+  }
+
   template <const Pairing& kPairing, Extent kExtent, bool kEach>
   static void by_outer(const Patch& p, std::byte* granule) {
     static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return word_position(kPairing, i); });
@@ -188,6 +244,16 @@ struct Bf16Source {
       const __m512i row = rows.bf16(o);
       _mm512_store_si512(granule, kInOrder ? row : _mm512_permutexvar_epi16(words, row));
     }
+  }
+
+  /// A whole granule of rhs from rows of one outer element.
+  template <const Pairing& kPairing>
+  static void turned(const Patch& p, std::byte* granule) {
+    static constexpr auto kWords = word_order([](std::size_t i) { return word_position(kPairing, i); });
+    const __m512i words = _mm512_loadu_si512(kWords.data());
+    const Rows<Extent::full> rows = rows_by_outer<Extent::full>(p);
+    for (std::int64_t outer = 0; outer < kGranuleOuters; outer += 16, granule += kTileBytes)
+      transpose_rows([&](std::int64_t i) { return _mm512_permutexvar_epi16(words, rows.bf16(outer + i)); }, granule);
   }
 
   template <const Pairing& kPairing, Extent kExtent>
@@ -286,6 +352,9 @@ void pack_granule(const Patch& p, Storage storage, std::byte* granule) {
                                                                 granule);
   }
   if (p.outers == kGranuleOuters && p.depths == Source::kStep) {
+    if constexpr (kRole == Role::rhs && requires { Source::template turned<kPairing>(p, granule); }) {
+      if (storage == Storage::depth_contiguous) return Source::template turned<kPairing>(p, granule);
+    }
     constexpr Storage kPacked = Storage::outer_contiguous;
     return kRole == Role::rhs && storage == kPacked && p.depth_bytes == kGranuleOuters * Source::kBytes
                ? pack_patch<Source, kRole, kPairing, Extent::run>(p, kPacked, granule)

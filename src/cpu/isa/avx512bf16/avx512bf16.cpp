@@ -65,14 +65,22 @@ std::int64_t most_rows_of_codes(Format weights) {
 
 bool takes_codes(const Item& item) { return item.depth % schedule::kChunk == 0 && avx512::decodes_by_table(item, kPackedCols); }
 
-constexpr FewRows kRowsOfCodes = {most_rows_of_codes, takes_codes, avx512::pack<avx512::Role::lhs, kAlike>,
-                                  [](const MultiplyJob& job, const PackJob& weights) {
+constexpr FewRows kRowsOfCodes = {FewRows::Weights::packed, most_rows_of_codes, takes_codes,
+                                  avx512::pack<avx512::Role::lhs, kAlike>, [](const MultiplyJob& job, const PackJob& weights) {
                                     weights.side->format == Format::e4m3 ? multiply_codes<Format::e4m3>(job, weights)
                                                                          : multiply_codes<Format::e5m2>(job, weights);
                                   }};
 /// Others are decoded into the L1 cache: a panel of them would be written to the L2 cache for a handful of blocks.
-constexpr FewRows kDecodedRows = {[](Format) { return kFewRows / 2; }, nullptr, avx512::pack<avx512::Role::lhs, kAlike>,
-                                  chains::multiply_packed<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
+constexpr FewRows decoded_rows(FewRows::Weights weights, std::int64_t (*most_rows)(Format)) {
+  return {weights, most_rows, nullptr, avx512::pack<avx512::Role::lhs, kAlike>,
+          chains::multiply_packed<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
+}
+constexpr FewRows kDecodedRows = decoded_rows(FewRows::Weights::packed, [](Format) { return kFewRows / 2; });
+/// Columns of memory are turned on the way, and FP8 decoded besides: with more rows a panel is as good, in shorter tiles.
+constexpr FewRows kDecodedColumns = decoded_rows(FewRows::Weights::columns, [](Format weights) {
+  constexpr std::int64_t kMostOfFp8 = 8;
+  return weights == Format::bf16 ? kFewRows / 2 : kMostOfFp8;
+});
 
 /// One chunk has the bits of the reduction order.
 bool order_holds() {
@@ -139,7 +147,7 @@ constinit const Kernel kKernel = {
     .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
     .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
     .multiply = chains::multiply<Bf16Chain>,
-    .few_rows = {&avx512::kFewPackedRows, &kRowsOfCodes, &kDecodedRows},
+    .few_rows = {&avx512::kFewPackedRows, &kRowsOfCodes, &kDecodedRows, &kDecodedColumns},
     .store = avx512::store,
     .stores = Bf16Chain::kStores,
     .enter = nullptr,

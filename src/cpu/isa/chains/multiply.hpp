@@ -47,12 +47,13 @@ void for_row_blocks(std::int64_t rows, std::int64_t most, Block block) {
   }
 }
 
-/// Packed weights of one strip instead of a panel of rhs. What the next turns need is packed into the L1 cache; without `pack`
-/// chains take it as it is.
+/// Weights of one strip instead of a panel of rhs. What the next turns need is packed into the L1 cache; without `pack` chains
+/// take it as it is.
 struct PackedStrip {
   void (*pack)(const PackJob& job);
   PackJob weights;
   std::byte* panel;
+  std::int64_t following = 0;  // columns of the next strip
 };
 
 template <class Chain>
@@ -73,6 +74,7 @@ class Multiplier {
     }
     const std::int64_t blocks = schedule::ceil_div(job.rows, Chain::kBlockRows) * schedule::ceil_div(job.cols, kStripCols);
     fetcher_ = {job.ahead, turns * blocks};
+    if (packed != nullptr && !packed->weights.side->blocked()) fetch_following(turns * blocks);
     if constexpr (Floats::kStores) {
       if (job.store != nullptr) out_ = Floats::out_of(*job.store);
     }
@@ -204,6 +206,36 @@ class Multiplier {
     return kMost;
   }
 
+  /// Asks for the next strip of weights that are not packed, while this one is decoded and multiplied: column by column, as far
+  /// as the pieces go, which is how memory is read best.
+  void fetch_following(std::int64_t visits) {
+    const Side& side = *packed_->weights.side;
+    if (packed_->following == 0) return;
+    const std::int64_t bytes = element_bytes(side.format);
+    const std::int64_t begin = job_.pieces.front().begin;
+    std::int64_t chunks = 0;
+    for (const schedule::Piece& piece : job_.pieces) chunks += schedule::ceil_div(piece.depth(), schedule::kChunk);
+    const Ahead ahead = {side.value(packed_->weights.outer + kStripCols, begin), packed_->following,
+                         (job_.pieces.back().end - begin) * bytes, side.outer_stride * bytes};
+    fetcher_ = {{ahead}, visits + chunks};
+  }
+
+  /// Decodes chunk by chunk, and asks for memory in between.
+  void take_columns(PackJob job) {
+    for (std::size_t i = 0; i < count_; ++i) {
+      const std::int64_t end = pending_[i].element + pending_[i].depth;
+      taken_weights_[i] = job.panel;
+      for (std::int64_t at = pending_[i].element; at < end; at += schedule::kChunk) {
+        const std::int64_t from = fault::on(fault::Id::columns_first_chunk_repeated) ? pending_[i].element : at;
+        const schedule::Piece elements = {from, std::min(end, from + schedule::kChunk), true, true};
+        job.pieces = {&elements, 1};
+        fetcher_.step();
+        packed_->pack(job);
+        job.panel += Panels::kRhsChunkBytes;
+      }
+    }
+  }
+
   void take_weights() {
     PackJob job = packed_->weights;
     if (packed_->pack == nullptr) {
@@ -211,6 +243,7 @@ class Multiplier {
       return;
     }
     job.panel = packed_->panel;
+    if (!job.side->blocked()) return take_columns(job);
     for (std::size_t i = 0; i < count_; ++i) {
       const Stretch& stretch = pending_[i];
       const schedule::Piece elements = {stretch.element, stretch.element + stretch.depth, true, true};
@@ -282,17 +315,18 @@ void multiply(const MultiplyJob& job) {
   Multiplier<Chain>(job).run();
 }
 
-/// With packed weights and no panel of them, strip by strip. Without kPack the chains decode them.
+/// With weights and no panel of them, strip by strip. Without kPack the chains decode packed ones.
 template <class Chain, void (*kPack)(const PackJob&) = nullptr>
 void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
   alignas(64) std::array<std::byte, Multiplier<Chain>::kDecodedBytes> panel;
-  PackedStrip packed = {kPack, weights, panel.data()};
+  PackedStrip packed = {kPack, weights, panel.data(), 0};
   MultiplyJob strip = job;
   StoreJob store;
   for (std::int64_t col = 0; col < job.cols; col += kStripCols) {
     const std::int64_t sums = col * job.strip_rows;
     strip.cols = packed.weights.count = std::min(kStripCols, job.cols - col);
     packed.weights.outer = weights.outer + col;
+    packed.following = std::clamp<std::int64_t>(job.cols - col - kStripCols, 0, kStripCols);
     strip.acc = job.acc + sums;
     strip.part = job.part + sums * static_cast<std::int64_t>(sizeof(float));
     if (job.col_scales != nullptr) strip.col_scales = job.col_scales + col;
