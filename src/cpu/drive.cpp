@@ -201,7 +201,7 @@ class ItemRun {
     job.part = scratch_.part + block.sums * kernel_.part_bytes;
     job.strip_rows = block.strip_rows;
     if (item_.depth > 0) {
-      if (few_rows_ == nullptr && block.row + block.rows == item_.rows) job.ahead = ahead_of(block);
+      if (kernel_.asks_ahead && few_rows_ == nullptr && block.row + block.rows == item_.rows) job.ahead = ahead_of(block);
       return few_rows_ == nullptr ? kernel_.multiply(job) : few_rows_->multiply(job, weights(block));
     }
     std::fill(job.acc, job.acc + block.strip_rows * padded(block.cols, kernel_.block_cols), 0.0F);

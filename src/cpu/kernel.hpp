@@ -75,7 +75,7 @@ struct MultiplyJob {
   std::int64_t strip_rows = 0;
   /// The sums are final and go to out as well, for kernels that store: acc then holds nothing of worth.
   const StoreJob* store = nullptr;
-  std::array<Ahead, 2> ahead = {};  // for kernels that ask for memory early
+  std::array<Ahead, 2> ahead = {};  // of kernels that ask ahead
 };
 
 /// A way to multiply few rows that needs no panel of weights. Kernels may share it.
@@ -134,6 +134,7 @@ struct Kernel {
   WaysOfFewRows few_rows;
   void (*store)(const StoreJob& job);  // null: the driver's own
   bool stores;                         // multiply takes a StoreJob
+  bool asks_ahead;                     // multiply asks for what is packed next
   void (*enter)();                     // called on each thread before and after its work; null: nothing to do
   void (*leave)();
 };

@@ -46,6 +46,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)(), const Way
           .few_rows = few_rows,
           .store = avx512::store,
           .stores = true,
+          .asks_ahead = false,
           .enter = [] { Tiles::configure(kTileRows); },
           .leave = Tiles::release};
 }

@@ -150,6 +150,7 @@ constinit const Kernel kKernel = {
     .few_rows = {&avx512::kFewPackedRows, &kRowsOfCodes, &kDecodedRows, &kDecodedColumns},
     .store = avx512::store,
     .stores = Bf16Chain::kStores,
+    .asks_ahead = true,
     .enter = nullptr,
     .leave = nullptr,
 };

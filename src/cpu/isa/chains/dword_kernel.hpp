@@ -47,6 +47,7 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .few_rows = parts.few_rows,
           .store = parts.store,
           .stores = parts.stores,
+          .asks_ahead = true,
           .enter = nullptr,
           .leave = nullptr};
 }

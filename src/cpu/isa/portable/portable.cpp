@@ -156,6 +156,7 @@ constinit const Kernel kKernel = {
     .few_rows = {},
     .store = nullptr,
     .stores = false,
+    .asks_ahead = false,
     .enter = nullptr,
     .leave = nullptr,
 };
