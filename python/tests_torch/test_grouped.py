@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 import torch
-from grouped.__main__ import PEER, check, contenders, measure, table
+from grouped.__main__ import PEER, Case, check, contenders, measure, table
 
 
 @pytest.fixture
 def found():
     with torch.no_grad():
-        yield contenders(256, 128, rows=16, experts=3)
+        yield contenders(Case("small", 256, 128, rows=16, experts=3))
 
 
 def test_contenders_are_right_and_timed(found):

@@ -1,7 +1,7 @@
-"""python -m grouped: ragdot.torch.grouped_mm in FP8 beside torch._grouped_mm in bf16, at the sizes of the preset `seed`.
+"""python -m grouped: ragdot.torch.grouped_mm in FP8 beside torch._grouped_mm in bf16, at the sizes of the presets `seed` and `decode`.
 
-Eight experts, 256 rows each: w0 (K = 2048, N = 512) and wo (K = 512, N = 2048), weights stored [G, N, K] as layers store them. Products
-are checked before any is timed; the contenders take turns within one process.
+Eight experts, 256 rows each: w0 (K = 2048, N = 512) and wo (K = 512, N = 2048); 32 experts, few rows each (K = 2048, N = 1408). Weights are
+stored [G, N, K] as layers store them. Products are checked before any is timed; the contenders take turns within one process.
 """
 
 import argparse
@@ -15,9 +15,22 @@ import torch
 
 from ragdot.torch import GroupedLinear, ScaledTensor, grouped_mm, quantize
 
-ROWS, EXPERTS = 256, 8
-SHAPES = {"w0": (2048, 512), "wo": (512, 2048)}
 PEER = "torch bf16"
+
+
+@dataclass(frozen=True)
+class Case:
+    """x [experts * rows, inner] by w [experts, inner, outer]; `anew`: also with weights that are quantised in every call."""
+
+    name: str
+    inner: int
+    outer: int
+    rows: int
+    experts: int
+    anew: bool = True
+
+
+CASES = (Case("w0", 2048, 512, 256, 8), Case("wo", 512, 2048, 256, 8), *(Case(f"decode{rows}", 2048, 1408, rows, 32, anew=False) for rows in (1, 4, 16)))
 
 
 @dataclass(frozen=True)
@@ -44,8 +57,9 @@ def _real(x: ScaledTensor) -> torch.Tensor:
     return x.dequantize().double()
 
 
-def contenders(inner: int, outer: int, rows: int = ROWS, experts: int = EXPERTS) -> list[Contender]:
+def contenders(case: Case) -> list[Contender]:
     """torch's, and ragdot's: weights quantised once, in every call, and bf16 as torch's."""
+    inner, outer, rows, experts = case.inner, case.outer, case.rows, case.experts
     generator = torch.Generator().manual_seed(0)
     layer = GroupedLinear(experts, inner, outer, recipe="blockwise", dtype=torch.bfloat16)
     x = torch.randn(experts * rows, inner, generator=generator).bfloat16()
@@ -53,9 +67,9 @@ def contenders(inner: int, outer: int, rows: int = ROWS, experts: int = EXPERTS)
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
     w, ends = layer.weight.detach().mT, torch.arange(rows, experts * rows + 1, rows, dtype=torch.int32)
     exact, quantized = (x.double(), w.double()), (_real(quantize(x, (1, 128))), _real(quantize(w, (128, 128))))
+    anew = [Contender("ragdot blockwise", lambda: grouped_mm(x, w, ends, recipe="blockwise"), quantized)] if case.anew else []
     return [Contender(PEER, lambda: torch._grouped_mm(x, w, offs=ends), exact),
-            Contender("ragdot blockwise, weights kept", lambda: layer(x, ends), quantized),
-            Contender("ragdot blockwise", lambda: grouped_mm(x, w, ends, recipe="blockwise"), quantized),
+            Contender("ragdot blockwise, weights kept", lambda: layer(x, ends), quantized), *anew,
             Contender("ragdot bf16", lambda: grouped_mm(x, w, ends), exact)]  # fmt: skip
 
 
@@ -101,15 +115,15 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=10, help="of each contender in each round (%(default)s)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()], help="(one, and all of torch's)")
     given = parser.parse_args()
-    for name, (inner, outer) in SHAPES.items():
-        found = contenders(inner, outer)
+    for case in CASES:
+        found = contenders(case)
         with torch.no_grad():
             for contender in found:
                 check(contender)
             for threads in given.threads:
                 torch.set_num_threads(threads)
-                print(f"{name}, {EXPERTS} x {ROWS} rows, {threads} thread{'s' * (threads > 1)}, medians of {given.rounds} rounds of {given.calls} calls")
-                print(table(measure(found, given.rounds, given.calls), 2 * EXPERTS * ROWS * inner * outer), flush=True)
+                print(f"{case.name}, {case.experts} x {case.rows} rows, {threads} thread{'s' * (threads > 1)}, medians of {given.rounds} rounds of {given.calls} calls")
+                print(table(measure(found, given.rounds, given.calls), 2 * case.experts * case.rows * case.inner * case.outer), flush=True)
 
 
 if __name__ == "__main__":
