@@ -98,8 +98,11 @@ TEST(PeakOf, KnowsEveryKernelOfThisBuild) {
     EXPECT_NE(peak_of(kernel.name, Integers::yes), "") << kernel.name;
   }
   const std::vector<std::string> limits = all_limits();
-  const bool vnni = std::ranges::find(limits, "avx512_vnni") != limits.end();
-  EXPECT_EQ(peak_of("avx512", Integers::yes), vnni ? "avx512_vnni" : "fma_f32");
+  const auto has = [&](const char* peak) { return std::ranges::find(limits, peak) != limits.end(); };
+  EXPECT_EQ(peak_of("amx", Integers::yes), has("amx_int8") ? "amx_int8" : "amx_bf16");
+  EXPECT_EQ(peak_of("avx512bf16", Integers::yes), has("avx512_vnni") ? "avx512_vnni" : "avx512_bf16");
+  EXPECT_EQ(peak_of("avx512", Integers::yes), has("avx512_vnni") ? "avx512_vnni" : "fma_f32");
+  EXPECT_EQ(peak_of("avx2", Integers::yes), "avx2_fma_f32");
   EXPECT_EQ(peak_of("none", Integers::no), "");
 }
 

@@ -95,6 +95,18 @@ TEST_P(Invariance, CallersFloatEnvironment) {
   }
 }
 
+/// Groups with more than their share of the rows are cut, and none ends where tiles of the others do.
+TEST_P(Invariance, ThreadsOnSkewedGroups) {
+  const Sample skewed = make_sample(GetParam(), {{0, 3, 3, 403, 403}, {3, 0, 400, 0, 37}, 450, 70, 200}, Data::mixed, 5);
+  Options options;
+  options.threads = 1;
+  const std::vector<std::byte> expected = compute(skewed, options);
+  for (const int threads : {2, 3, 8}) {
+    options.threads = threads;
+    expect_same(skewed, expected, compute(skewed, options), std::to_string(threads) + " threads");
+  }
+}
+
 TEST_P(Invariance, StorageOrderAndLeadingDimensions) {
   for (const bool lhs_transposed : {false, true}) {
     for (const bool rhs_transposed : {false, true}) {

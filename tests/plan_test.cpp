@@ -6,11 +6,12 @@
 #include <cstdlib>
 
 #include "tests/cases.hpp"
+#include "tests/relaid.hpp"
 
 namespace ragdot::suites {
 namespace {
 
-class Plans : public testing::Test {
+class Plans : public ::testing::Test {
  protected:
   Sample sample_ = make_gmm(gmm_grids().front(), touching({5, 6}, 12, 130, 20), Data::mixed, 1);
   std::vector<float> out_ = std::vector<float>(12 * 20, -1.0F);
@@ -157,6 +158,25 @@ TEST_F(Plans, TakeFewerRowsButNoOtherProblem) {
   const Status status = run(small.value(), larger, workspace);
   EXPECT_EQ(status.message(), "gmm: the call has 100 rows and the plan was made for at most 12; make a plan for the largest M");
   expect_untouched();
+}
+
+TEST_F(Plans, OfOneStorageOrderTakeTheOther) {
+  Relaid columns;
+  relay(sample_.rhs.operand(), 0, true, 0, columns);
+  GmmArgs turned = args();
+  turned.rhs = columns.operand;
+  const auto of_rows = make_plan(args());
+  const auto of_columns = make_plan(turned);
+  ASSERT_TRUE(of_rows.ok() && of_columns.ok());
+  std::vector<float> expected;
+  for (const auto& [plan, call] : {std::pair{of_rows, args()}, std::pair{of_rows, turned}, std::pair{of_columns, args()}}) {
+    std::fill(out_.begin(), out_.end(), -1.0F);
+    std::vector<std::byte> workspace(plan.value().workspace_bytes());
+    const Status status = run(plan.value(), call, workspace);
+    ASSERT_TRUE(status.ok()) << status.message();
+    if (expected.empty()) expected = out_;
+    EXPECT_EQ(out_, expected);
+  }
 }
 
 TEST_F(Plans, PackedWeightsDescribeThemselvesAndRefuseARival) {

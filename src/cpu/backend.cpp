@@ -77,7 +77,7 @@ void start(Call& call, const Plan::Choice& choice, std::span<const RowRange> gro
   balance(filled, choice, *call.kernel);
   call.spans = filled;
   call.items = schedule::number_items(filled, call.out_rows_per_span(), call.out.cols);
-  drive(call, choice.threads, *choice.executor);
+  drive(call, *choice.executor);
 }
 
 /// An upper bound of the elements between two scale boundaries on the reduction axis.

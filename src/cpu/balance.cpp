@@ -12,8 +12,11 @@ namespace {
 using schedule::ceil_div;
 using schedule::Span;
 
-/// Rows to multiply: those of gmm's groups, or tgmm's reduction. Zeros cost next to nothing.
-std::int64_t cost(const Span& span) { return span.matrix >= 0 ? span.rows.size() : 0; }
+/// Rows to multiply: those of gmm's groups, or tgmm's reduction. Zeros come last and cost next to nothing.
+std::int64_t rows_of(const Span& span) { return span.matrix >= 0 ? span.rows.size() : 0; }
+
+/// In rows. Of few rows reading weights, or writing out, is the cost.
+std::int64_t cost(const Span& span) { return rows_of(span) > 0 ? std::max(rows_of(span), kFewRows) : 0; }
 
 /// Row tiles of nearly equal size: 1040 rows are not 1024 and 16.
 std::int64_t even_rows(std::int64_t rows, std::int64_t tile_rows, std::int64_t block_rows) {
@@ -22,14 +25,9 @@ std::int64_t even_rows(std::int64_t rows, std::int64_t tile_rows, std::int64_t b
 
 }  // namespace
 
-bool cuts_tiles(const Plan::Choice& choice, const Kernel& kernel) {
-  Tiling tile = choice.effective;
-  return choice.threads > 1 && !choice.asked && halve(tile, kernel);
-}
-
 void balance(std::span<Span> spans, const Plan::Choice& choice, const Kernel& kernel) {
   const bool is_gmm = choice.problem.op == plan::Op::gmm;
-  const bool cuts = cuts_tiles(choice, kernel);
+  const bool cuts = choice.threads > 1 && !choice.asked;
   std::int64_t total = 0;
   for (const Span& span : spans) total += cost(span);
   const std::int64_t share = ceil_div(total, kItemsPerThread * choice.threads);
@@ -46,8 +44,9 @@ void balance(std::span<Span> spans, const Plan::Choice& choice, const Kernel& ke
     if (is_gmm) span.tile_rows = std::min(span.tile_rows, even_rows(span.rows.size(), span.tile_rows, kernel.block_rows));
   }
   if (choice.threads == 1) return;
-  std::sort(spans.begin(), spans.end(),
-            [](const Span& a, const Span& b) { return cost(a) != cost(b) ? cost(a) > cost(b) : a.rows.begin < b.rows.begin; });
+  std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) {
+    return rows_of(a) != rows_of(b) ? rows_of(a) > rows_of(b) : a.rows.begin < b.rows.begin;
+  });
 }
 
 }  // namespace ragdot::cpu

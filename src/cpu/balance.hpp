@@ -9,10 +9,7 @@
 
 namespace ragdot::cpu {
 
-/// Whether spans may get smaller tiles than the plan's: it chose them itself, for several threads, and they can be cut.
-[[nodiscard]] bool cuts_tiles(const Plan::Choice& choice, const Kernel& kernel);
-
-/// Gives each span its tile, the plan's or a part of it, and puts those with most rows first.
+/// Gives each span its tile, the plan's or, where that was not asked for, a part of it, and puts those with most rows first.
 void balance(std::span<schedule::Span> spans, const Plan::Choice& choice, const Kernel& kernel);
 
 }  // namespace ragdot::cpu

@@ -48,7 +48,7 @@ std::vector<Span> spans_of(const Call& call) {
   return spans;
 }
 
-/// Products of the busiest thread over the mean, when each takes the next item as soon as it has none.
+/// Work of the busiest thread over the mean, when each takes the next item as soon as it has none; few rows count as kFewRows.
 double imbalance(const Call& call, const Plan::Choice& choice, std::vector<Span> spans) {
   const std::int64_t rows_per_span = choice.problem.out_rows_per_span();
   const std::int64_t items = schedule::number_items(spans, rows_per_span, kOuter);
@@ -58,8 +58,8 @@ double imbalance(const Call& call, const Plan::Choice& choice, std::vector<Span>
     const Span& span = spans[static_cast<std::size_t>(tile.span)];
     const std::int64_t rows = std::min(span.tile_rows, schedule::out_rows(span, rows_per_span) - tile.row);
     const std::int64_t cols = std::min(span.tile_cols, kOuter - tile.col);
-    const std::int64_t depth = call.op == plan::Op::gmm ? kInner : span.rows.size();
-    *std::ranges::min_element(busy) += static_cast<double>(rows * cols * depth);
+    const std::int64_t depth = call.op == plan::Op::gmm ? kInner : std::max(span.rows.size(), kFewRows);
+    if (span.rows.size() > 0) *std::ranges::min_element(busy) += static_cast<double>(std::max(rows, kFewRows) * cols * depth);
   }
   return *std::ranges::max_element(busy) * call.threads / std::accumulate(busy.begin(), busy.end(), 0.0);
 }

@@ -68,25 +68,29 @@ class Claims {
 
   /// False behind the last.
   bool take(Item& item) {
-    const bool any = next() != nullptr;
-    if (any) item = item_;
+    claim();
+    if (any_) item = item_;
     claimed_ = false;
-    return any;
+    return any_;
   }
 
-  /// What take() will give, or null.
+  /// What take() will give; null behind the last and when those that are left are for threads that have none.
   const Item* next() {
-    if (!claimed_) {
-      claimed_ = true;
-      const std::int64_t number = call_.next_item.fetch_add(1, std::memory_order_relaxed);
-      any_ = number < call_.items;
-      if (fault::on(Id::last_item_dropped) && call_.items > 1 && number + 1 == call_.items) any_ = false;
-      if (any_) item_ = item_of(call_, number);
-    }
+    if (!claimed_ && call_.items - call_.next_item.load(std::memory_order_relaxed) <= call_.threads) return nullptr;
+    claim();
     return any_ ? &item_ : nullptr;
   }
 
  private:
+  void claim() {
+    if (claimed_) return;
+    claimed_ = true;
+    const std::int64_t number = call_.next_item.fetch_add(1, std::memory_order_relaxed);
+    any_ = number < call_.items;
+    if (fault::on(Id::last_item_dropped) && call_.items > 1 && number + 1 == call_.items) any_ = false;
+    if (any_) item_ = item_of(call_, number);
+  }
+
   Call& call_;
   bool claimed_ = false;
   bool any_ = false;
@@ -227,7 +231,8 @@ class ItemRun {
   static Ahead ahead_of(const Side& side, std::int64_t outer, std::int64_t outers, std::int64_t begin, std::int64_t depth) {
     const std::int64_t bytes = element_bytes(side.format);
     const std::byte* at = side.value(outer, begin);
-    if (side.blocked()) return {at, outers / kPackedCols, depth * kPackedCols * bytes, side.block_stride * bytes};
+    if (side.blocked())
+      return {at, schedule::ceil_div(outers, kPackedCols), depth * kPackedCols * bytes, side.block_stride * bytes};
     if (side.depth_stride == 1) return {at, outers, depth * bytes, side.outer_stride * bytes};
     if (side.outer_stride == 1) return {at, depth, outers * bytes, side.depth_stride * bytes};
     return {};
@@ -304,12 +309,12 @@ void work(void* context, int thread) {
 
 }  // namespace
 
-void drive(Call& call, int threads, Executor& executor) {
-  const int tasks = static_cast<int>(std::min<std::int64_t>(threads, call.items));
-  if (tasks <= 1) {
+void drive(Call& call, Executor& executor) {
+  call.threads = std::min(call.layout.areas, call.items);
+  if (call.threads <= 1) {
     work(&call, 0);
   } else {
-    executor.run(tasks, work, &call);
+    executor.run(static_cast<int>(call.threads), work, &call);
   }
 }
 

@@ -28,6 +28,7 @@ struct Call {
   OutMode out_mode = OutMode::overwrite;
   std::span<const schedule::Span> spans;
   std::int64_t items = 0;
+  std::int64_t threads = 1;  // that take them
   WorkspaceLayout layout;
   std::byte* workspace = nullptr;
   std::atomic<std::int64_t> next_item{0};
@@ -35,7 +36,7 @@ struct Call {
   [[nodiscard]] std::int64_t out_rows_per_span() const { return op == plan::Op::gmm ? -1 : out.rows; }
 };
 
-/// Computes all items on up to `threads` threads of `executor`.
-void drive(Call& call, int threads, Executor& executor);
+/// Computes all items on threads of `executor`, as many as there are scratch areas.
+void drive(Call& call, Executor& executor);
 
 }  // namespace ragdot::cpu

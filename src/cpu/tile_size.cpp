@@ -102,8 +102,10 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
 }
 
 bool halve(Tiling& tile, const Kernel& kernel) {
-  if (tile.tn <= 4 * kernel.block_cols && tile.tm <= 8 * kernel.block_rows) return false;
-  const bool cols = tile.tn >= tile.tm && tile.tn > kernel.block_cols;
+  const bool cuts_cols = tile.tn > 4 * kernel.block_cols;
+  const bool cuts_rows = tile.tm > 8 * kernel.block_rows;
+  if (!cuts_cols && !cuts_rows) return false;
+  const bool cols = cuts_cols && (tile.tn >= tile.tm || !cuts_rows);
   std::int64_t& side = cols ? tile.tn : tile.tm;
   side = padded(side / 2, cols ? kernel.block_cols : kernel.block_rows);
   return true;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "cpu/balance.hpp"
 #include "cpu/tile_size.hpp"
 
 namespace ragdot::cpu {
@@ -53,9 +52,8 @@ WorkspaceLayout layout_of(const Plan::Choice& choice, const Kernel& kernel) {
   Cutter call;
   layout.spans = call.take(bytes_of(sizeof(schedule::Span), most_spans(problem)));
   layout.scratch = call.used();
-  const std::int64_t areas =
-      cuts_tiles(choice, kernel) ? choice.threads : std::clamp<std::int64_t>(most_items(problem, tile), 1, choice.threads);
-  layout.total = layout.scratch + layout.scratch_stride * static_cast<std::size_t>(areas);
+  layout.areas = std::clamp<std::int64_t>(most_items(problem, tile), 1, choice.threads);
+  layout.total = layout.scratch + layout.scratch_stride * static_cast<std::size_t>(layout.areas);
   return layout;
 }
 

@@ -27,6 +27,7 @@ struct WorkspaceLayout {
   std::size_t col_scales = 0;
   std::size_t pieces = 0;
   std::int64_t strip_cols = 0;  // columns of the rhs panel
+  std::int64_t areas = 1;       // scratch areas
   std::size_t total = 0;
 };
 

@@ -1,5 +1,5 @@
-// Work items: which tile of which span of rows comes next. A span has a tile size of its own, so that one item of a large group
-// costs no more than one of a small group.
+// Work items: which tile of which span of rows comes next. A span has a tile size of its own, so that large groups can be cut
+// into more items.
 #pragma once
 
 #include <cstdint>

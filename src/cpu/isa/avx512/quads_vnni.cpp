@@ -68,7 +68,8 @@ struct I8Quads : Integers {
   }
 
  private:
-  static constexpr std::array<std::byte, kQuad> kBias = {std::byte{128}, std::byte{128}, std::byte{128}, std::byte{128}};
+  alignas(4) static constexpr std::array<std::byte, kQuad> kBias = {std::byte{128}, std::byte{128}, std::byte{128},
+                                                                    std::byte{128}};
 
   static std::int64_t place_of(std::int64_t quad) {
     constexpr std::int64_t kQuads = kQuadsDepth / kQuad;

@@ -54,8 +54,8 @@ template <Format kFormat>
 void multiply_codes(const MultiplyJob& job, const PackJob& weights) {
   // For more rows decoding codes for every block of them takes longer than writing down what they are.
   constexpr std::int64_t kMostDecodedAnew = 8;
-  job.rows <= kMostDecodedAnew ? chains::multiply_packed<QuadChain<Bf16Chain, kFormat>>(job, weights)
-                               : chains::multiply_packed<Bf16Chain, decode_codes<kFormat>>(job, weights);
+  job.rows <= kMostDecodedAnew ? chains::multiply_strips<QuadChain<Bf16Chain, kFormat>>(job, weights)
+                               : chains::multiply_strips<Bf16Chain, decode_codes<kFormat>>(job, weights);
 }
 
 std::int64_t most_rows_of_codes(Format weights) {
@@ -73,7 +73,7 @@ constexpr FewRows kRowsOfCodes = {FewRows::Weights::packed, most_rows_of_codes, 
 /// Others are decoded into the L1 cache: a panel of them would be written to the L2 cache for a handful of blocks.
 constexpr FewRows decoded_rows(FewRows::Weights weights, std::int64_t (*most_rows)(Format)) {
   return {weights, most_rows, nullptr, avx512::pack<avx512::Role::lhs, kAlike>,
-          chains::multiply_packed<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
+          chains::multiply_strips<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
 }
 constexpr FewRows kDecodedRows = decoded_rows(FewRows::Weights::packed, [](Format) { return kFewRows / 2; });
 /// Columns of memory are turned on the way, and FP8 decoded besides: with more rows a panel is as good, in shorter tiles.

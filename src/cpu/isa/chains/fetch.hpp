@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "cpu/kernel.hpp"
 
@@ -19,6 +20,7 @@ class Fetcher {
   Fetcher(const std::array<Ahead, 2>& ahead, std::int64_t turns) : next_(ahead[1]) {
     if (turns > 0) each_ = (lines_of(ahead[0]) + lines_of(ahead[1]) + turns - 1) / turns;
     begin(ahead[0]);
+    if (left_ <= 0) begin(std::exchange(next_, {}));
   }
 
   [[gnu::always_inline]] void step() {
@@ -36,8 +38,7 @@ class Fetcher {
     line_ = line;
     left_ -= each_;
     if (left_ > 0) return;
-    begin(next_);
-    next_ = {};
+    begin(std::exchange(next_, {}));
   }
 
  private:

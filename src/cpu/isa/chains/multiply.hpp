@@ -49,7 +49,7 @@ void for_row_blocks(std::int64_t rows, std::int64_t most, Block block) {
 
 /// Weights of one strip instead of a panel of rhs. What the next turns need is packed into the L1 cache; without `pack` chains
 /// take it as it is.
-struct PackedStrip {
+struct StripWeights {
   void (*pack)(const PackJob& job);
   PackJob weights;
   std::byte* panel;
@@ -65,8 +65,8 @@ class Multiplier {
   /// Of what is decoded at a time: each turn may end within a chunk.
   static constexpr std::size_t kDecodedBytes = kVisitBytes + (kMostTurns - 1) * Panels::kRhsChunkBytes;
 
-  explicit Multiplier(const MultiplyJob& job, const PackedStrip* packed = nullptr)
-      : job_(job), packed_(packed), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
+  explicit Multiplier(const MultiplyJob& job, const StripWeights* strip = nullptr)
+      : job_(job), strip_(strip), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
     std::int64_t turns = 0;
     for (const schedule::Piece& piece : job.pieces) {
       depth_ += Panels::units(piece.depth());
@@ -74,7 +74,7 @@ class Multiplier {
     }
     const std::int64_t blocks = schedule::ceil_div(job.rows, Chain::kBlockRows) * schedule::ceil_div(job.cols, kStripCols);
     fetcher_ = {job.ahead, turns * blocks};
-    if (packed != nullptr && !packed->weights.side->blocked()) fetch_following(turns * blocks);
+    if (strip != nullptr && !strip->weights.side->blocked()) fetch_following(turns * blocks);
     if constexpr (Floats::kStores) {
       if (job.store != nullptr) out_ = Floats::out_of(*job.store);
     }
@@ -172,14 +172,14 @@ class Multiplier {
 
   void take_turns() {
     if (count_ == 0) return;
-    if (packed_ != nullptr) take_weights();
+    if (strip_ != nullptr) take_weights();
     std::array<Turn, kMostTurns> turns;
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
       for (std::size_t i = 0; i < count_; ++i) {
         turns[i] = turn_of(pending_[i], col);
         const std::size_t taken = fault::on(fault::Id::packed_turns_take_first_weights) ? 0 : i;
         turns[i].rhs =
-            packed_ != nullptr ? taken_weights_[taken] : Panels::rhs_strip(job_.rhs_panel, depth_, col, pending_[i].at);
+            strip_ != nullptr ? taken_weights_[taken] : Panels::rhs_strip(job_.rhs_panel, depth_, col, pending_[i].at);
         if constexpr (requires { &Chain::find_starts; }) {
           Chain::find_starts(turns[i].rhs, turns[i].depth, starts_[i]);
           turns[i].starts = &starts_[fault::on(fault::Id::quads_first_starts_for_all_turns) ? 0 : i];
@@ -200,7 +200,7 @@ class Multiplier {
   /// Elements of a turn from `element` on.
   std::int64_t most_from(std::int64_t element) const {
     if constexpr (requires { Chain::kOneScale; }) {
-      const Side& side = *packed_->weights.side;
+      const Side& side = *strip_->weights.side;
       if (side.folds()) return std::min(kMost, side.depth_grid.next_cut(element) - element);
     }
     return kMost;
@@ -209,13 +209,13 @@ class Multiplier {
   /// Asks for the next strip of weights that are not packed, while this one is decoded and multiplied: column by column, as far
   /// as the pieces go, which is how memory is read best.
   void fetch_following(std::int64_t visits) {
-    const Side& side = *packed_->weights.side;
-    if (packed_->following == 0) return;
+    const Side& side = *strip_->weights.side;
+    if (strip_->following == 0) return;
     const std::int64_t bytes = element_bytes(side.format);
     const std::int64_t begin = job_.pieces.front().begin;
     std::int64_t chunks = 0;
     for (const schedule::Piece& piece : job_.pieces) chunks += schedule::ceil_div(piece.depth(), schedule::kChunk);
-    const Ahead ahead = {side.value(packed_->weights.outer + kStripCols, begin), packed_->following,
+    const Ahead ahead = {side.value(strip_->weights.outer + kStripCols, begin), strip_->following,
                          (job_.pieces.back().end - begin) * bytes, side.outer_stride * bytes};
     fetcher_ = {{ahead}, visits + chunks};
   }
@@ -230,25 +230,25 @@ class Multiplier {
         const schedule::Piece elements = {from, std::min(end, from + schedule::kChunk), true, true};
         job.pieces = {&elements, 1};
         fetcher_.step();
-        packed_->pack(job);
+        strip_->pack(job);
         job.panel += Panels::kRhsChunkBytes;
       }
     }
   }
 
   void take_weights() {
-    PackJob job = packed_->weights;
-    if (packed_->pack == nullptr) {
+    PackJob job = strip_->weights;
+    if (strip_->pack == nullptr) {
       for (std::size_t i = 0; i < count_; ++i) taken_weights_[i] = job.side->value(job.outer, pending_[i].element);
       return;
     }
-    job.panel = packed_->panel;
+    job.panel = strip_->panel;
     if (!job.side->blocked()) return take_columns(job);
     for (std::size_t i = 0; i < count_; ++i) {
       const Stretch& stretch = pending_[i];
       const schedule::Piece elements = {stretch.element, stretch.element + stretch.depth, true, true};
       job.pieces = {&elements, 1};
-      packed_->pack(job);
+      strip_->pack(job);
       taken_weights_[i] = job.panel;
       job.panel += schedule::ceil_div(stretch.depth, schedule::kChunk) * Panels::kRhsChunkBytes;
     }
@@ -271,7 +271,7 @@ class Multiplier {
     turn.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
     turn.begins = stretch.begins;
     if constexpr (requires { Chain::kOneScale; }) {
-      const PackJob& weights = packed_->weights;
+      const PackJob& weights = strip_->weights;
       std::int64_t element = stretch.element;
       if (fault::on(fault::Id::codes_first_scale_for_all_turns)) element = job_.pieces.front().begin;
       if (weights.side->folds()) turn.rhs_scale = weights.side->scale(weights.outer, element);
@@ -296,7 +296,7 @@ class Multiplier {
   }
 
   const MultiplyJob& job_;
-  const PackedStrip* packed_;
+  const StripWeights* strip_;
   bool scaled_;
   Fetcher fetcher_;
   typename Floats::Out out_;
@@ -317,16 +317,16 @@ void multiply(const MultiplyJob& job) {
 
 /// With weights and no panel of them, strip by strip. Without kPack the chains decode packed ones.
 template <class Chain, void (*kPack)(const PackJob&) = nullptr>
-void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
+void multiply_strips(const MultiplyJob& job, const PackJob& weights) {
   alignas(64) std::array<std::byte, Multiplier<Chain>::kDecodedBytes> panel;
-  PackedStrip packed = {kPack, weights, panel.data(), 0};
+  StripWeights strip_weights = {kPack, weights, panel.data(), 0};
   MultiplyJob strip = job;
   StoreJob store;
   for (std::int64_t col = 0; col < job.cols; col += kStripCols) {
     const std::int64_t sums = col * job.strip_rows;
-    strip.cols = packed.weights.count = std::min(kStripCols, job.cols - col);
-    packed.weights.outer = weights.outer + col;
-    packed.following = std::clamp<std::int64_t>(job.cols - col - kStripCols, 0, kStripCols);
+    strip.cols = strip_weights.weights.count = std::min(kStripCols, job.cols - col);
+    strip_weights.weights.outer = weights.outer + col;
+    strip_weights.following = std::clamp<std::int64_t>(job.cols - col - kStripCols, 0, kStripCols);
     strip.acc = job.acc + sums;
     strip.part = job.part + sums * static_cast<std::int64_t>(sizeof(float));
     if (job.col_scales != nullptr) strip.col_scales = job.col_scales + col;
@@ -334,7 +334,7 @@ void multiply_packed(const MultiplyJob& job, const PackJob& weights) {
       store = job.store->columns(col, strip.cols);
       strip.store = &store;
     }
-    Multiplier<Chain>(strip, &packed).run();
+    Multiplier<Chain>(strip, &strip_weights).run();
   }
 }
 
