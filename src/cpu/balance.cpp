@@ -41,7 +41,7 @@ void balance(std::span<Span> spans, const Plan::Choice& choice, const Kernel& ke
       span.tile_rows = tile.tm;
       span.tile_cols = tile.tn;
     }
-    if (is_gmm) span.tile_rows = std::min(span.tile_rows, even_rows(span.rows.size(), span.tile_rows, kernel.block_rows));
+    if (is_gmm) span.tile_rows = even_rows(span.rows.size(), span.tile_rows, kernel.block_rows);
   }
   if (choice.threads == 1) return;
   std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) {

@@ -205,39 +205,29 @@ class ItemRun {
     job.part = scratch_.part + block.sums * kernel_.part_bytes;
     job.strip_rows = block.strip_rows;
     if (item_.depth > 0) {
-      if (kernel_.asks_ahead && few_rows_ == nullptr && block.row + block.rows == item_.rows) job.ahead = ahead_of(block);
+      if (kernel_.asks_ahead && few_rows_ == nullptr && block.row + block.rows == item_.rows) job.ahead = packed_next(block);
       return few_rows_ == nullptr ? kernel_.multiply(job) : few_rows_->multiply(job, weights(block));
     }
     std::fill(job.acc, job.acc + block.strip_rows * padded(block.cols, kernel_.block_cols), 0.0F);
   }
 
   /// What is packed after a block of an item's last rows.
-  [[nodiscard]] std::array<Ahead, 2> ahead_of(const Block& block) {
+  [[nodiscard]] std::array<Ahead, 2> packed_next(const Block& block) {
     const std::int64_t begin = pieces_.front().begin;
     const std::int64_t end = pieces_.back().end;
     const std::int64_t strip = call_.layout.strip_cols;
     const std::int64_t col = block.col + block.cols;
     if (col < item_.cols) return {ahead_of(item_.rhs, item_.col + col, std::min(strip, item_.cols - col), begin, end - begin)};
-    if (end < item_.depth) return ahead_of_tile(item_, end);
+    if (end < item_.depth) return first_packed(item_, end);
     const Item* next = claims_.next();
-    return next != nullptr && next->matrix >= 0 ? ahead_of_tile(*next, 0) : std::array<Ahead, 2>{};
+    return next != nullptr && next->matrix >= 0 ? first_packed(*next, 0) : std::array<Ahead, 2>{};
   }
   /// What the reduction tile at `begin` packs first.
-  [[nodiscard]] std::array<Ahead, 2> ahead_of_tile(const Item& item, std::int64_t begin) const {
+  [[nodiscard]] std::array<Ahead, 2> first_packed(const Item& item, std::int64_t begin) const {
     const std::int64_t depth = std::min(call_.tile.tk, item.depth - begin);
     return {ahead_of(item.rhs, item.col, std::min(call_.layout.strip_cols, item.cols), begin, depth),
             ahead_of(item.lhs, item.row, item.rows, begin, depth)};
   }
-  static Ahead ahead_of(const Side& side, std::int64_t outer, std::int64_t outers, std::int64_t begin, std::int64_t depth) {
-    const std::int64_t bytes = element_bytes(side.format);
-    const std::byte* at = side.value(outer, begin);
-    if (side.blocked())
-      return {at, schedule::ceil_div(outers, kPackedCols), depth * kPackedCols * bytes, side.block_stride * bytes};
-    if (side.depth_stride == 1) return {at, outers, depth * bytes, side.outer_stride * bytes};
-    if (side.outer_stride == 1) return {at, depth, outers * bytes, side.depth_stride * bytes};
-    return {};
-  }
-
   [[nodiscard]] std::byte* out_of(const Block& block) const {
     const View& out = call_.out;
     return item_.out + (block.row * out.row_stride + block.col * out.col_stride) * element_bytes(out.format);

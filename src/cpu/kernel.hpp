@@ -54,6 +54,18 @@ struct Ahead {
   std::int64_t stride = 0;
 };
 
+/// That of `outers` outer elements from `outer` on, `depth` deep; nothing where it does not lie in runs.
+[[nodiscard]] inline Ahead ahead_of(const Side& side, std::int64_t outer, std::int64_t outers, std::int64_t begin,
+                                    std::int64_t depth) {
+  const std::int64_t bytes = element_bytes(side.format);
+  const std::byte* at = side.value(outer, begin);
+  if (side.blocked())
+    return {at, schedule::ceil_div(outers, kPackedCols), depth * kPackedCols * bytes, side.block_stride * bytes};
+  if (side.depth_stride == 1) return {at, outers, depth * bytes, side.outer_stride * bytes};
+  if (side.outer_stride == 1) return {at, depth, outers * bytes, side.depth_stride * bytes};
+  return {};
+}
+
 /// Multiplies two panels that were packed from the same pieces, for a tile of rows x cols: p += chunks of a piece, and where a
 /// piece ends its segment acc = fma(row scale * column scale, p, acc), or acc = p where nothing is scaled.
 struct MultiplyJob {

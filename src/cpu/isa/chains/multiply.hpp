@@ -209,15 +209,11 @@ class Multiplier {
   /// Asks for the next strip of weights that are not packed, while this one is decoded and multiplied: column by column, as far
   /// as the pieces go, which is how memory is read best.
   void fetch_following(std::int64_t visits) {
-    const Side& side = *strip_->weights.side;
     if (strip_->following == 0) return;
-    const std::int64_t bytes = element_bytes(side.format);
+    const PackJob& weights = strip_->weights;
     const std::int64_t begin = job_.pieces.front().begin;
-    std::int64_t chunks = 0;
-    for (const schedule::Piece& piece : job_.pieces) chunks += schedule::ceil_div(piece.depth(), schedule::kChunk);
-    const Ahead ahead = {side.value(strip_->weights.outer + kStripCols, begin), strip_->following,
-                         (job_.pieces.back().end - begin) * bytes, side.outer_stride * bytes};
-    fetcher_ = {{ahead}, visits + chunks};
+    const std::int64_t depth = job_.pieces.back().end - begin;
+    fetcher_ = {{ahead_of(*weights.side, weights.outer + kStripCols, strip_->following, begin, depth)}, visits + depth_};
   }
 
   /// Decodes chunk by chunk, and asks for memory in between.
@@ -254,9 +250,7 @@ class Multiplier {
     }
     // Packed weights follow each other: the next turns' are likely to be as many as these.
     const Stretch& last = pending_[count_ - 1];
-    const Side& side = *job.side;
-    const std::int64_t bytes = taken_ * side.depth_stride * element_bytes(side.format);
-    fetcher_ = {{Ahead{side.value(job.outer, last.element + last.depth), 1, bytes, 0}},
+    fetcher_ = {{ahead_of(*job.side, job.outer, job.count, last.element + last.depth, taken_)},
                 static_cast<std::int64_t>(count_) * schedule::ceil_div(job_.rows, Chain::kBlockRows)};
   }
 
