@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <optional>
+#include <tuple>
 
 #include "tests/cases.hpp"
 #include "tests/relaid.hpp"
@@ -176,6 +178,49 @@ TEST_F(Plans, OfOneStorageOrderTakeTheOther) {
     ASSERT_TRUE(status.ok()) << status.message();
     if (expected.empty()) expected = out_;
     EXPECT_EQ(out_, expected);
+  }
+}
+
+TEST_F(Plans, OfTgmmWhoseOutHasContiguousColumnsAreThoseOfTheProductTheOtherWayAround) {
+  constexpr std::int64_t kK = 300;
+  constexpr std::int64_t kN = 40;
+  const Sample sample = make_tgmm(tgmm_grids().front(), touching({5, 0, 60}, 70, kK, kN), Data::mixed, 1);
+  const Operand lhs = sample.lhs.operand();
+  const Operand rhs = sample.rhs.operand();
+  std::vector<float> by_rows(3 * kK * kN);
+  std::vector<float> by_columns(3 * kK * kN);
+  const View rows = {by_rows.data(), Format::f32, 3, kK, kN, kK * kN, kN, 1};
+  const View columns = {by_columns.data(), Format::f32, 3, kK, kN, kK * kN, 1, kK};
+  const View turned = {by_columns.data(), Format::f32, 3, kN, kK, kK * kN, kK, 1};
+  for (const KernelInfo& kernel : list_kernels()) {
+    if (!kernel.usable) continue;
+    for (const auto& tiling : {std::optional<Tiling>(), std::optional<Tiling>({64, 64, 8})}) {
+      Options options;
+      options.kernel = kernel.name;
+      options.threads = 2;
+      options.tiling = tiling;
+      const auto of_rows = make_plan(sample.tgmm_args(lhs, rhs, rows), options);
+      const auto of_columns = make_plan(sample.tgmm_args(lhs, rhs, columns), options);
+      if (tiling) options.tiling = {tiling->tn, tiling->tk, tiling->tm};
+      const auto of_turned = make_plan(sample.tgmm_args(rhs, lhs, turned), options);
+      ASSERT_TRUE(of_rows.ok() && of_columns.ok() && of_turned.ok());
+      const Tiling tile = of_columns.value().effective_tiling();
+      const Tiling other = of_turned.value().effective_tiling();
+      EXPECT_EQ(std::tuple(tile.tm, tile.tk, tile.tn), std::tuple(other.tn, other.tk, other.tm)) << kernel.name;
+      for (const auto& plan : {of_rows, of_columns}) {
+        std::vector<std::byte> workspace(plan.value().workspace_bytes());
+        std::fill(by_rows.begin(), by_rows.end(), -1.0F);
+        std::fill(by_columns.begin(), by_columns.end(), -1.0F);
+        ASSERT_TRUE(run(plan.value(), sample.tgmm_args(lhs, rhs, rows), workspace).ok());
+        ASSERT_TRUE(run(plan.value(), sample.tgmm_args(lhs, rhs, columns), workspace).ok());
+        for (std::size_t g = 0; g < 3; ++g) {
+          for (std::size_t k = 0; k < kK; ++k) {
+            for (std::size_t n = 0; n < kN; ++n)
+              ASSERT_EQ(by_rows[(g * kK + k) * kN + n], by_columns[(g * kN + n) * kK + k]) << kernel.name;
+          }
+        }
+      }
+    }
   }
 }
 

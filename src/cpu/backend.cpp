@@ -4,6 +4,7 @@
 
 #include "cpu/balance.hpp"
 #include "cpu/drive.hpp"
+#include "cpu/exchange.hpp"
 #include "cpu/kernel.hpp"
 #include "cpu/packed_weights.hpp"
 #include "cpu/tile_size.hpp"
@@ -69,12 +70,12 @@ std::int64_t fill_spans(std::span<const RowRange> groups, const plan::Problem& p
 void start(Call& call, const Plan::Choice& choice, std::span<const RowRange> groups, std::int64_t rows, bool outside) {
   call.kernel = kernels()[choice.kernel_index];
   call.op = choice.problem.op;
-  call.tile = choice.effective;
+  call.tile = as_computed(choice.effective, choice.problem);
   call.layout = layout_of(choice, *call.kernel);
   auto* spans = reinterpret_cast<Span*>(call.workspace + call.layout.spans);
   const std::int64_t count = fill_spans(groups, choice.problem, call.lhs, call.rhs, outside, rows, spans);
   const std::span<Span> filled(spans, static_cast<std::size_t>(count));
-  balance(filled, choice, *call.kernel);
+  balance(filled, call, choice);
   call.spans = filled;
   call.items = schedule::number_items(filled, call.out_rows_per_span(), call.out.cols);
   drive(call, *choice.executor);
@@ -124,7 +125,10 @@ class CpuBackend final : public plan::Backend {
 
   void size(Plan::Choice& choice) const override {
     const Kernel& kernel = *cpu::kernels()[choice.kernel_index];
-    choice.effective = effective_tile(choice.problem, kernel, choice.asked, choice.threads);
+    std::optional<Tiling> asked = choice.asked;
+    if (asked) asked = as_computed(*asked, choice.problem);
+    const Tiling tile = effective_tile(as_computed(choice.problem), kernel, asked, choice.threads);
+    choice.effective = as_computed(tile, choice.problem);
     choice.workspace_bytes = layout_of(choice, kernel).total;
   }
 
@@ -146,8 +150,9 @@ class CpuBackend final : public plan::Backend {
     start(call, choice, groups, args.lhs.values.rows, outside);
   }
 
-  void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups,
+  void run(const Plan::Choice& choice, const TgmmArgs& asked, std::span<const RowRange> groups,
            std::byte* workspace) const override {
+    const TgmmArgs args = plan::by_columns(asked.out) ? exchanged(asked) : asked;
     Call call;
     call.lhs = without_idle_strides(args.lhs);
     call.rhs = without_idle_strides(args.rhs);

@@ -25,23 +25,22 @@ std::int64_t even_rows(std::int64_t rows, std::int64_t tile_rows, std::int64_t b
 
 }  // namespace
 
-void balance(std::span<Span> spans, const Plan::Choice& choice, const Kernel& kernel) {
-  const bool is_gmm = choice.problem.op == plan::Op::gmm;
+void balance(std::span<Span> spans, const Call& call, const Plan::Choice& choice) {
   const bool cuts = choice.threads > 1 && !choice.asked;
   std::int64_t total = 0;
   for (const Span& span : spans) total += cost(span);
   const std::int64_t share = ceil_div(total, kItemsPerThread * choice.threads);
   for (Span& span : spans) {
-    Tiling tile = choice.effective;
+    Tiling tile = call.tile;
     span.tile_rows = tile.tm;
     span.tile_cols = tile.tn;
     if (!cuts || cost(span) == 0) continue;
     const std::int64_t wanted = ceil_div(cost(span), share);
-    while (schedule::items_of(span, choice.problem.out_rows_per_span(), choice.problem.n) < wanted && halve(tile, kernel)) {
+    while (schedule::items_of(span, call.out_rows_per_span(), call.out.cols) < wanted && halve(tile, *call.kernel)) {
       span.tile_rows = tile.tm;
       span.tile_cols = tile.tn;
     }
-    if (is_gmm) span.tile_rows = even_rows(span.rows.size(), span.tile_rows, kernel.block_rows);
+    if (call.op == plan::Op::gmm) span.tile_rows = even_rows(span.rows.size(), span.tile_rows, call.kernel->block_rows);
   }
   if (choice.threads == 1) return;
   std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) {

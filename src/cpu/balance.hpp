@@ -3,13 +3,13 @@
 
 #include <span>
 
-#include "cpu/kernel.hpp"
-#include "plan/backend.hpp"
+#include "cpu/drive.hpp"
 #include "schedule/items.hpp"
 
 namespace ragdot::cpu {
 
-/// Gives each span its tile, the plan's or, where that was not asked for, a part of it, and puts those with most rows first.
-void balance(std::span<schedule::Span> spans, const Plan::Choice& choice, const Kernel& kernel);
+/// Gives each of a call's spans its tile, the call's or, where the plan was not asked for it, a part of it, and puts those with
+/// most rows first.
+void balance(std::span<schedule::Span> spans, const Call& call, const Plan::Choice& choice);
 
 }  // namespace ragdot::cpu

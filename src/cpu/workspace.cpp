@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cpu/exchange.hpp"
 #include "cpu/tile_size.hpp"
 
 namespace ragdot::cpu {
@@ -35,8 +36,8 @@ std::int64_t bytes_of(std::size_t size, std::int64_t count) { return static_cast
 }  // namespace
 
 WorkspaceLayout layout_of(const Plan::Choice& choice, const Kernel& kernel) {
-  const plan::Problem& problem = choice.problem;
-  const Tiling& tile = choice.effective;
+  const plan::Problem problem = as_computed(choice.problem);
+  const Tiling tile = as_computed(choice.effective, choice.problem);
   WorkspaceLayout layout;
   layout.strip_cols = strip_cols(kernel, tile);
   Cutter scratch;

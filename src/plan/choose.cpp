@@ -88,6 +88,7 @@ std::string mismatch(const Problem& planned, const Problem& call) {
   same.m = planned.m;
   same.packed = planned.packed;
   same.columns = planned.columns;
+  same.out_by_columns = planned.out_by_columns;
   if (same == planned) return "";
   return fmt::format("the call is {} and the plan was made for {}; make a plan for each problem", describe(call),
                      describe(planned));

@@ -52,6 +52,8 @@ std::string choices_text(const Problem& p) {
 
 }  // namespace
 
+bool by_columns(const View& view) { return view.row_stride == 1 && view.col_stride != 1; }
+
 Problem problem_of(const GmmArgs& args) {
   const Operand& rhs = args.rhs;
   Problem p;
@@ -86,6 +88,7 @@ Problem problem_of(const TgmmArgs& args) {
   p.rhs = shape_of(args.rhs);
   p.out = args.out.format;
   p.out_mode = args.out_mode;
+  p.out_by_columns = by_columns(args.out);
   return p;
 }
 

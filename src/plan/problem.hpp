@@ -37,9 +37,10 @@ struct Problem {
   RowsOutside rows_outside = RowsOutside::zero;
   Activation activation = Activation::none;
   bool bias = false;
-  // The weights that the plan was made with; a call of it may give others.
-  bool packed = false;
-  bool columns = false;  // theirs are contiguous
+  // How the memory lies that the plan was made with; a call of it may give other.
+  bool packed = false;          // weights
+  bool columns = false;         // theirs are contiguous
+  bool out_by_columns = false;  // those of tgmm's out are
 
   bool operator==(const Problem&) const = default;
 
@@ -47,6 +48,9 @@ struct Problem {
   [[nodiscard]] std::int64_t out_rows_per_span() const { return op == Op::gmm ? -1 : k; }
   [[nodiscard]] std::int64_t out_cols() const { return n; }
 };
+
+/// Its columns are contiguous and its rows are not.
+[[nodiscard]] bool by_columns(const View& view);
 
 /// `args` has its rhs, also where it comes from packed weights.
 [[nodiscard]] Problem problem_of(const GmmArgs& args);
