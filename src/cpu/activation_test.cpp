@@ -29,7 +29,8 @@ double share_of_bound(Activation act, float x) {
   std::frexp(expected, &exponent);
   const double allowed =
       std::max(4 * std::ldexp(1.0, std::max(exponent - 24, -149)), std::abs(static_cast<double>(x)) * 0x1p-24);
-  return std::abs(static_cast<double>(activate(act, x)) - expected) / std::max(allowed, 0x1p-126);  // below that results flush
+  return std::abs(static_cast<double>(scalar::activate(act, x)) - expected) /
+         std::max(allowed, 0x1p-126);  // below that results flush
 }
 
 class Activations : public testing::TestWithParam<Activation> {};
@@ -65,10 +66,10 @@ TEST_P(Activations, WithinTheirBound) {
 TEST_P(Activations, SpecialValues) {
   const FloatEnv environment;
   const Activation act = GetParam();
-  EXPECT_TRUE(std::isnan(activate(act, NAN)));
-  EXPECT_EQ(activate(act, 0.0F), 0.0F);
-  EXPECT_EQ(activate(act, INFINITY), act == Activation::tanh ? 1.0F : INFINITY);
-  EXPECT_EQ(activate(act, -INFINITY), act == Activation::tanh ? -1.0F : 0.0F);
+  EXPECT_TRUE(std::isnan(scalar::activate(act, NAN)));
+  EXPECT_EQ(scalar::activate(act, 0.0F), 0.0F);
+  EXPECT_EQ(scalar::activate(act, INFINITY), act == Activation::tanh ? 1.0F : INFINITY);
+  EXPECT_EQ(scalar::activate(act, -INFINITY), act == Activation::tanh ? -1.0F : 0.0F);
 }
 
 }  // namespace

@@ -142,11 +142,10 @@ class ItemRun {
         block.rows = std::min(kernel_.inner_rows, item_.rows - block.row);
         block.strip_rows = padded(only ? block.rows : item_.rows, kernel_.block_rows);
         block.sums = only ? 0 : block.col * block.strip_rows + block.row * kernel_.block_cols;
-        const std::optional<StoreJob> store = last && plain() ? std::optional(store_job(block)) : std::nullopt;
-        const bool stored = kernel_.stores && store && item_.depth > 0;
-        multiply(block, set, stored ? &*store : nullptr);
-        if (!last || stored) continue;
-        store ? kernel_.store(*store) : finish(block);
+        const StoreJob store = store_job(block);
+        const bool stored = last && kernel_.stores && item_.depth > 0 && (plain() || adds());
+        multiply(block, set, stored ? &store : nullptr);
+        if (last && !stored) plain() ? kernel_.store(store) : finish(block);
       }
     }
   }
@@ -233,11 +232,13 @@ class ItemRun {
     return item_.out + (block.row * out.row_stride + block.col * out.col_stride) * element_bytes(out.format);
   }
 
-  /// Whether the kernel's way to out is enough.
-  [[nodiscard]] bool plain() const {
+  /// Whether sums go to out as they are, in the order in which kernels write.
+  [[nodiscard]] bool bare() const {
     return kernel_.store != nullptr && !call_.bias.present() && call_.activation == Activation::none &&
-           call_.out_mode == OutMode::overwrite && call_.out.col_stride == 1 && call_.out.format != Format::f16;
+           call_.out.col_stride == 1;
   }
+  [[nodiscard]] bool plain() const { return bare() && call_.out_mode == OutMode::overwrite && call_.out.format != Format::f16; }
+  [[nodiscard]] bool adds() const { return bare() && call_.out_mode == OutMode::accumulate; }
 
   [[nodiscard]] StoreJob store_job(const Block& block) const {
     const View& out = call_.out;
@@ -248,7 +249,8 @@ class ItemRun {
             out.format,
             out_of(block),
             out.row_stride * element_bytes(out.format),
-            stores_};
+            stores_,
+            call_.out_mode == OutMode::accumulate};
   }
 
   void finish(const Block& block) {
@@ -261,6 +263,9 @@ class ItemRun {
       const std::int64_t matrix = fault::on(Id::bias_of_first_group) ? 0 : item_.matrix;
       bias = static_cast<const std::byte*>(call_.bias.data) +
              (matrix * call_.bias.row_stride + (item_.col + block.col) * call_.bias.col_stride) * element_bytes(Format::f32);
+    }
+    if (kernel_.finish != nullptr && out.col_stride == 1 && (bias == nullptr || call_.bias.col_stride == 1)) {
+      return kernel_.finish({store_job(block), kernel_.block_cols, spec.activation, bias});
     }
     for (std::int64_t r = 0; r < block.rows; ++r) {
       for (std::int64_t c = 0; c < block.cols; c += kernel_.block_cols) {

@@ -18,11 +18,11 @@ float canonical_zero(float sum) {
 float finished(const EpilogueSpec& spec, float sum, const std::byte* bias) {
   float value = canonical_zero(sum);
   if (fault::on(Id::bias_after_activation)) {
-    value = activate(spec.activation, value);
+    value = scalar::activate(spec.activation, value);
     return bias == nullptr ? value : value + format::load<float>(bias);
   }
   if (bias != nullptr) value = value + format::load<float>(bias);
-  return activate(spec.activation, value);
+  return scalar::activate(spec.activation, value);
 }
 
 std::uint32_t canonical_bits(float value) {

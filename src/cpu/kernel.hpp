@@ -35,6 +35,7 @@ struct StoreJob {
   std::byte* out = nullptr;
   std::int64_t out_row_bytes = 0;
   Stores stores = Stores::cached;  // streamed: a wish
+  bool adds = false;               // one f32 add of what is in an f32 out; of kernels that store
 
   /// The part of it from column `from` on, where a strip begins.
   [[nodiscard]] StoreJob columns(std::int64_t from, std::int64_t count) const {
@@ -44,6 +45,15 @@ struct StoreJob {
     part.cols = count;
     return part;
   }
+};
+
+/// The same behind a bias, an activation or accumulation, and to f16. In this order: a zero becomes +0; one f32 add of the
+/// bias; the activation; with accumulate one f32 add onto out; NaN becomes the canonical one; rounding to nearest even.
+struct FinishJob {
+  StoreJob store;  // to f32, bf16 or f16; never streamed
+  std::int64_t strip_cols = 0;
+  Activation activation = Activation::none;
+  const std::byte* bias = nullptr;  // f32, one behind the other from the first column on; null: none
 };
 
 /// Memory that is packed after a multiplication: `runs` of `run_bytes` each, `stride` bytes from one to the next.
@@ -144,10 +154,11 @@ struct Kernel {
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
   WaysOfFewRows few_rows;
-  void (*store)(const StoreJob& job);  // null: the driver's own
-  bool stores;                         // multiply takes a StoreJob
-  bool asks_ahead;                     // multiply asks for what is packed next
-  void (*enter)();                     // called on each thread before and after its work; null: nothing to do
+  void (*store)(const StoreJob& job);  // null: the driver's own; the same for finish
+  void (*finish)(const FinishJob& job);
+  bool stores;      // multiply takes a StoreJob
+  bool asks_ahead;  // multiply asks for what is packed next
+  void (*enter)();  // called on each thread before and after its work; null: nothing to do
   void (*leave)();
 };
 

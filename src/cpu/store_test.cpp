@@ -1,12 +1,17 @@
-// Every kernel's way of writing finished sums, against the scalar codecs: all kinds of values, widths, alignments and stores.
+// Every kernel's ways of writing sums: plain ones against the scalar codecs, for all kinds of values, widths, alignments and
+// stores; others against the driver's own.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "cpu/epilogue.hpp"
+#include "cpu/isa/float_env.hpp"
 #include "cpu/kernel.hpp"
 #include "format/half.hpp"
 #include "format/minifloat.hpp"
@@ -61,7 +66,7 @@ class EveryStore : public testing::TestWithParam<const Kernel*> {
                     format == Format::f32 ? static_cast<const void*>(&f32) : &bf16, static_cast<std::size_t>(size));
       }
     }
-    kernel_.store({acc.data(), kRows, kRows, cols, format, bytes + offset, kRowBytes, stores});
+    kernel_.store({acc.data(), kRows, kRows, cols, format, bytes + offset, kRowBytes, stores, false});
     for (std::size_t i = 0; i < expected.size(); ++i)
       ASSERT_EQ(bytes[i], expected[i]) << cols << " columns, offset " << offset << ", byte " << i;
   }
@@ -80,6 +85,61 @@ TEST_P(EveryStore, WritesWhatTheCodecsSayAndNothingElse) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, EveryStore, testing::ValuesIn(listed_kernels().begin(), listed_kernels().end()),
+                         [](const auto& each) { return std::string(each.param->name); });
+
+class EveryFinish : public testing::TestWithParam<const Kernel*> {
+ protected:
+  void SetUp() override {
+    if (const char* why = kernel_.refusal()) GTEST_SKIP() << kernel_.name << ": " << why;
+    if (kernel_.finish == nullptr) GTEST_SKIP() << kernel_.name << " leaves writing out to the driver";
+  }
+
+  /// kRows x cols sums onto an out that holds numbers, with the driver's own finish_row beside.
+  void check(const EpilogueSpec& spec, std::int64_t cols, bool bias) {
+    std::mt19937 random(static_cast<std::uint32_t>(cols));
+    const std::int64_t strip_cols = kernel_.block_cols;
+    const std::int64_t strips = (cols + strip_cols - 1) / strip_cols;
+    std::vector<float> acc(static_cast<std::size_t>(strips * kRows * strip_cols));
+    std::uniform_real_distribution<float> near(-100.0F, 100.0F);
+    for (float& x : acc) x = random() % 2 == 0 ? sum_of(random) : std::ldexp(near(random), -static_cast<int>(random() % 12));
+    std::vector<float> added(static_cast<std::size_t>(cols));
+    for (float& x : added) x = sum_of(random);
+    std::vector<std::byte> out(static_cast<std::size_t>(kRows * kRowBytes + 1));
+    for (std::byte& x : out) x = static_cast<std::byte>(random() % 64);
+    std::vector<std::byte> expected = out;
+    const auto* bias_at = bias ? reinterpret_cast<const std::byte*>(added.data()) : nullptr;
+    const FloatEnv environment;
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      for (std::int64_t c = 0; c < cols; c += strip_cols) {
+        finish_row(spec, acc.data() + c * kRows + r * strip_cols, std::min(strip_cols, cols - c),
+                   bias ? bias_at + c * 4 : nullptr, 1,
+                   expected.data() + 1 + r * kRowBytes + c * element_bytes(spec.out_format), 1);
+      }
+    }
+    const StoreJob store = {acc.data(), kRows,           kRows,
+                            cols,       spec.out_format, out.data() + 1,
+                            kRowBytes,  Stores::cached,  spec.out_mode == OutMode::accumulate};
+    kernel_.finish({store, strip_cols, spec.activation, bias_at});
+    ASSERT_EQ(out, expected) << name(spec.out_format) << " activation " << static_cast<int>(spec.activation) << ", " << cols
+                             << " columns" << (bias ? " with bias" : "");
+  }
+
+  const Kernel& kernel_ = *GetParam();
+};
+
+TEST_P(EveryFinish, WritesWhatTheDriverWouldAndNothingElse) {
+  for (const Format format : {Format::f32, Format::bf16, Format::f16}) {
+    for (int activation = 0; activation <= static_cast<int>(Activation::gelu_erf); ++activation) {
+      for (std::int64_t cols = 1; cols <= 100; ++cols) {
+        const auto act = static_cast<Activation>(activation);
+        for (const bool bias : {false, true}) check({format, OutMode::overwrite, act}, cols, bias);
+        if (format == Format::f32) check({format, OutMode::accumulate, act}, cols, true);
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, EveryFinish, testing::ValuesIn(listed_kernels().begin(), listed_kernels().end()),
                          [](const auto& each) { return std::string(each.param->name); });
 
 TEST(Stores, LargeOutputsAreStreamed) {

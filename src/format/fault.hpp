@@ -117,6 +117,9 @@ enum class Id : int {
   negative_zero_kept,
   accumulate_overwrites,
   bias_after_activation,
+  bias_of_first_lanes,
+  finish_tail_unwritten,
+  tanh_series_everywhere,
   bias_of_first_group,
   // validation
   overlap_of_one_byte_missed,

@@ -143,6 +143,9 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::negative_zero_kept, "negative_zero_kept", "", "a zero result keeps its sign"},
     {Id::accumulate_overwrites, "accumulate_overwrites", "", "accumulation overwrites"},
     {Id::bias_after_activation, "bias_after_activation", "", "bias is added behind the activation"},
+    {Id::bias_of_first_lanes, "bias_of_first_lanes", "avx2", "every vector of a row takes the bias of the first"},
+    {Id::finish_tail_unwritten, "finish_tail_unwritten", "avx2", "a row's last column is not written behind an activation"},
+    {Id::tanh_series_everywhere, "tanh_series_everywhere", "", "tanh takes the series that holds near zero for all numbers"},
     {Id::bias_of_first_group, "bias_of_first_group", "", "every group takes the first one's bias"},
     // validation
     {Id::overlap_of_one_byte_missed, "overlap_of_one_byte_missed", "", "out may share its first or last byte with an input"},

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "cpu/isa/amx/multiply.hpp"
+#include "cpu/isa/avx512/finish.hpp"
 #include "cpu/tile_size.hpp"
 
 namespace ragdot::cpu::amx {
@@ -45,6 +46,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)(), const Way
           .multiply = multiply<Tiles>,
           .few_rows = few_rows,
           .store = avx512::store,
+          .finish = avx512::finish,
           .stores = true,
           .asks_ahead = false,
           .enter = [] { Tiles::configure(kTileRows); },

@@ -134,14 +134,14 @@ class Multiplier {
     if (job_.store == nullptr) return;
     const std::int64_t rows = job_.rows / kBlock * kBlock;
     const std::int64_t cols = job_.cols / kBlock * kBlock;
-    if (rows < job_.rows) store_part(rows, 0);
-    if (cols < job_.cols && !fault::on(fault::Id::amx_column_tail_unstored)) store_part(0, cols);
+    if (rows < job_.rows) store_part(rows, 0, cols);
+    if (cols < job_.cols && !fault::on(fault::Id::amx_column_tail_unstored)) store_part(0, cols, job_.cols);
     out_.finish();
   }
 
-  /// Stores what lies behind the last whole blocks, from acc: rows from `row` on or columns from `col` on.
-  void store_part(std::int64_t row, std::int64_t col) {
-    StoreJob part = job_.store->columns(col, job_.cols - col);
+  /// Stores what lies behind the last whole blocks, from acc: columns [col, end) of the rows from `row` on.
+  void store_part(std::int64_t row, std::int64_t col, std::int64_t end) {
+    StoreJob part = job_.store->columns(col, end - col);
     part.acc += row * kBlock;
     part.out += row * part.out_row_bytes;
     part.rows -= row;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 
+#include "cpu/isa/avx2/finish.hpp"
 #include "cpu/isa/avx2/floats.hpp"
 #include "cpu/isa/avx2/lines.hpp"
 #include "cpu/isa/avx2/store.hpp"
@@ -52,6 +53,7 @@ constinit const Kernel kKernel = chains::kernel_of({
     .pack_rhs = pack<chains::Role::rhs>,
     .multiply = multiply,
     .store = store<chains::kStripCols>,
+    .finish = finish,
     .stores = Floats::kStores,
     .few_rows = {},
 });

@@ -35,8 +35,8 @@ inline __m128i rounded_to_bf16(__m256i bits) {
   return _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(high, high), 0x08));
 }
 
-inline void store8(Format format, __m256 sums, std::byte* out) {
-  const __m256i bits = canonical(sums);
+/// To f32 or bf16.
+inline void store8(Format format, __m256i bits, std::byte* out) {
   if (format == Format::bf16) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), rounded_to_bf16(bits));
   } else {
@@ -55,10 +55,10 @@ void store(const StoreJob& job) {
       const __m256 eight = _mm256_loadu_ps(sums + c / kStripCols * job.strip_rows * kStripCols + c % kStripCols);
       const std::int64_t left = job.cols - c;
       if (left >= 8) {
-        store8(job.format, eight, out + c * bytes);
+        store8(job.format, canonical(eight), out + c * bytes);
       } else {
         std::array<std::byte, 32> end;
-        store8(job.format, eight, end.data());
+        store8(job.format, canonical(eight), end.data());
         const std::int64_t taken = fault::on(fault::Id::avx2_last_column_unstored) ? left - 1 : left;
         std::memcpy(out + c * bytes, end.data(), static_cast<std::size_t>(taken * bytes));
       }

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "cpu/isa/avx512/few_rows.hpp"
+#include "cpu/isa/avx512/finish.hpp"
 #include "cpu/isa/avx512/floats.hpp"
 #include "cpu/isa/avx512/lines.hpp"
 #include "cpu/isa/avx512/multiply_vnni.hpp"
@@ -84,6 +85,7 @@ constexpr Kernel kernel_with(const char* name, const WaysOfFewRows& few_rows) {
       .pack_rhs = pack<kExtras, chains::Role::rhs>,
       .multiply = multiply<kExtras>,
       .store = store,
+      .finish = finish,
       .stores = Floats::kStores,
       .few_rows = few_rows,
       .depth_unit = depth_unit<kExtras>,

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/isa/avx512/finish.hpp"
 #include "cpu/isa/target.hpp"
 #include "cpu/kernel.hpp"
 #include "format/fault.hpp"
@@ -50,6 +51,11 @@ struct Sums {
     if (!fault::on(fault::Id::truncated_output)) return;
     low = _mm512_and_si512(low, _mm512_set1_epi32(~0x1fff));
     high = _mm512_and_si512(high, _mm512_set1_epi32(~0x1fff));
+  }
+
+  [[nodiscard]] Sums onto(const float* out) const {
+    return {_mm512_add_ps(_mm512_loadu_ps(out), _mm512_castsi512_ps(low)),
+            _mm512_add_ps(_mm512_loadu_ps(out + 16), _mm512_castsi512_ps(high))};
   }
 
   [[nodiscard]] __m512i bf16() const {
@@ -115,12 +121,23 @@ struct OutRows {
   std::int64_t row_bytes = 0;
   Format format = Format::f32;
   bool streamed = false;
+  bool adds = false;
 
   [[gnu::always_inline]] void write(const Sums& sums, std::byte* to) const {
-    if (format == Format::f32) {
+    if (adds && !fault::on(fault::Id::accumulate_overwrites)) {
+      store_sums<Format::f32, Stores::cached>(sums.onto(reinterpret_cast<const float*>(to)), to);
+    } else if (format == Format::f32) {
       streamed ? store_sums<Format::f32, Stores::streamed>(sums, to) : store_sums<Format::f32, Stores::cached>(sums, to);
     } else {
       streamed ? store_sums<Format::bf16, Stores::streamed>(sums, to) : store_sums<Format::bf16, Stores::cached>(sums, to);
+    }
+  }
+  /// Asks for 4 rows of what is added to; null: of nothing.
+  void ask(const std::byte* to, std::int64_t row) const {
+    if (!adds || to == nullptr) return;
+    for (std::int64_t r = row; r < row + 4; ++r) {
+      _mm_prefetch(reinterpret_cast<const char*>(to + r * row_bytes), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(to + r * row_bytes + 64), _MM_HINT_T0);
     }
   }
   void finish() const {
@@ -128,7 +145,7 @@ struct OutRows {
   }
 };
 
-inline OutRows rows_of_out(const StoreJob& job) { return {job.out_row_bytes, job.format, streams(job)}; }
+inline OutRows rows_of_out(const StoreJob& job) { return {job.out_row_bytes, job.format, streams(job), job.adds}; }
 
 template <Format kFormat>
 void store_strips(const StoreJob& job) {
@@ -146,6 +163,7 @@ void store_strips(const StoreJob& job) {
 }
 
 inline void store(const StoreJob& job) {
+  if (job.adds) return finish({job, kStripCols});
   job.format == Format::bf16 ? store_strips<Format::bf16>(job) : store_strips<Format::f32>(job);
 }
 

@@ -8,6 +8,7 @@
 #include <bit>
 
 #include "cpu/isa/avx512/few_rows.hpp"
+#include "cpu/isa/avx512/finish.hpp"
 #include "cpu/isa/avx512/floats.hpp"
 #include "cpu/isa/avx512/granules.hpp"
 #include "cpu/isa/avx512/pack.hpp"
@@ -149,6 +150,7 @@ constinit const Kernel kKernel = {
     .multiply = chains::multiply<Bf16Chain>,
     .few_rows = {&avx512::kFewPackedRows, &kRowsOfCodes, &kDecodedRows, &kDecodedColumns},
     .store = avx512::store,
+    .finish = avx512::finish,
     .stores = Bf16Chain::kStores,
     .asks_ahead = true,
     .enter = nullptr,

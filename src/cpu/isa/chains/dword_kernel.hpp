@@ -23,6 +23,7 @@ struct Parts {
   void (*pack_rhs)(const PackJob& job);
   void (*multiply)(const MultiplyJob& job);
   void (*store)(const StoreJob& job);
+  void (*finish)(const FinishJob& job);
   bool stores;
   WaysOfFewRows few_rows;
   std::int64_t (*depth_unit)(Arithmetic arithmetic) = chains::depth_unit;
@@ -46,6 +47,7 @@ constexpr Kernel kernel_of(const Parts& parts) {
           .multiply = parts.multiply,
           .few_rows = parts.few_rows,
           .store = parts.store,
+          .finish = parts.finish,
           .stores = parts.stores,
           .asks_ahead = true,
           .enter = nullptr,

@@ -186,6 +186,7 @@ class Multiplier {
         }
       }
       for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
+        if constexpr (Floats::kStores) out_.ask(turns[count_ - 1].out, row + rows);
         for (std::size_t i = 0; i < count_; ++i) {
           fetcher_.step();
           kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turns[i], out_, row);

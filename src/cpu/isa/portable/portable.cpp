@@ -155,6 +155,7 @@ constinit const Kernel kKernel = {
     .multiply = multiply,
     .few_rows = {},
     .store = nullptr,
+    .finish = nullptr,
     .stores = false,
     .asks_ahead = false,
     .enter = nullptr,
