@@ -1,10 +1,12 @@
 """The operators under torch's own checks and compiler, and the threads that they run on."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch.library import opcheck
 from problems import ENDS, INNER, OUTER, RECIPES, ROWS, normal, offs
 
 import ragdot.torch as rt
-from ragdot.torch import _executor, _frames
+from ragdot.torch import _executor, _frames, _pages
 from ragdot.torch import _operators as ops
 
 GROUPS = len(ENDS)
@@ -206,3 +208,26 @@ def test_without_openmp_the_library_uses_its_own_threads(monkeypatch):
     expected = rt.grouped_mm(X, W, offs())
     monkeypatch.setattr(_frames, "OPTIONS", None)
     assert torch.equal(rt.grouped_mm(X, W, offs()), expected)
+
+
+def _flags(address: int) -> list[str]:
+    """VmFlags of the mapping that holds the address."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = int(found[1], 16) <= address < int(found[2], 16)
+        elif inside and line.startswith("VmFlags:"):
+            return line.split()[1:]
+    return []
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="this kernel has no large pages")
+@pytest.mark.parametrize("product", [lambda x, ends: ops.gmm(x, x.unsqueeze(0), ends),
+                                     lambda x, ends: ops.tgmm(x, x, ends, None, None, [0] * 6, 0, 1, torch.float32, [0, 1, 2]),
+                                     lambda x, ends: ops.quantize(x.repeat(2, 2), None, [1, 128, 0], "e4m3", "absmax", "f32")[0]])  # fmt: skip
+def test_large_results_are_asked_for_in_large_pages(product):
+    x = torch.ones(2048, 2048, dtype=torch.bfloat16)
+    ends = torch.tensor([2048], dtype=torch.int32)
+    for _ in range(2):  # planned, and as planned before
+        out = product(x, ends)
+        assert "hg" in _flags(-(-out.data_ptr() // _pages._PAGE) * _pages._PAGE)

@@ -13,6 +13,7 @@ import torch
 from ragdot import _abi
 from ragdot._library import LIBRARY, check, refuse
 from ragdot.torch._executor import OPTIONS
+from ragdot.torch._pages import LARGE_BYTES, with_large_pages
 from ragdot.torch._views import SCALE_FORMATS, VALUE_FORMATS, Grid, groups_of, scale_rows, view_of
 
 _GMM = (_abi.GmmArgs, LIBRARY.ragdot_plan_gmm, LIBRARY.ragdot_run_gmm)
@@ -36,7 +37,7 @@ class _Workspace:
 class _Frame:
     """A plan, a struct, and its fields that change. One call at a time has it."""
 
-    __slots__ = ("args", "address", "plan", "bytes", "lhs", "lhs_scales", "rhs", "rhs_scales", "groups", "out", "bias", "like", "__weakref__")
+    __slots__ = ("args", "address", "plan", "bytes", "lhs", "lhs_scales", "rhs", "rhs_scales", "groups", "out", "bias", "like", "large", "__weakref__")
 
     def __init__(self, args: Any, plan: int, out: torch.Tensor):
         self.args, self.address, self.plan = args, ctypes.addressof(args), plan
@@ -45,6 +46,7 @@ class _Frame:
         self.lhs, self.lhs_scales = args.lhs.values, args.lhs.scales.view
         self.rhs, self.rhs_scales = args.rhs.values, args.rhs.scales.view
         self.like = out.new_empty(1).expand(out.shape)  # a result like it is made from this in half the time
+        self.large = out.nbytes >= LARGE_BYTES
         weakref.finalize(self, LIBRARY.ragdot_plan_free, plan)
 
 
@@ -76,6 +78,8 @@ def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tens
     if frame is not None:
         if out is None:
             out = torch.empty_like(frame.like, memory_format=torch.contiguous_format)
+            if frame.large:
+                with_large_pages(out)
         frame.lhs.data, frame.rhs.data = lhs.data_ptr(), rhs.data_ptr()
         frame.groups.data, frame.out.data = ends.data_ptr(), out.data_ptr()
         if lhs_scales is not None:
@@ -86,7 +90,7 @@ def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tens
             frame.bias.data = bias.data_ptr()
     else:
         if out is None:
-            out = lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype)
+            out = with_large_pages(lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype))
         args = struct(struct_size=ctypes.sizeof(struct), first_group=first_group, out_mode=out_mode)
         copies = _fill(args, lhs, rhs, ends, lhs_scales, rhs_scales, grids, bias, out)
         frame = _planned(args, plan, out)

@@ -19,6 +19,7 @@ from ragdot._library import LIBRARY, check
 from ragdot.torch import _cuda, _views
 from ragdot.torch._executor import OPTIONS
 from ragdot.torch._frames import call_gmm, call_tgmm, fill_operand
+from ragdot.torch._pages import with_large_pages
 from ragdot.torch._views import DTYPES, SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, scales_shape, view_of
 
 _LIBRARY = torch.library.Library("ragdot", "DEF")
@@ -52,7 +53,7 @@ def _empty_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, coun
 
 
 def _tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order):
-    out = _empty_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order)
+    out = with_large_pages(_empty_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order))
     call_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, out, 0)
     return out
 
@@ -112,6 +113,7 @@ def _empty_quantize_turned(x, ends, grid, format, scaling, scale_format):
 
 def _quantize(x, ends, grid, format, scaling, scale_format, turned=False):
     values, scales = _empty_copy(x, ends, grid, format, scale_format, turned)
+    with_large_pages(values)
     view, held = _input(x)
     pointer, held_ends = _groups_pointer(ends)
     args = _abi.QuantizeArgs(ctypes.sizeof(_abi.QuantizeArgs), view, pointer, _copy_struct(values, scales, ends, grid, scaling))
@@ -131,6 +133,8 @@ def _empty_quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_
 
 def _quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format):
     copies = _empty_quantize_both(x, ends, row_grid, column_grid, format, scaling, scale_format)
+    with_large_pages(copies[0])
+    with_large_pages(copies[2])
     view, held = _input(x)
     pointer, held_ends = _groups_pointer(ends)
     rows = _copy_struct(*copies[:2], ends, row_grid, scaling)
@@ -154,7 +158,7 @@ def _empty_dequantize(values, scales, grid, ends, dtype):
 
 
 def _dequantize(values, scales, grid, ends, dtype):
-    out = _empty_dequantize(values, scales, grid, ends, dtype)
+    out = with_large_pages(_empty_dequantize(values, scales, grid, ends, dtype))
     args = _abi.DequantizeArgs(struct_size=ctypes.sizeof(_abi.DequantizeArgs))
     held = fill_operand(args.input, values, scales, grid)
     if grid[2]:
