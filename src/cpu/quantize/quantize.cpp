@@ -199,7 +199,9 @@ template <class Factors>
 void Quantiser::second_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Factors factors,
                             Scratch& scratch) const {
   for (std::int64_t r = rows.begin; measures_ && r < rows.end; ++r) {
-    const SourceRow source = scratch.reader.read(stretch, r, cols);
+    SourceRow source = scratch.reader.read(stretch, r, cols);
+    if (source.ahead != 0)
+      source.ahead = cols.size() * element_bytes(source.format);  // the next tile: this one is in the cache
     for (std::size_t i = 0; i < outs_.size(); ++i) {
       CopyScratch& copy = scratch.copies[i];
       if (copy.known != Known::from_all_rows) continue;

@@ -11,9 +11,10 @@ namespace ragdot::cpu {
 namespace {
 
 constexpr std::int64_t kEnoughRows = 64;
-constexpr std::int64_t kBandBytes = 512 << 10;  // an eighth to a quarter of a second-level cache, for copies need room as well
-constexpr std::int64_t kMostColumns = 4096;     // 16 KiB as f32
-constexpr std::int64_t kFewestColumns = 512;    // shorter runs cost more in memory than they save in the cache
+// An eighth to a quarter of a second-level cache: the next tile, and copies, need room as well.
+constexpr std::int64_t kBandBytes = 256 << 10;
+constexpr std::int64_t kMostColumns = 4096;   // 16 KiB as f32
+constexpr std::int64_t kFewestColumns = 512;  // shorter runs cost more in memory than they save in the cache
 
 /// Smallest common multiple, kWholeAxis where it is out of range.
 std::int64_t common_multiple(std::int64_t a, std::int64_t b) {

@@ -87,6 +87,9 @@ std::uint32_t largest(Ints x) {
   return static_cast<std::uint32_t>(_mm_cvtsi128_si32(most));
 }
 
+/// The largest words among them.
+__m128i eight_largest_words(Ints x) { return _mm_max_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)); }
+
 /// min(|x|, limit), limit where x is NaN.
 Floats magnitude_up_to(Floats x, float limit) {
   if (fault::on(fault::Id::avx2_quantiser_unsaturated)) return floats(magnitude_bits(x));

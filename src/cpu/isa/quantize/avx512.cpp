@@ -71,6 +71,11 @@ Ints raise_words(Ints most, Ints x) {
   return _mm512_mask_max_epi16(most, finite, most, magnitude);
 }
 std::uint32_t largest(Ints x) { return static_cast<std::uint32_t>(_mm512_reduce_max_epi32(x)); }
+/// The largest words among them.
+__m128i eight_largest_words(Ints x) {
+  const __m256i half = _mm256_max_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+  return _mm_max_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
 
 /// min(|x|, limit), limit where x is NaN.
 Floats magnitude_up_to(Floats x, float limit) {

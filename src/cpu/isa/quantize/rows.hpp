@@ -162,6 +162,12 @@ void convert(const Conversion& row, std::byte* out) {
   }
 }
 
+/// Of words below 2^15; the instruction finds the smallest.
+std::uint32_t largest_word(__m128i words) {
+  const __m128i from_top = _mm_minpos_epu16(_mm_xor_si128(words, _mm_set1_epi16(0x7fff)));
+  return 0x7fffU - static_cast<std::uint32_t>(_mm_extract_epi16(from_top, 0));
+}
+
 /// amax of elements [begin, end), at least one vector, and `amax`.
 template <Format kFormat>
 std::uint32_t amax_of(const SourceRow& row, std::int64_t begin, std::int64_t end, std::uint32_t amax) {
@@ -173,9 +179,7 @@ std::uint32_t amax_of(const SourceRow& row, std::int64_t begin, std::int64_t end
         most = raise_words(most, load_ints(row.data + begin * 2));
       }
       if (begin < end) most = raise_words(most, load_ints(row.data + (end - 2 * kLanes) * 2));
-      const std::uint32_t high = largest(shift_right<16>(most));
-      const std::uint32_t low = largest(most & ints(0xffff));
-      return std::max(amax, std::max(high, low) << 16);
+      return std::max(amax, largest_word(eight_largest_words(most)) << 16);
     }
   }
   Ints most = ints(static_cast<int>(amax));
