@@ -4,6 +4,7 @@
 
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/relaid.hpp"
@@ -53,17 +54,40 @@ TEST_P(FewRows, HaveTheSameBitsOnEveryKernel) {
   }
 }
 
+/// Groups of 1 to 8 rows and columns of a thousand elements and more, whole and in reduction tiles.
+TEST_P(FewRows, OfLongColumnsHaveTheSameBits) {
+  const std::vector<std::int64_t> sizes = {1, 8, 2, 5, 0, 3, 4, 7};
+  constexpr std::int64_t kRows = 30;
+  for (const auto& [depth, tile] : {std::pair<std::int64_t, std::int64_t>{1000, 0}, {2003, 0}, {2003, 1024}, {4200, 0}}) {
+    const Sample sample = make_gmm(GetParam(), touching(sizes, kRows, depth, 40), Data::mixed, 11);
+    Options options;
+    if (tile > 0) options.tiling = Tiling{64, tile, 64};
+    const std::vector<std::byte> out = compute(sample, options);
+    for (const std::int64_t padding : {0, 5}) {
+      Relaid columns;
+      relay(sample.rhs.operand(), 0, true, padding, columns);
+      EXPECT_EQ(compute(sample, sample.lhs.operand(), columns.operand, options), out)
+          << depth << " elements, padding " << padding;
+    }
+  }
+}
+
 TEST_P(FewRows, AreTheFirstOfManyRows) {
   constexpr std::int64_t kMany = 70;
-  Sample sample = make_gmm(GetParam(), touching({kMany}, kMany, 640, 40), Data::mixed, 7);
-  const std::vector<std::byte> all = compute(sample);
-  Relaid columns;
-  relay(sample.rhs.operand(), 0, true, 0, columns);
-  for (const std::int64_t few : {3, 8, 9, 16, 17, 32}) {
-    sample.sizes = {few};
-    const std::vector<std::byte> out = compute(sample);
-    EXPECT_EQ(compute(sample, sample.lhs.operand(), columns.operand), out) << few << " rows, contiguous columns";
-    EXPECT_EQ(rows_of(sample, out, 0, 0, few), rows_of(sample, all, 0, 0, few)) << few << " rows";
+  for (const std::int64_t depth : {640, 650}) {
+    Sample sample = make_gmm(GetParam(), touching({kMany}, kMany, depth, 40), Data::mixed, 7);
+    const std::vector<std::byte> all = compute(sample);
+    Relaid columns;
+    relay(sample.rhs.operand(), 0, true, 0, columns);
+    Options in_tiles;
+    in_tiles.tiling = Tiling{64, 512, 64};
+    for (const std::int64_t few : {2, 3, 8, 9, 16, 17, 32}) {
+      sample.sizes = {few};
+      const std::vector<std::byte> out = compute(sample);
+      for (const Options& options : {Options{}, in_tiles})
+        EXPECT_EQ(compute(sample, sample.lhs.operand(), columns.operand, options), out) << few << " rows, contiguous columns";
+      EXPECT_EQ(rows_of(sample, out, 0, 0, few), rows_of(sample, all, 0, 0, few)) << few << " rows";
+    }
   }
 }
 

@@ -107,7 +107,7 @@ class ItemRun {
         scratch_(scratch),
         claims_(claims),
         arithmetic_(arithmetic_of(item.lhs, item.rhs)),
-        few_rows_(way_of_few_rows(*call.kernel, item)),
+        few_rows_(way_of_few_rows(call, item)),
         stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
 
   void run() {
@@ -150,13 +150,14 @@ class ItemRun {
     }
   }
 
-  static const FewRows* way_of_few_rows(const Kernel& kernel, const Item& item) {
+  static const FewRows* way_of_few_rows(const Call& call, const Item& item) {
     const bool packed = item.rhs.blocked();
     if (!packed && item.rhs.depth_stride != 1) return nullptr;
     const auto weights = packed ? FewRows::Weights::packed : FewRows::Weights::columns;
-    for (const FewRows* way : kernel.few_rows) {
+    const std::int64_t depth = std::min(item.depth, call.tile.tk);
+    for (const FewRows* way : call.kernel->few_rows) {
       if (way != nullptr && way->weights == weights && item.rows <= way->most_rows(item.rhs.format) &&
-          (way->takes == nullptr || way->takes(item)))
+          depth >= way->least_depth && (way->takes == nullptr || way->takes(item)))
         return way;
     }
     return nullptr;

@@ -105,6 +105,8 @@ struct FewRows {
   enum class Weights : std::int32_t { packed, columns };  // columns: as the caller has them, with contiguous columns
 
   Weights weights;
+  std::int64_t tile_depth;   // reduction tiles that suit it
+  std::int64_t least_depth;  // of a reduction tile and of the item
   std::int64_t (*most_rows)(Format weights);
   bool (*takes)(const Item& item);  // of no more rows; null: all
   void (*pack_lhs)(const PackJob& job);
@@ -112,8 +114,11 @@ struct FewRows {
   void (*multiply)(const MultiplyJob& job, const PackJob& weights);
 };
 
+/// Reduction tiles are at most so deep.
+inline constexpr std::int64_t kMostDepth = 4096;
+
 /// The first that takes an item computes it; null: none.
-using WaysOfFewRows = std::array<const FewRows*, 4>;
+using WaysOfFewRows = std::array<const FewRows*, 5>;
 
 /// What a product asks of a kernel.
 struct Demand {

@@ -13,9 +13,7 @@ namespace {
 
 // Bounds of the workspace, whatever is asked for.
 constexpr std::int64_t kMostOuter = 1024;
-constexpr std::int64_t kMostDepth = 4096;
-constexpr std::int64_t kFewRowsDepth = 512;   // of tiles of few rows, which take wide strips
-constexpr std::int64_t kColumnsDepth = 1024;  // of those without a panel of weights whose columns are contiguous: longer runs
+constexpr std::int64_t kFewRowsDepth = 512;  // of tiles of few rows, which take wide strips
 // Columns packed at a time: weights and out are read and written in runs of so many, which memory needs.
 constexpr std::int64_t kMostStrip = 256;
 
@@ -76,13 +74,12 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
   const Arithmetic arithmetic = arithmetic_of(p);
   Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
                   is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k};
-  const auto without_panel = [&](FewRows::Weights weights) {  // in most groups
-    return std::ranges::any_of(kernel.few_rows, [&](const FewRows* way) {
-      return way != nullptr && way->weights == weights && extents.rows_per_group <= way->most_rows(p.rhs.values);
-    });
-  };
-  if (p.packed && without_panel(FewRows::Weights::packed)) extents.few_rows_depth = kMostDepth;
-  if (p.columns && without_panel(FewRows::Weights::columns)) extents.few_rows_depth = kColumnsDepth;
+  for (const FewRows* way : kernel.few_rows) {  // of most groups
+    const bool lies_so = way != nullptr && (way->weights == FewRows::Weights::packed ? p.packed : p.columns);
+    if (!lies_so || extents.rows_per_group > way->most_rows(p.rhs.values)) continue;
+    extents.few_rows_depth = way->tile_depth;
+    break;
+  }
   if (asked) return cut(*asked, extents, kernel);
 
   if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));

@@ -98,6 +98,9 @@ enum class Id : int {
   codes_first_scale_for_all_turns,
   codes_carry_out_of_order,
   columns_first_chunk_repeated,
+  column_chunks_in_order_of_lanes,
+  column_carry_dropped,
+  column_tail_unmasked,
   // tiles
   amx_last_block_unsettled,
   amx_later_tiles_set,

@@ -118,6 +118,11 @@ constexpr auto kFaults = std::to_array<Fault>({
      "few rows: what is carried from turn to turn is taken up with its columns exchanged"},
     {Id::columns_first_chunk_repeated, "columns_first_chunk_repeated", "avx512bf16",
      "few rows: of weights with contiguous columns a turn's first chunk is decoded for all of it"},
+    {Id::column_chunks_in_order_of_lanes, "column_chunks_in_order_of_lanes", "avx512bf16",
+     "a column's chunk sums are added in the order of the vectors that hold them"},
+    {Id::column_carry_dropped, "column_carry_dropped", "avx512bf16",
+     "few rows times a column forget the part of a segment before their reduction tile"},
+    {Id::column_tail_unmasked, "column_tail_unmasked", "avx512bf16", "a column's last granule reads what lies behind the column"},
     // tiles
     {Id::amx_last_block_unsettled, "amx_last_block_unsettled", "amx_standin",
      "the sums of the last block stay in the tile registers"},

@@ -279,14 +279,23 @@ RAGDOT_TARGET_END
 
 namespace ragdot::cpu::avx512 {
 
+namespace {
+
+bool cut_at_multiples(const schedule::AxisGrid& grid, std::int64_t unit) {
+  return grid.block == kWholeAxis || (grid.block % unit == 0 && grid.phase == 0);
+}
+
+}  // namespace
+
+bool segments_end_with_chunks(const Item& item) {
+  return cut_at_multiples(item.lhs.cuts(), schedule::kChunk) && cut_at_multiples(item.rhs.depth_grid, schedule::kChunk);
+}
+
 bool decodes_by_table(const Item& item, std::int64_t cols) {
-  const auto fits = [](const schedule::AxisGrid& grid, std::int64_t unit) {
-    return grid.block == kWholeAxis || (grid.block % unit == 0 && grid.phase == 0);
-  };
   const Side& side = item.rhs;
-  if (!fits(item.lhs.cuts(), schedule::kChunk) || !fits(side.depth_grid, schedule::kChunk)) return false;
+  if (!segments_end_with_chunks(item)) return false;
   if (!side.folds()) return true;
-  if (!fits(side.outer_grid, cols) || item.col % cols != 0) return false;
+  if (!cut_at_multiples(side.outer_grid, cols) || item.col % cols != 0) return false;
   for (std::int64_t outer = item.col; outer < item.col + item.cols; outer = side.outer_grid.next_cut(outer)) {
     for (std::int64_t depth = 0; depth < item.depth; depth = side.depth_grid.next_cut(depth)) {
       if (!is_near(std::to_integer<std::uint8_t>(*side.scale(outer, depth)))) return false;
@@ -315,6 +324,6 @@ bool takes(const Item& item) {
 
 }  // namespace
 
-constinit const FewRows kFewPackedRows = {FewRows::Weights::packed, most_rows, takes, pack_lhs_vbmi, multiply};
+constinit const FewRows kFewPackedRows = {FewRows::Weights::packed, kMostDepth, 0, most_rows, takes, pack_lhs_vbmi, multiply};
 
 }  // namespace ragdot::cpu::avx512
