@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 from problems import ENDS, INNER, OUTER, RECIPES, ROWS, normal, offs
 
 import ragdot.torch as rt
-from ragdot.torch import _linear
+from ragdot.torch import _linear, _packed
 
 GROUPS = len(ENDS)
 MODEL, HIDDEN, EXPERTS, TOP = 64, 96, 8, 2
@@ -328,3 +328,44 @@ def test_state_is_ordinary(tmp_path):
     loaded = torch.load(tmp_path / "layer.pt", weights_only=False)
     assert loaded.down._copies is None and layer.down._copies is not None and torch.equal(loaded(x), expected)
     assert "e4m3" in repr(layer)
+
+
+FEW, FEW_ENDS = 100, torch.tensor([30, 30, 60, 61, 98], dtype=torch.int32)
+
+
+@pytest.mark.parametrize("recipe", RECIPES[1:], ids=str)
+@pytest.mark.parametrize("bias", [False, True])
+def test_inference_with_few_rows_packs_the_weight_once(recipe, bias, counted):
+    layer, x = linear(recipe, bias=bias).bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+    expected = rt.grouped_mm(x, layer.weight.mT, FEW_ENDS, layer.bias, recipe=recipe)
+    packed = []
+    with torch.no_grad():
+        for _ in range(4):
+            assert torch.equal(layer(x, FEW_ENDS), expected)
+            packed.append(_packed.is_packed(layer._copies.operands[0][0]))
+        assert torch.equal(layer(x.float(), FEW_ENDS).float(), rt.grouped_mm(x.float(), layer.weight.mT, FEW_ENDS, layer.bias, recipe=recipe))
+    assert packed == [False, True, True, True] and len(counted) == 1, "by the second call that they serve"
+    assert len(step(layer, x, FEW_ENDS)) == 3 + bias and len(counted) == 2, "no packed copy serves gradients"
+    with torch.no_grad():
+        layer.weight.mul_(2)
+        assert torch.equal(layer(x, FEW_ENDS), rt.grouped_mm(x, layer.weight.mT, FEW_ENDS, layer.bias, recipe=recipe)) and len(counted) == 3
+
+
+def test_inference_with_many_rows_packs_nothing():
+    layer = linear().bfloat16()
+    x, ends = normal(64 * GROUPS, INNER, dtype=torch.bfloat16), torch.arange(64, 64 * GROUPS + 1, 64, dtype=torch.int32)
+    with torch.no_grad():
+        for _ in range(3):
+            layer(x, ends)
+    assert not _packed.is_packed(layer._copies.operands[0][0])
+
+
+def test_packed_weights_that_are_gone_are_refused():
+    layer, x = linear().bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+    with torch.no_grad():
+        for _ in range(2):
+            layer(x, FEW_ENDS)
+        address = layer._copies.operands[0][0].clone()
+        layer._copies = None
+        with pytest.raises(ValueError, match="packed weights that are gone; keep the tensor"):
+            _packed.packed_of(address)

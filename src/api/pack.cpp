@@ -49,7 +49,7 @@ Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options) {
     const Result<Plan> plan = plan::choose(plan::problem_of(call), options, plan::forced_kernel(options));
     if (!plan.ok()) return plan.status();
     const Plan::Choice& choice = *plan.value().choice();
-    return PackedRhs(choice.backend->pack(choice.kernel_index, rhs));
+    return PackedRhs(choice.backend->pack(choice, rhs));
   });
 }
 

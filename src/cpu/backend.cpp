@@ -162,8 +162,8 @@ class CpuBackend final : public plan::Backend {
     start(call, choice, groups, args.lhs.values.rows, false);
   }
 
-  [[nodiscard]] std::shared_ptr<const PackedRhs::Contents> pack(std::size_t index, const Operand& rhs) const override {
-    return packed_weights(without_idle_strides(rhs), cpu::kernels()[index]->name);
+  [[nodiscard]] std::shared_ptr<const PackedRhs::Contents> pack(const Plan::Choice& choice, const Operand& rhs) const override {
+    return packed_weights(without_idle_strides(rhs), choice);
   }
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/quantize/parallel.hpp"
 #include "cpu/side.hpp"
 
 namespace ragdot::cpu {
@@ -35,25 +36,32 @@ void copy_tile(const ConstView& v, std::int64_t b, std::int64_t row, std::int64_
 }
 
 /// The logical view of the copy: its shape, not its strides.
-ConstView copy_blocks(const ConstView& v, std::vector<std::byte, plan::LargePageAllocator<std::byte>>& buffer) {
+ConstView copy_blocks(const ConstView& v, const Plan::Choice& choice,
+                      std::vector<std::byte, plan::LargePageAllocator<std::byte>>& buffer) {
   const std::int64_t bytes = element_bytes(v.format);
   const std::int64_t blocks = schedule::ceil_div(v.cols, kPackedCols);
-  buffer.resize(static_cast<std::size_t>(v.batch * blocks * kPackedCols * v.rows * bytes));
-  constexpr std::int64_t kTileRows = 64;
-  std::byte* to = buffer.data();
-  const std::int64_t batch = buffer.empty() ? 0 : v.batch;  // which may be 2^50 where rows or columns are none
-  for (std::int64_t b = 0; b < batch; ++b) {
-    for (std::int64_t c = 0; c < v.cols; c += kPackedCols) {
-      for (std::int64_t r = 0; r < v.rows; r += kTileRows) {
-        const std::int64_t rows = std::min(kTileRows, v.rows - r);
-        const std::int64_t cols = std::min(kPackedCols, v.cols - c);
-        if (bytes == 1) copy_tile<1>(v, b, r, rows, c, cols, to);
-        if (bytes == 2) copy_tile<2>(v, b, r, rows, c, cols, to);
-        if (bytes == 4) copy_tile<4>(v, b, r, rows, c, cols, to);
-        to += rows * kPackedCols * bytes;
-      }
+  const std::int64_t block_bytes = kPackedCols * v.rows * bytes;
+  buffer.resize(static_cast<std::size_t>(v.batch * blocks * block_bytes));
+  // Runs of columns so long that memory sees them, which the first-level cache holds as rows.
+  constexpr std::int64_t kTileBytes = 512;
+  const std::int64_t tile_rows = kTileBytes / bytes;
+  Options options;
+  options.executor = choice.executor;
+  options.threads = choice.threads;
+  const std::int64_t all = buffer.empty() ? 0 : v.batch * blocks;  // without elements the batch may be 2^50
+  parallel(all, options, thread_count(options, all), [&](std::int64_t block, int) {
+    const std::int64_t b = block / blocks;
+    const std::int64_t c = block % blocks * kPackedCols;
+    const std::int64_t cols = std::min(kPackedCols, v.cols - c);
+    std::byte* to = buffer.data() + block * block_bytes;
+    for (std::int64_t r = 0; r < v.rows; r += tile_rows) {
+      const std::int64_t rows = std::min(tile_rows, v.rows - r);
+      if (bytes == 1) copy_tile<1>(v, b, r, rows, c, cols, to);
+      if (bytes == 2) copy_tile<2>(v, b, r, rows, c, cols, to);
+      if (bytes == 4) copy_tile<4>(v, b, r, rows, c, cols, to);
+      to += rows * kPackedCols * bytes;
     }
-  }
+  });
   return matrices(static_cast<const void*>(buffer.data()), v.format, v.batch, v.rows, v.cols);
 }
 
@@ -74,11 +82,11 @@ ConstView copy_dense(const ConstView& v, std::vector<std::byte>& buffer) {
 
 }  // namespace
 
-std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const char* kernel) {
+std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const Plan::Choice& choice) {
   auto contents = std::make_shared<PackedRhs::Contents>();
-  contents->kernel = kernel;
+  contents->kernel = choice.kernel;
   contents->operand = rhs;
-  contents->operand.values = copy_blocks(rhs.values, contents->values);
+  contents->operand.values = copy_blocks(rhs.values, choice, contents->values);
   if (rhs.scales.present()) contents->operand.scales.view = copy_dense(rhs.scales.view, contents->scales);
   return contents;
 }

@@ -5,7 +5,8 @@
 
 namespace ragdot::cpu {
 
-/// Copies rhs [L, K, N], any strides, for `kernel`. Columns are filled up to whole blocks with zeros.
-[[nodiscard]] std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const char* kernel);
+/// Copies rhs [L, K, N], any strides, for the kernel and on the threads of `choice`. Columns are filled up to whole blocks with
+/// zeros.
+[[nodiscard]] std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const Plan::Choice& choice);
 
 }  // namespace ragdot::cpu

@@ -73,8 +73,9 @@ class Backend {
                    std::span<const RowRange> groups, std::byte* workspace) const = 0;
   virtual void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups,
                    std::byte* workspace) const = 0;
-  /// Copies checked weights into the layout of kernel `index`. May throw std::bad_alloc.
-  [[nodiscard]] virtual std::shared_ptr<const PackedRhs::Contents> pack(std::size_t index, const Operand& rhs) const = 0;
+  /// Copies checked weights into the layout of the kernel that was chosen, on its threads. May throw std::bad_alloc.
+  [[nodiscard]] virtual std::shared_ptr<const PackedRhs::Contents> pack(const Plan::Choice& choice,
+                                                                        const Operand& rhs) const = 0;
 };
 
 /// The backends of this build, best first.

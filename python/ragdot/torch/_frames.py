@@ -13,6 +13,7 @@ import torch
 from ragdot import _abi
 from ragdot._library import LIBRARY, check, refuse
 from ragdot.torch._executor import OPTIONS
+from ragdot.torch._packed import Packed
 from ragdot.torch._pages import LARGE_BYTES, with_large_pages
 from ragdot.torch._views import SCALE_FORMATS, VALUE_FORMATS, Grid, groups_of, scale_rows, view_of
 
@@ -34,6 +35,24 @@ class _Workspace:
         self.address = self.memory.data_ptr()
 
 
+class _PackedField:
+    """Where a struct holds the address of packed weights, as a view holds that of its elements."""
+
+    __slots__ = ("args",)
+
+    def __init__(self, args: Any):
+        self.args = args
+
+    @property
+    def data(self) -> int:
+        """The address."""
+        return self.args.packed_rhs
+
+    @data.setter
+    def data(self, pointer: int) -> None:
+        self.args.packed_rhs = pointer
+
+
 class _Frame:
     """A plan, a struct, and its fields that change. One call at a time has it."""
 
@@ -44,7 +63,8 @@ class _Frame:
         self.bytes = LIBRARY.ragdot_plan_workspace_bytes(plan)
         self.groups, self.out, self.bias = args.groups, args.out, getattr(args, "bias", None)
         self.lhs, self.lhs_scales = args.lhs.values, args.lhs.scales.view
-        self.rhs, self.rhs_scales = args.rhs.values, args.rhs.scales.view
+        packed = getattr(args, "packed_rhs", None) is not None
+        self.rhs, self.rhs_scales = _PackedField(args) if packed else args.rhs.values, args.rhs.scales.view
         self.like = out.new_empty(1).expand(out.shape)  # a result like it is made from this in half the time
         self.large = out.nbytes >= LARGE_BYTES
         weakref.finalize(self, LIBRARY.ragdot_plan_free, plan)
@@ -60,7 +80,7 @@ def fill_operand(operand: _abi.Operand, x: torch.Tensor, scales: torch.Tensor | 
     return [x, scales]
 
 
-def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
+def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
           rhs_scales: torch.Tensor | None, grids: Sequence[int], bias: torch.Tensor | None, first_group: int, dtype: torch.dtype | None,
           out: torch.Tensor | None, out_mode: int) -> torch.Tensor:  # fmt: skip
     """The product into out; None makes it, dense and of the dtype."""
@@ -109,10 +129,14 @@ def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tens
     return out
 
 
-def _fill(args: Any, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
+def _fill(args: Any, lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
           rhs_scales: torch.Tensor | None, grids: Sequence[int], bias: torch.Tensor | None, out: torch.Tensor) -> list[torch.Tensor]:  # fmt: skip
     """Writes the struct. Returns the copies that it points to, which have to outlive its use."""
-    held = fill_operand(args.lhs, lhs, lhs_scales, grids[:3]) + fill_operand(args.rhs, rhs, rhs_scales, grids[3:])
+    held = fill_operand(args.lhs, lhs, lhs_scales, grids[:3])
+    if isinstance(rhs, Packed):
+        args.packed_rhs = rhs.pointer
+    else:
+        held += fill_operand(args.rhs, rhs, rhs_scales, grids[3:])
     args.groups, dense_ends = groups_of(ends)
     held.append(dense_ends)
     if bias is not None:
@@ -155,7 +179,7 @@ def _taken(kept: list[Any]) -> Any:
         return None
 
 
-def call_gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None = None,
+def call_gmm(lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: torch.Tensor, lhs_scales: torch.Tensor | None = None,
              rhs_scales: torch.Tensor | None = None, grids: Sequence[int] = (), bias: torch.Tensor | None = None, first_group: int = 0,
              dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:  # fmt: skip
     """ragdot_gmm."""

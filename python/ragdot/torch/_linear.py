@@ -11,7 +11,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ragdot._recipes import Recipe, recipe_of
 from ragdot.torch._grouped_mm import autocast, check_kinds, dtype_of
-from ragdot.torch._products import Matrix, Operand, multiply, one_copy, refuse_transforms, weight_operands
+from ragdot.torch._packed import is_packed
+from ragdot.torch._products import Matrix, Operand, multiply, one_copy, packed_operand, refuse_transforms, weight_operands
 
 
 class _Copies(NamedTuple):
@@ -30,8 +31,12 @@ class _Copies(NamedTuple):
 
     def serve(self, weight: torch.Tensor, backward: bool) -> bool:
         """Whether there is a copy for each direction."""
+        if is_packed(self.operands[0][0]):
+            return not backward and not torch.compiler.is_compiling()
         return not backward or self.operands[1] is not None or one_copy(weight, self.recipe)
 
+
+_FEW_ROWS = 32  # of each group: products of more are not bound by reading weights
 
 # The layers that keep copies. Fused optimizers write to weights without a trace that a layer could see.
 _layers: "weakref.WeakSet[GroupedLinear]" = weakref.WeakSet()
@@ -109,14 +114,14 @@ class GroupedLinear(torch.nn.Module):
         if not self.recipe.quantizes:
             (w,) = autocast(w)
         check_kinds("GroupedLinear", x, w, offs, self.bias)
-        copies = self._quantized(is_first_microbatch) if self.recipe.quantizes else None
+        copies = self._quantized(is_first_microbatch, x.shape[0]) if self.recipe.quantizes else None
         return multiply(x, w, self.bias, offs, self.recipe, dtype_of(x), copies=copies, main_grad=self._main_grad())
 
     def extra_repr(self) -> str:
         """Sizes and recipe."""
         return f"{self.num_groups}, {self.in_features}, {self.out_features}, bias={self.bias is not None}, recipe={self.recipe}"
 
-    def _quantized(self, is_first_microbatch: bool | None) -> tuple[Operand, Operand | None] | None:
+    def _quantized(self, is_first_microbatch: bool | None, rows: int) -> tuple[Operand, Operand | None] | None:
         """None: the product is to quantise for itself."""
         refuse_transforms()
         weight, backward, kept = self.weight, torch.is_grad_enabled(), self._copies
@@ -130,7 +135,7 @@ class GroupedLinear(torch.nn.Module):
             if compiling:
                 return None
             if kept is not None and kept.fit(weight, self.recipe) and kept.serve(weight, backward):
-                return kept.operands
+                return kept.operands if backward else self._for_inference(kept, rows)
         # Copies made in inference mode could not be saved for a later way back.
         with contextlib.nullcontext() if compiling else torch.inference_mode(False):
             operands = weight_operands(weight.detach().transpose(1, 2), self.recipe, backward or is_first_microbatch is True)
@@ -140,6 +145,15 @@ class GroupedLinear(torch.nn.Module):
             self._copies = self._copies._replace(weight=weight, address=weight.data_ptr(), version=weight._version)
             _layers.add(self)
         return operands
+
+    def _for_inference(self, kept: _Copies, rows: int) -> tuple[Operand, None]:
+        """Kept copies that serve again. With few rows they are packed, which reads faster; in place of what they were, so that memory
+        holds the weight once."""
+        weight = kept.operands[0]
+        if rows <= _FEW_ROWS * self.num_groups and weight[0].device.type == "cpu" and not is_packed(weight[0]):
+            weight = packed_operand(weight)
+            self._copies = kept._replace(operands=(weight, None))
+        return weight, None
 
     def _main_grad(self) -> Any:
         """What gives the tensor on the way back, where the caller may have zeroed or replaced it since; compiled, the tensor itself."""

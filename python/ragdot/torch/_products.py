@@ -10,6 +10,7 @@ from ragdot._recipes import Recipe
 from ragdot._scaled import Block
 from ragdot.torch import _operators as ops
 from ragdot.torch import _views
+from ragdot.torch._packed import is_packed, pack
 from ragdot.torch._scaled import ScaledTensor, grid_of
 
 Matrix = torch.Tensor | ScaledTensor
@@ -90,6 +91,12 @@ def weight_operands(w: torch.Tensor, recipe: Recipe, backward: bool) -> tuple[Op
     return forward, quantized(w, "turned_weights", recipe) if backward and not recipe.one_copy else None
 
 
+def packed_operand(w: Operand) -> Operand:
+    """Quantised weights in blocks of columns, for products alone."""
+    values, scales, grid = w
+    return pack(values, scales, grid), None, _NO_GRID
+
+
 def _both_ways(w: torch.Tensor, recipe: Recipe) -> tuple[Operand, Operand]:
     """The same blocks stored along K and along N, from one read."""
     if not _views.is_turned(w):
@@ -136,6 +143,9 @@ def _group_sums(rows: torch.Tensor, ends: torch.Tensor, first_group: int, like: 
 
 def _run_gmm(x: Operand, w: Operand, ends: torch.Tensor, dtype: torch.dtype, first_group: int, bias: torch.Tensor | None) -> torch.Tensor:
     (x_values, x_scales, x_grid), (w_values, w_scales, w_grid) = x, w
+    if is_packed(w_values):
+        bias = None if bias is None else bias.float()
+        return ops.gmm_packed(x_values, w_values, ends, x_scales, x_grid, bias, first_group, w_values.packed.shape[2], dtype)
     if dtype != torch.bfloat16 or first_group != 0 or bias is not None:
         bias = None if bias is None else bias.float()
         return ops.gmm_general(x_values, w_values, ends, x_scales, w_scales, [*x_grid, *w_grid], bias, first_group, dtype)
