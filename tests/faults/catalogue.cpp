@@ -122,7 +122,8 @@ constexpr auto kFaults = std::to_array<Fault>({
      "a column's chunk sums are added in the order of the vectors that hold them"},
     {Id::column_carry_dropped, "column_carry_dropped", "avx512bf16",
      "few rows times a column forget the part of a segment before their reduction tile"},
-    {Id::column_tail_unmasked, "column_tail_unmasked", "avx512bf16", "a column's last granule reads what lies behind the column"},
+    {Id::column_tail_unmasked, "column_tail_unmasked", "avx512bf16",
+     "a column's last granule reads what lies behind the column"},
     // tiles
     {Id::amx_last_block_unsettled, "amx_last_block_unsettled", "amx_standin",
      "the sums of the last block stay in the tile registers"},
