@@ -33,14 +33,6 @@ inline __m512i canonical(__m512 sums) {
   return _mm512_castps_si512(_mm512_fixupimm_ps(nan, sums, _mm512_set1_epi32(tokens), 0));
 }
 
-/// Canonical values with their bf16, nearest even, in the upper halves. Adding to the canonical NaN leaves its upper half as it
-/// is.
-inline __m512i rounded_to_bf16(__m512i bits) {
-  if (fault::on(fault::Id::truncated_output)) return bits;
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  return _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-}
-
 /// 32 finished sums.
 struct Sums {
   __m512i low;

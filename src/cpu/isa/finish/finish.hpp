@@ -14,7 +14,7 @@ inline Values finished(const FinishJob& job, Values sums, std::int64_t col, cons
   return x;
 }
 
-void finish_strips(const FinishJob& job) {
+inline void finish_strips(const FinishJob& job) {
   const StoreJob& to = job.store;
   const std::int64_t bytes = element_bytes(to.format);
   for (std::int64_t strip = 0; strip < to.cols; strip += job.strip_cols) {
