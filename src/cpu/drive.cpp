@@ -145,7 +145,7 @@ class ItemRun {
         const StoreJob store = store_job(block);
         const bool stored = last && kernel_.stores && item_.depth > 0 && (plain() || adds());
         multiply(block, set, stored ? &store : nullptr);
-        if (last && !stored) plain() ? kernel_.store(store) : finish(block);
+        if (last && !stored) plain() ? kernel_.store(store) : finish(block, store);
       }
     }
   }
@@ -254,7 +254,7 @@ class ItemRun {
             call_.out_mode == OutMode::accumulate};
   }
 
-  void finish(const Block& block) {
+  void finish(const Block& block, const StoreJob& store) {
     const View& out = call_.out;
     const std::int64_t bytes = element_bytes(out.format);
     std::byte* to = out_of(block);
@@ -266,7 +266,7 @@ class ItemRun {
              (matrix * call_.bias.row_stride + (item_.col + block.col) * call_.bias.col_stride) * element_bytes(Format::f32);
     }
     if (kernel_.finish != nullptr && out.col_stride == 1 && (bias == nullptr || call_.bias.col_stride == 1)) {
-      return kernel_.finish({store_job(block), kernel_.block_cols, spec.activation, bias});
+      return kernel_.finish({store, kernel_.block_cols, spec.activation, bias});
     }
     for (std::int64_t r = 0; r < block.rows; ++r) {
       for (std::int64_t c = 0; c < block.cols; c += kernel_.block_cols) {

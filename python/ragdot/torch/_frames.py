@@ -35,22 +35,10 @@ class _Workspace:
         self.address = self.memory.data_ptr()
 
 
-class _PackedField:
-    """Where a struct holds the address of packed weights, as a view holds that of its elements."""
+class _PackedField(ctypes.Structure):
+    """A struct's field packed_rhs, by the name that a view has for the address of its elements."""
 
-    __slots__ = ("args",)
-
-    def __init__(self, args: Any):
-        self.args = args
-
-    @property
-    def data(self) -> int:
-        """The address."""
-        return self.args.packed_rhs
-
-    @data.setter
-    def data(self, pointer: int) -> None:
-        self.args.packed_rhs = pointer
+    _fields_ = (("data", ctypes.c_void_p),)
 
 
 class _Frame:
@@ -64,7 +52,8 @@ class _Frame:
         self.groups, self.out, self.bias = args.groups, args.out, getattr(args, "bias", None)
         self.lhs, self.lhs_scales = args.lhs.values, args.lhs.scales.view
         packed = getattr(args, "packed_rhs", None) is not None
-        self.rhs, self.rhs_scales = _PackedField(args) if packed else args.rhs.values, args.rhs.scales.view
+        self.rhs = _PackedField.from_buffer(args, type(args).packed_rhs.offset) if packed else args.rhs.values
+        self.rhs_scales = args.rhs.scales.view
         self.like = out.new_empty(1).expand(out.shape)  # a result like it is made from this in half the time
         self.large = out.nbytes >= LARGE_BYTES
         weakref.finalize(self, LIBRARY.ragdot_plan_free, plan)

@@ -3,10 +3,11 @@
 A grid is the block's rows and columns, and 1 where blocks start anew at each group's first row, else 0; three zeros for a tensor
 without scales. `grids` are that of lhs, then that of rhs. Group-wise scales have as many rows as any groups could need; those that
 these groups do not need are 1. gmm has three overloads because torch spends a microsecond on each argument, whatever it is: the first
-two are what most calls need, and give bfloat16; in gmm.packed the address of packed weights stands for rhs (_packed.py). quantize gives values with contiguous rows, quantize_turned with contiguous columns;
-quantize_both with contiguous rows, on a GPU the second copy with contiguous columns, which is how tgmm takes it there. Fastest does it
-take the second copy of quantize_both_placed, whose groups begin at multiples of 16 rows, with their places, [2, G] starts and sizes, as
-ends; the CPU has no use for that.
+two are what most calls need, and give bfloat16. In a fourth, gmm.packed, the address of packed weights stands for rhs (_packed.py).
+quantize gives values with contiguous rows, quantize_turned with contiguous columns; quantize_both with contiguous rows, on a GPU
+the second copy with contiguous columns, which is how tgmm takes it there. Fastest does it take the second copy of
+quantize_both_placed, whose groups begin at multiples of 16 rows, with their places, [2, G] starts and sizes, as ends; the CPU has
+no use for that.
 None of these operators has a gradient: grouped_mm (_grouped_mm.py) puts them together.
 """
 

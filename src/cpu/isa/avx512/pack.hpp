@@ -121,6 +121,25 @@ constexpr bool pairs_share_dwords(const Pairing& pairing) {
   return true;
 }
 
+/// 32 words in the order that `word(i)` names.
+template <class Word>
+constexpr std::array<std::uint16_t, 32> word_order(Word word) {
+  std::array<std::uint16_t, 32> order{};
+  for (std::size_t i = 0; i < 32; ++i) order[i] = static_cast<std::uint16_t>(word(i));
+  return order;
+}
+
+/// 32 positions of depth, each pair of them side by side.
+template <const Pairing& kPairing>
+inline constexpr auto kPairedWords = word_order([](std::size_t i) { return word_position(kPairing, i); });
+
+/// Of dwords of four codes, which are two pairs: the first pair of each, and the second.
+template <const Pairing& kPairing>
+inline constexpr ByteOrder kFirstPairs = byte_order([](std::size_t i) { return i / 2 * 4 + word_position(kPairing, i % 2); });
+template <const Pairing& kPairing>
+inline constexpr ByteOrder kSecondPairs =
+    byte_order([](std::size_t i) { return i / 2 * 4 + word_position(kPairing, 2 + i % 2); });
+
 /// FP8 codes in natural form: depth-contiguous patches give rows of one outer element, others rows of one pair.
 template <Format kFormat>
 struct Fp8Source {
@@ -148,10 +167,7 @@ struct Fp8Source {
   template <const Pairing& kPairing, bool kEach>
   static void turned(const Patch& p, std::byte* granule) {
     static_assert(pairs_share_dwords(kPairing));
-    static constexpr ByteOrder kFirst = byte_order([](std::size_t i) { return i / 2 * 4 + word_position(kPairing, i % 2); });
-    static constexpr ByteOrder kSecond =
-        byte_order([](std::size_t i) { return i / 2 * 4 + word_position(kPairing, 2 + i % 2); });
-    const Decoder<kFormat> decode(kFirst, kSecond, p.moves.all);
+    const Decoder<kFormat> decode(kFirstPairs<kPairing>, kSecondPairs<kPairing>, p.moves.all);
     const Rows<Extent::full> rows = rows_by_outer<Extent::full>(p);
     for (std::int64_t tile = 0; tile < 2; ++tile, granule += kTileBytes) {
       const std::int64_t outer = 16 * tile;
@@ -222,23 +238,14 @@ struct Fp8Source {
   }
 };
 
-/// 32 words in the order that `word(i)` names.
-template <class Word>
-constexpr std::array<std::uint16_t, 32> word_order(Word word) {
-  std::array<std::uint16_t, 32> order{};
-  for (std::size_t i = 0; i < 32; ++i) order[i] = static_cast<std::uint16_t>(word(i));
-  return order;
-}
-
 struct Bf16Source {
   static constexpr std::int64_t kBytes = 2;
   static constexpr std::int64_t kStep = 32;
 
   template <const Pairing& kPairing, Extent kExtent>
   static void by_outer(const Patch& p, std::byte* granule) {
-    static constexpr auto kWords = word_order([](std::size_t i) { return word_position(kPairing, i); });
-    static constexpr bool kInOrder = kWords == word_order([](std::size_t i) { return i; });
-    const __m512i words = _mm512_loadu_si512(kWords.data());
+    static constexpr bool kInOrder = kPairedWords<kPairing> == word_order([](std::size_t i) { return i; });
+    const __m512i words = _mm512_loadu_si512(kPairedWords<kPairing>.data());
     const Rows<kExtent> rows = rows_by_outer<kExtent>(p);
     for (std::int64_t o = 0; o < kGranuleOuters; ++o, granule += kRowBytes) {
       const __m512i row = rows.bf16(o);
@@ -249,8 +256,7 @@ struct Bf16Source {
   /// A whole granule of rhs from rows of one outer element.
   template <const Pairing& kPairing>
   static void turned(const Patch& p, std::byte* granule) {
-    static constexpr auto kWords = word_order([](std::size_t i) { return word_position(kPairing, i); });
-    const __m512i words = _mm512_loadu_si512(kWords.data());
+    const __m512i words = _mm512_loadu_si512(kPairedWords<kPairing>.data());
     const Rows<Extent::full> rows = rows_by_outer<Extent::full>(p);
     for (std::int64_t outer = 0; outer < kGranuleOuters; outer += 16, granule += kTileBytes)
       transpose_rows([&](std::int64_t i) { return _mm512_permutexvar_epi16(words, rows.bf16(outer + i)); }, granule);

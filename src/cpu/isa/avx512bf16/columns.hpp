@@ -27,8 +27,7 @@ void turn(const std::byte* at, std::int64_t elements, std::byte* granule) {
   static_assert(avx512::pairs_share_dwords(kPairing));
   constexpr std::int64_t kLineBytes = 64;
   if constexpr (kFormat == Format::bf16) {
-    static constexpr auto kWords = avx512::word_order([](std::size_t i) { return avx512::word_position(kPairing, i); });
-    const __m512i words = _mm512_loadu_si512(kWords.data());
+    const __m512i words = _mm512_loadu_si512(avx512::kPairedWords<kPairing>.data());
     for (std::int64_t v = 0; v < 2; ++v) {
       __m512i chunks[16];
       for (std::int64_t lane = 0; lane < 16; ++lane) {
@@ -43,11 +42,7 @@ void turn(const std::byte* at, std::int64_t elements, std::byte* granule) {
     }
   } else {
     // A line holds two chunks, a dword of it two pairs.
-    static constexpr avx512::ByteOrder kFirst =
-        avx512::byte_order([](std::size_t i) { return i / 2 * 4 + avx512::word_position(kPairing, i % 2); });
-    static constexpr avx512::ByteOrder kSecond =
-        avx512::byte_order([](std::size_t i) { return i / 2 * 4 + avx512::word_position(kPairing, 2 + i % 2); });
-    const avx512::Decoder<kFormat> decode(kFirst, kSecond);
+    const avx512::Decoder<kFormat> decode(avx512::kFirstPairs<kPairing>, avx512::kSecondPairs<kPairing>);
     __m512i lines[16];
     for (std::int64_t i = 0; i < 16; ++i) {
       std::int64_t left = kWhole ? kLineBytes : std::clamp<std::int64_t>(elements - i * kLineBytes, 0, kLineBytes);
