@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <optional>
@@ -275,12 +276,26 @@ class Backwards final : public Executor {
   std::atomic<int> calls{0};
 };
 
-TEST_F(Plans, ManyMatricesWithoutElementsArePackedAtOnce) {
+TEST_F(Plans, MatricesWithoutElementsArePackedAtOnce) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 56;
+  constexpr std::int64_t kNone = 0;
+  constexpr std::int64_t kSome = 16;
+  for (const auto& [batch, rows, cols] :
+       {std::array{kHuge, kNone, kSome}, std::array{kSome, kHuge, kNone}, std::array{kSome, kNone, kHuge}}) {
+    Operand rhs;
+    rhs.values = matrices(static_cast<const void*>(nullptr), Format::f32, batch, rows, cols);
+    const auto packed = pack_rhs(rhs);  // matrix after matrix, it would take days
+    ASSERT_TRUE(packed.ok()) << packed.status().message();
+    EXPECT_EQ(packed.value().size_bytes(), 0U);
+  }
+}
+
+TEST_F(Plans, WeightsThatPassTheLargestSizeAsBlocksAreRefused) {
+  constexpr std::int64_t kRows = std::int64_t{1} << 57;  // 2^59 bytes of one column, 2^64 of a block of 32 columns
+  const float one = 1;
   Operand rhs;
-  rhs.values = matrices(static_cast<const void*>(nullptr), Format::bf16, std::int64_t{1} << 50, 0, 16);
-  const auto packed = pack_rhs(rhs);  // matrix after matrix, it would take days
-  ASSERT_TRUE(packed.ok()) << packed.status().message();
-  EXPECT_EQ(packed.value().size_bytes(), 0U);
+  rhs.values = matrices(static_cast<const void*>(&one), Format::f32, 1, kRows, 1);
+  EXPECT_EQ(pack_rhs(rhs).status().code(), Code::out_of_memory);
 }
 
 TEST_F(Plans, TheCallersExecutorIsUsed) {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <new>
 
 #include "cpu/quantize/parallel.hpp"
 #include "cpu/side.hpp"
@@ -38,8 +40,13 @@ void copy_tile(const ConstView& v, std::int64_t b, std::int64_t row, std::int64_
 /// The logical view of the copy: its shape, not its strides.
 ConstView copy_blocks(const ConstView& v, const Plan::Choice& choice,
                       std::vector<std::byte, plan::LargePageAllocator<std::byte>>& buffer) {
+  // Where an extent is 0 the others may be 2^56.
+  if (v.batch == 0 || v.rows == 0 || v.cols == 0)
+    return matrices(static_cast<const void*>(nullptr), v.format, v.batch, v.rows, v.cols);
   const std::int64_t bytes = element_bytes(v.format);
   const std::int64_t blocks = schedule::ceil_div(v.cols, kPackedCols);
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  if (blocks > kMost / kPackedCols / bytes / v.rows / v.batch) throw std::bad_alloc();  // blocks are whole, unlike the columns
   const std::int64_t block_bytes = kPackedCols * v.rows * bytes;
   buffer.resize(static_cast<std::size_t>(v.batch * blocks * block_bytes));
   // Runs of columns so long that memory sees them, which the first-level cache holds as rows.
@@ -48,7 +55,7 @@ ConstView copy_blocks(const ConstView& v, const Plan::Choice& choice,
   Options options;
   options.executor = choice.executor;
   options.threads = choice.threads;
-  const std::int64_t all = buffer.empty() ? 0 : v.batch * blocks;  // without elements the batch may be 2^50
+  const std::int64_t all = v.batch * blocks;
   parallel(all, options, thread_count(options, all), [&](std::int64_t block, int) {
     const std::int64_t b = block / blocks;
     const std::int64_t c = block % blocks * kPackedCols;
