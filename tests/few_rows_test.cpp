@@ -1,5 +1,5 @@
-// Weights multiplied by few rows, packed or with contiguous columns: kernels have ways of their own for it, which differ with
-// the rows, the formats and where scales change. Depths are those of several turns of work.
+// Weights multiplied by few rows, packed or with contiguous rows or columns: kernels have ways of their own for it, which
+// differ with the rows, the formats and where scales change. Depths are those of several turns of work.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -50,6 +50,22 @@ TEST_P(FewRows, HaveTheSameBitsOnEveryKernel) {
         relay(sample.rhs.operand(), 0, true, padding, columns);
         EXPECT_EQ(compute(sample, sample.lhs.operand(), columns.operand), out) << "contiguous columns, padding " << padding;
       }
+      Relaid rows_apart;
+      relay(sample.rhs.operand(), 0, false, 5, rows_apart);
+      EXPECT_EQ(compute(sample, sample.lhs.operand(), rows_apart.operand), out) << "contiguous rows, padding 5";
+    }
+  }
+}
+
+/// As many as are multiplied at once, and more; segments end with reduction tiles and within them.
+TEST_P(FewRows, OfLongRowsHaveTheSameBits) {
+  const std::vector<std::int64_t> sizes = {1, 13, 2, 5, 0, 3};
+  for (const std::int64_t cols : {1056, 2200}) {
+    for (const std::int64_t tile : {0, 96}) {
+      const Sample sample = make_gmm(GetParam(), touching(sizes, 24, 320, cols), Data::mixed, 13);
+      Options options;
+      if (tile > 0) options.tiling = Tiling{64, tile, 512};
+      EXPECT_FALSE(compute(sample, options).empty()) << cols << " columns, tile " << tile;
     }
   }
 }
@@ -75,7 +91,7 @@ TEST_P(FewRows, OfLongColumnsHaveTheSameBits) {
 TEST_P(FewRows, AreTheFirstOfManyRows) {
   constexpr std::int64_t kMany = 70;
   for (const std::int64_t depth : {640, 650}) {
-    Sample sample = make_gmm(GetParam(), touching({kMany}, kMany, depth, 40), Data::mixed, 7);
+    Sample sample = make_gmm(GetParam(), touching({kMany}, kMany, depth, 136), Data::mixed, 7);
     const std::vector<std::byte> all = compute(sample);
     Relaid columns;
     relay(sample.rhs.operand(), 0, true, 0, columns);

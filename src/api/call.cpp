@@ -77,8 +77,7 @@ Result<Plan> plan_for(const Args& args, const Options& options) {
   const Result<plan::Forced> forced = needed_kernel(args, options);
   if (!forced.ok()) return forced.status();
   plan::Problem problem = plan::problem_of(plain.value());
-  problem.packed = packed_of(args).present();
-  if (problem.packed) problem.columns = false;
+  if (packed_of(args).present()) problem.weights = plan::Weights::packed;
   return plan::choose(problem, options, forced.value());
 }
 

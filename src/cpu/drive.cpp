@@ -108,6 +108,7 @@ class ItemRun {
         claims_(claims),
         arithmetic_(arithmetic_of(item.lhs, item.rhs)),
         few_rows_(way_of_few_rows(call, item)),
+        strip_cols_(few_rows_ != nullptr && few_rows_->tile_cols > 0 ? few_rows_->tile_cols : call.layout.strip_cols),
         stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
 
   void run() {
@@ -133,11 +134,10 @@ class ItemRun {
     pack_lhs({&item_.lhs, arithmetic_, item_.row, item_.rows, pieces_, scratch_.lhs_panel});
     if (scaled()) gather(item_.lhs, item_.row, item_.rows, kernel_.block_rows, call_.tile.tm, scratch_.row_scales);
     Block block;
-    for (block.col = 0; block.col < item_.cols; block.col += call_.layout.strip_cols) {
-      block.cols = std::min(call_.layout.strip_cols, item_.cols - block.col);
+    for (block.col = 0; block.col < item_.cols; block.col += strip_cols_) {
+      block.cols = std::min(strip_cols_, item_.cols - block.col);
       if (few_rows_ == nullptr) kernel_.pack_rhs(weights(block));
-      if (scaled())
-        gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, call_.layout.strip_cols, scratch_.col_scales);
+      if (scaled()) gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, strip_cols_, scratch_.col_scales);
       for (block.row = 0; block.row < item_.rows; block.row += kernel_.inner_rows) {
         block.rows = std::min(kernel_.inner_rows, item_.rows - block.row);
         block.strip_rows = padded(only ? block.rows : item_.rows, kernel_.block_rows);
@@ -151,9 +151,11 @@ class ItemRun {
   }
 
   static const FewRows* way_of_few_rows(const Call& call, const Item& item) {
-    const bool packed = item.rhs.blocked();
-    if (!packed && item.rhs.depth_stride != 1) return nullptr;
-    const auto weights = packed ? FewRows::Weights::packed : FewRows::Weights::columns;
+    const Side& rhs = item.rhs;
+    if (!rhs.blocked() && rhs.depth_stride != 1 && rhs.outer_stride != 1) return nullptr;
+    const plan::Weights weights = rhs.blocked()           ? plan::Weights::packed
+                                  : rhs.depth_stride == 1 ? plan::Weights::columns
+                                                          : plan::Weights::rows;
     const std::int64_t depth = std::min(item.depth, call.tile.tk);
     for (const FewRows* way : call.kernel->few_rows) {
       if (way != nullptr && way->weights == weights && item.rows <= way->most_rows(item.rhs.format) &&
@@ -199,7 +201,7 @@ class ItemRun {
       job.row_scales = scratch_.row_scales + block.row;
       job.col_scales = scratch_.col_scales;
       job.row_scales_stride = call_.tile.tm;
-      job.col_scales_stride = call_.layout.strip_cols;
+      job.col_scales_stride = strip_cols_;
     }
     job.acc = scratch_.acc + block.sums;
     job.part = scratch_.part + block.sums * kernel_.part_bytes;
@@ -215,9 +217,9 @@ class ItemRun {
   [[nodiscard]] std::array<Ahead, 2> packed_next(const Block& block) {
     const std::int64_t begin = pieces_.front().begin;
     const std::int64_t end = pieces_.back().end;
-    const std::int64_t strip = call_.layout.strip_cols;
     const std::int64_t col = block.col + block.cols;
-    if (col < item_.cols) return {ahead_of(item_.rhs, item_.col + col, std::min(strip, item_.cols - col), begin, end - begin)};
+    if (col < item_.cols)
+      return {ahead_of(item_.rhs, item_.col + col, std::min(strip_cols_, item_.cols - col), begin, end - begin)};
     if (end < item_.depth) return first_packed(item_, end);
     const Item* next = claims_.next();
     return next != nullptr && next->matrix >= 0 ? first_packed(*next, 0) : std::array<Ahead, 2>{};
@@ -285,6 +287,7 @@ class ItemRun {
   Claims& claims_;
   const Arithmetic arithmetic_;
   const FewRows* const few_rows_;  // null: panels of both operands
+  const std::int64_t strip_cols_;  // columns that are multiplied at once
   const Stores stores_;
   std::span<const Piece> pieces_;
 };

@@ -102,23 +102,22 @@ struct MultiplyJob {
 
 /// A way to multiply few rows that needs no panel of weights. Kernels may share it.
 struct FewRows {
-  enum class Weights : std::int32_t { packed, columns };  // columns: as the caller has them, with contiguous columns
-
-  Weights weights;
-  std::int64_t tile_depth;   // reduction tiles that suit it
-  std::int64_t least_depth;  // of a reduction tile and of the item
-  std::int64_t (*most_rows)(Format weights);
-  bool (*takes)(const Item& item);  // of no more rows; null: all
-  void (*pack_lhs)(const PackJob& job);
+  plan::Weights weights = plan::Weights::rows;
+  std::int64_t tile_depth = 0;   // reduction tiles that suit it
+  std::int64_t tile_cols = 0;    // tiles of out that suit it, multiplied at once; 0: as with panels
+  std::int64_t least_depth = 0;  // of a reduction tile and of the item
+  std::int64_t (*most_rows)(Format weights) = nullptr;
+  bool (*takes)(const Item& item) = nullptr;  // of no more rows; null: all
+  void (*pack_lhs)(const PackJob& job) = nullptr;
   /// job.lhs_panel is what pack_lhs made; `weights` has the job's columns and pieces and no panel.
-  void (*multiply)(const MultiplyJob& job, const PackJob& weights);
+  void (*multiply)(const MultiplyJob& job, const PackJob& weights) = nullptr;
 };
 
 /// Reduction tiles are at most so deep.
 inline constexpr std::int64_t kMostDepth = 4096;
 
 /// The first that takes an item computes it; null: none.
-using WaysOfFewRows = std::array<const FewRows*, 5>;
+using WaysOfFewRows = std::array<const FewRows*, 6>;
 
 /// What a product asks of a kernel.
 struct Demand {

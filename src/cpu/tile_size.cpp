@@ -35,15 +35,16 @@ struct Extents {
   std::int64_t unit = 0;  // of depth
   std::int64_t rows_per_group = 0;
   std::int64_t few_rows_depth = kFewRowsDepth;
+  std::int64_t few_rows_cols = kMostOuter;
 };
 
-Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel) {
+Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel, std::int64_t most_cols = kMostOuter) {
   return {fit(t.tm, e.rows, kernel.block_rows, kMostOuter), fit(t.tk, e.depth, e.unit, kMostDepth),
-          fit(t.tn, e.cols, kernel.block_cols, kMostOuter)};
+          fit(t.tn, e.cols, kernel.block_cols, most_cols)};
 }
 
 Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic) {
-  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, e.few_rows_depth, kMostOuter}, e, kernel);
+  if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, e.few_rows_depth, e.few_rows_cols}, e, kernel, e.few_rows_cols);
   constexpr std::int64_t kFewestInner = 4;  // inner blocks of rows that share a strip
   // Of a panel as large as they become: what pads a small one counts for little there.
   const std::int64_t panel_bytes = kernel.panel_bytes(arithmetic, kernel.inner_rows, kMostDepth);
@@ -75,9 +76,10 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
   Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
                   is_gmm ? p.m / std::max<std::int64_t>(p.groups, 1) : p.k};
   for (const FewRows* way : kernel.few_rows) {  // of most groups
-    const bool lies_so = way != nullptr && (way->weights == FewRows::Weights::packed ? p.packed : p.columns);
-    if (!lies_so || extents.rows_per_group > way->most_rows(p.rhs.values)) continue;
+    if (!is_gmm || way == nullptr || way->weights != p.weights || extents.rows_per_group > way->most_rows(p.rhs.values))
+      continue;
     extents.few_rows_depth = way->tile_depth;
+    if (way->tile_cols > 0) extents.few_rows_cols = way->tile_cols;
     break;
   }
   if (asked) return cut(*asked, extents, kernel);

@@ -46,7 +46,7 @@ WorkspaceLayout layout_of(const Plan::Choice& choice, const Kernel& kernel) {
   layout.acc = scratch.take(bytes_of(sizeof(float), tile.tm * tile.tn));
   layout.part = scratch.take(kernel.part_bytes * tile.tm * tile.tn);
   layout.row_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * tile.tm));
-  layout.col_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * layout.strip_cols));
+  layout.col_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * padded(tile.tn, kernel.inner_cols)));
   layout.pieces = scratch.take(bytes_of(sizeof(schedule::Piece), kMostPieces));
   layout.scratch_stride = scratch.used();
 

@@ -101,6 +101,9 @@ enum class Id : int {
   column_chunks_in_order_of_lanes,
   column_carry_dropped,
   column_tail_unmasked,
+  run_sums_in_order_of_pairs,
+  run_carry_dropped,
+  run_scale_of_first_columns,
   // tiles
   amx_last_block_unsettled,
   amx_later_tiles_set,

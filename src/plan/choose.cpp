@@ -86,8 +86,7 @@ std::string mismatch(const Problem& planned, const Problem& call) {
   }
   Problem same = call;
   same.m = planned.m;
-  same.packed = planned.packed;
-  same.columns = planned.columns;
+  same.weights = planned.weights;
   same.out_by_columns = planned.out_by_columns;
   if (same == planned) return "";
   return fmt::format("the call is {} and the plan was made for {}; make a plan for each problem", describe(call),

@@ -71,7 +71,7 @@ Problem problem_of(const GmmArgs& args) {
   p.rows_outside = args.rows_outside;
   if (!fault::on(fault::Id::plan_forgets_activation)) p.activation = args.activation;
   p.bias = args.bias.present();
-  p.columns = args.rhs.values.row_stride == 1;
+  if (args.rhs.values.row_stride == 1) p.weights = Weights::columns;
   return p;
 }
 

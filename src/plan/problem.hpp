@@ -11,6 +11,9 @@ namespace ragdot::plan {
 
 enum class Op : std::int32_t { gmm, tgmm };
 
+/// How gmm's weights lie: with contiguous rows, with contiguous columns, or as pack_rhs copied them.
+enum class Weights : std::int32_t { rows, columns, packed };
+
 /// Formats and scale grid of one operand.
 struct OperandShape {
   Format values = Format::none;
@@ -38,9 +41,8 @@ struct Problem {
   Activation activation = Activation::none;
   bool bias = false;
   // How the memory lies that the plan was made with; a call of it may give other.
-  bool packed = false;          // weights
-  bool columns = false;         // theirs are contiguous
-  bool out_by_columns = false;  // those of tgmm's out are
+  Weights weights = Weights::rows;
+  bool out_by_columns = false;  // tgmm's
 
   bool operator==(const Problem&) const = default;
 

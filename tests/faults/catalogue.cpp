@@ -124,6 +124,12 @@ constexpr auto kFaults = std::to_array<Fault>({
      "few rows times a column forget the part of a segment before their reduction tile"},
     {Id::column_tail_unmasked, "column_tail_unmasked", "avx512bf16",
      "a column's last granule reads what lies behind the column"},
+    {Id::run_sums_in_order_of_pairs, "run_sums_in_order_of_pairs", "avx512bf16",
+     "few rows times contiguous rows of FP8 leave their sums in the order in which codes become pairs"},
+    {Id::run_carry_dropped, "run_carry_dropped", "avx512bf16",
+     "few rows times contiguous rows forget the part of a segment before their reduction tile"},
+    {Id::run_scale_of_first_columns, "run_scale_of_first_columns", "avx512bf16",
+     "contiguous rows of FP8 are decoded with the e8m0 scale of their first columns"},
     // tiles
     {Id::amx_last_block_unsettled, "amx_last_block_unsettled", "amx_standin",
      "the sums of the last block stay in the tile registers"},

@@ -17,11 +17,9 @@ inline const char* declines(const Demand& demand) {
 
 /// Few rows in tiles, with weights decoded where they are used.
 template <class Tiles>
-inline constexpr FewRows kTilesOfFewRows = {.weights = FewRows::Weights::packed,
+inline constexpr FewRows kTilesOfFewRows = {.weights = plan::Weights::packed,
                                             .tile_depth = kMostDepth,
-                                            .least_depth = 0,
                                             .most_rows = [](Format) { return cpu::kFewRows; },
-                                            .takes = nullptr,
                                             .pack_lhs = avx512::pack<avx512::Role::lhs, kNeighbours>,
                                             .multiply = multiply_packed<Tiles>};
 

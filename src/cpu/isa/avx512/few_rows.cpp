@@ -324,6 +324,11 @@ bool takes(const Item& item) {
 
 }  // namespace
 
-constinit const FewRows kFewPackedRows = {FewRows::Weights::packed, kMostDepth, 0, most_rows, takes, pack_lhs_vbmi, multiply};
+constinit const FewRows kFewPackedRows = {.weights = plan::Weights::packed,
+                                          .tile_depth = kMostDepth,
+                                          .most_rows = most_rows,
+                                          .takes = takes,
+                                          .pack_lhs = pack_lhs_vbmi,
+                                          .multiply = multiply};
 
 }  // namespace ragdot::cpu::avx512

@@ -23,6 +23,7 @@ RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512BF16)
 
 #include "cpu/isa/avx512bf16/codes.hpp"
 #include "cpu/isa/avx512bf16/columns.hpp"
+#include "cpu/isa/avx512bf16/rows.hpp"
 #include "cpu/isa/chains/multiply.hpp"
 
 namespace ragdot::cpu::avx512bf16 {
@@ -67,29 +68,26 @@ std::int64_t most_rows_of_codes(Format weights) {
 
 bool takes_codes(const Item& item) { return item.depth % schedule::kChunk == 0 && avx512::decodes_by_table(item, kPackedCols); }
 
-constexpr FewRows kRowsOfCodes = {FewRows::Weights::packed,
-                                  kMostDepth,
-                                  0,
-                                  most_rows_of_codes,
-                                  takes_codes,
-                                  avx512::pack<avx512::Role::lhs, kAlike>,
-                                  [](const MultiplyJob& job, const PackJob& weights) {
+constexpr FewRows kRowsOfCodes = {.weights = plan::Weights::packed,
+                                  .tile_depth = kMostDepth,
+                                  .most_rows = most_rows_of_codes,
+                                  .takes = takes_codes,
+                                  .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
+                                  .multiply = [](const MultiplyJob& job, const PackJob& weights) {
                                     weights.side->format == Format::e4m3 ? multiply_codes<Format::e4m3>(job, weights)
                                                                          : multiply_codes<Format::e5m2>(job, weights);
                                   }};
 /// Others are decoded into the L1 cache: a panel of them would be written to the L2 cache for a handful of blocks.
-constexpr FewRows decoded_rows(FewRows::Weights weights, std::int64_t tile_depth, std::int64_t (*most_rows)(Format)) {
-  return {weights,
-          tile_depth,
-          0,
-          most_rows,
-          nullptr,
-          avx512::pack<avx512::Role::lhs, kAlike>,
-          chains::multiply_strips<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
+constexpr FewRows decoded_rows(plan::Weights weights, std::int64_t tile_depth, std::int64_t (*most_rows)(Format)) {
+  return {.weights = weights,
+          .tile_depth = tile_depth,
+          .most_rows = most_rows,
+          .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
+          .multiply = chains::multiply_strips<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
 }
-constexpr FewRows kDecodedRows = decoded_rows(FewRows::Weights::packed, kMostDepth, [](Format) { return kFewRows / 2; });
+constexpr FewRows kDecodedRows = decoded_rows(plan::Weights::packed, kMostDepth, [](Format) { return kFewRows / 2; });
 /// Columns of memory are turned on the way, and FP8 decoded besides: with more rows a panel is as good, in shorter tiles.
-constexpr FewRows kDecodedColumns = decoded_rows(FewRows::Weights::columns, 1024, [](Format weights) {
+constexpr FewRows kDecodedColumns = decoded_rows(plan::Weights::columns, 1024, [](Format weights) {
   constexpr std::int64_t kMostOfFp8 = 8;
   return weights == Format::bf16 ? kFewRows / 2 : kMostOfFp8;
 });
@@ -113,28 +111,61 @@ bool takes_columns(const Item& item) {
   return item.rows * depth <= kMostLhs && (few ? 5 * depth >= 3 * room : 6 * depth >= 5 * room);
 }
 
-constexpr FewRows kChunksOfColumns = {FewRows::Weights::columns,
-                                      kMostDepth,
-                                      512,
-                                      [](Format weights) {
-                                        constexpr std::int64_t kMostOfFp8 = 5;
-                                        return weights == Format::bf16 ? kMostRowsOfColumns : kMostOfFp8;
-                                      },
-                                      takes_columns,
-                                      [](const PackJob& job) {
-                                        switch (job.side->format) {
-                                          case Format::e4m3: return turn_rows<Format::e4m3, kAlike>(job);
-                                          case Format::e5m2: return turn_rows<Format::e5m2, kAlike>(job);
-                                          default: turn_rows<Format::bf16, kAlike>(job);
-                                        }
-                                      },
-                                      [](const MultiplyJob& job, const PackJob& weights) {
-                                        switch (weights.side->format) {
-                                          case Format::e4m3: return multiply_columns<Format::e4m3>(job, weights);
-                                          case Format::e5m2: return multiply_columns<Format::e5m2>(job, weights);
-                                          default: multiply_columns<Format::bf16>(job, weights);
-                                        }
-                                      }};
+constexpr FewRows kChunksOfColumns = {.weights = plan::Weights::columns,
+                                      .tile_depth = kMostDepth,
+                                      .least_depth = 512,
+                                      .most_rows =
+                                          [](Format weights) {
+                                            constexpr std::int64_t kMostOfFp8 = 5;
+                                            return weights == Format::bf16 ? kMostRowsOfColumns : kMostOfFp8;
+                                          },
+                                      .takes = takes_columns,
+                                      .pack_lhs =
+                                          [](const PackJob& job) {
+                                            switch (job.side->format) {
+                                              case Format::e4m3: return turn_rows<Format::e4m3, kAlike>(job);
+                                              case Format::e5m2: return turn_rows<Format::e5m2, kAlike>(job);
+                                              default: turn_rows<Format::bf16, kAlike>(job);
+                                            }
+                                          },
+                                      .multiply =
+                                          [](const MultiplyJob& job, const PackJob& weights) {
+                                            switch (weights.side->format) {
+                                              case Format::e4m3: return multiply_columns<Format::e4m3>(job, weights);
+                                              case Format::e5m2: return multiply_columns<Format::e5m2>(job, weights);
+                                              default: multiply_columns<Format::bf16>(job, weights);
+                                            }
+                                          }};
+
+template <Format kFormat>
+void multiply_weight_rows(const MultiplyJob& job, const PackJob& weights) {
+  RowsProduct<Bf16Chain, kFormat>(job, weights).run();
+  if (job.store != nullptr) avx512::store(*job.store);
+}
+
+bool takes_rows(const Item& item) {
+  if (item.rhs.format == Format::bf16 && item.rhs.folds()) return false;
+  return item.depth % schedule::kChunk == 0 && avx512::decodes_by_table(item, kRunCols);
+}
+
+constexpr FewRows kRunsOfRows = {.weights = plan::Weights::rows,
+                                 .tile_depth = 256,
+                                 .tile_cols = kMostColsOfRuns,
+                                 .most_rows =
+                                     [](Format weights) {
+                                       constexpr std::int64_t kMostOfFp8 = 12;
+                                       return weights == Format::bf16 ? kMostRowsOfRuns : kMostOfFp8;
+                                     },
+                                 .takes = takes_rows,
+                                 .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
+                                 .multiply =
+                                     [](const MultiplyJob& job, const PackJob& weights) {
+                                       switch (weights.side->format) {
+                                         case Format::e4m3: return multiply_weight_rows<Format::e4m3>(job, weights);
+                                         case Format::e5m2: return multiply_weight_rows<Format::e5m2>(job, weights);
+                                         default: multiply_weight_rows<Format::bf16>(job, weights);
+                                       }
+                                     }};
 
 /// One chunk has the bits of the reduction order.
 bool order_holds() {
@@ -201,7 +232,7 @@ constinit const Kernel kKernel = {
     .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
     .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
     .multiply = chains::multiply<Bf16Chain>,
-    .few_rows = {&avx512::kFewPackedRows, &kRowsOfCodes, &kDecodedRows, &kChunksOfColumns, &kDecodedColumns},
+    .few_rows = {&avx512::kFewPackedRows, &kRowsOfCodes, &kDecodedRows, &kChunksOfColumns, &kDecodedColumns, &kRunsOfRows},
     .store = avx512::store,
     .finish = avx512::finish,
     .stores = Bf16Chain::kStores,

@@ -1,0 +1,278 @@
+// Few rows times weights with contiguous rows: chunk by chunk of the reduction axis, all columns, so that weights are read from
+// the first to the last as they lie in memory. A kernel includes this file inside its target region, behind all other includes.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/isa/avx512/lanes.hpp"
+#include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/avx512bf16/codes.hpp"
+#include "cpu/kernel.hpp"
+
+namespace ragdot::cpu::avx512bf16 {
+namespace {
+
+/// Columns that are multiplied together: vectors of 16.
+inline constexpr std::int64_t kRunCols = 64;
+inline constexpr std::size_t kRunVectors = 4;
+using Run = __m512[kRunVectors];
+
+/// Bounds of a product.
+inline constexpr std::int64_t kMostRowsOfRuns = 16;
+inline constexpr std::int64_t kMostColsOfRuns = 2048;
+
+/// The pairs of two rows of weights. Masks: the columns that there are.
+template <Format kFormat>
+class RowPairs {
+ public:
+  static constexpr std::int64_t kLines = 1;
+
+  explicit RowPairs(const std::byte* scale) : tables_(steps_of_scale(scale)) {}
+
+  [[gnu::always_inline]] void take(const std::byte* early, const std::byte* late, __mmask64 cols, Run& pairs) const {
+    const __m512i first = _mm512_maskz_loadu_epi8(cols, early);
+    const __m512i second = _mm512_maskz_loadu_epi8(cols, late);
+    decode(_mm512_unpacklo_epi8(second, first), pairs[0], pairs[1]);
+    decode(_mm512_unpackhi_epi8(second, first), pairs[2], pairs[3]);
+  }
+
+  /// From the order of pairs, in which vector v has columns 4v to 4v + 3 of each 16, to that of columns, and back.
+  static void reorder(Run& sums) {
+    __m512i v[kRunVectors];
+    for (std::size_t i = 0; i < kRunVectors; ++i) v[i] = _mm512_castps_si512(sums[i]);
+    avx512::exchange_lanes(v[0], v[1], v[2], v[3]);
+    for (std::size_t i = 0; i < kRunVectors; ++i) sums[i] = _mm512_castsi512_ps(v[i]);
+  }
+
+ private:
+  [[gnu::always_inline]] void decode(__m512i codes, __m512& first, __m512& second) const {
+    __m512i low;
+    __m512i high;
+    tables_(codes, low, high);
+    first = _mm512_castsi512_ps(_mm512_unpacklo_epi8(low, high));
+    second = _mm512_castsi512_ps(_mm512_unpackhi_epi8(low, high));
+  }
+
+  avx512::ByteTables<kFormat> tables_;
+};
+
+template <>
+class RowPairs<Format::bf16> {
+ public:
+  static constexpr std::int64_t kLines = 2;
+
+  explicit RowPairs(const std::byte* /*scale: of FP8*/) {}
+
+  [[gnu::always_inline]] void take(const std::byte* early, const std::byte* late, __mmask64 cols, Run& pairs) const {
+    for (std::size_t line = 0; line < 2; ++line) {
+      const auto lanes = static_cast<__mmask32>(cols >> (32 * line));
+      const __m512i first = _mm512_maskz_loadu_epi16(lanes, early + 64 * line);
+      const __m512i second = _mm512_maskz_loadu_epi16(lanes, late + 64 * line);
+      pairs[2 * line] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(second, low_, first));
+      pairs[2 * line + 1] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(second, high_, first));
+    }
+  }
+
+  static void reorder(Run& /*sums: in the order of columns*/) {}
+
+ private:
+  static constexpr auto kLow = avx512::word_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
+  static constexpr auto kHigh = avx512::word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
+  __m512i low_ = _mm512_loadu_si512(kLow.data());
+  __m512i high_ = _mm512_loadu_si512(kHigh.data());
+};
+
+/// Asks for line after line of rows, each `row_bytes` of memory with `stride` bytes from one to the next.
+class Lines {
+ public:
+  void start(const std::byte* at, std::int64_t row_bytes, std::int64_t stride) {
+    at_ = at;
+    lines_ = schedule::ceil_div(row_bytes, kLine);
+    left_ = lines_;
+    to_next_row_ = stride - (lines_ - 1) * kLine;
+  }
+  [[gnu::always_inline]] void next() {
+    _mm_prefetch(at_, _MM_HINT_T0);
+    --left_;
+    at_ += left_ == 0 ? to_next_row_ : kLine;
+    left_ = left_ == 0 ? lines_ : left_;
+  }
+
+ private:
+  static constexpr std::int64_t kLine = 64;
+  const std::byte* at_ = nullptr;
+  std::int64_t lines_ = 0;
+  std::int64_t left_ = 0;  // of the row
+  std::int64_t to_next_row_ = 0;
+};
+
+/// The product of one call with weights of a format.
+template <class Chain, Format kFormat>
+class RowsProduct {
+ public:
+  RowsProduct(const MultiplyJob& job, const PackJob& weights)
+      : job_(job),
+        side_(*weights.side),
+        outer_(weights.outer),
+        begin_(job.pieces.front().begin),
+        chunks_((job.pieces.back().end - begin_) / schedule::kChunk),
+        row_bytes_(side_.depth_stride * kBytes) {}
+
+  void run() {
+    std::int64_t ended = 0;
+    for (const schedule::Piece& piece : job_.pieces) {
+      each_run([&](std::int64_t row, std::int64_t col) { begin_piece(piece, row, col); });
+      for (std::int64_t depth = piece.begin; depth < piece.end; depth += schedule::kChunk) add_chunk(depth);
+      each_run([&](std::int64_t row, std::int64_t col) { end_piece(piece, row, col, ended); });
+      if (piece.last) ++ended;
+    }
+  }
+
+ private:
+  using Vector = typename Chain::Vector;
+  static constexpr std::int64_t kBytes = element_bytes(kFormat);
+  static constexpr std::int64_t kSteps = schedule::kChunk / 2;  // rows of pairs in a chunk
+  static constexpr std::int64_t kPitch = kMostColsOfRuns + 16;  // of sums; rows a page apart would share sets of the cache
+  static constexpr int kBlockRows = 3;                          // 24 chains
+
+  template <class Visit>
+  void each_run(Visit visit) const {
+    for (std::int64_t row = 0; row < job_.rows; ++row) {
+      for (std::int64_t col = 0; col < job_.cols; col += kRunCols) visit(row, col);
+    }
+  }
+
+  /// p += e + o of a chunk, for all rows and columns.
+  void add_chunk(std::int64_t depth) {
+    RowPairs<kFormat> pairs(nullptr);
+    fetch_.start(side_.value(outer_, depth + schedule::kChunk), job_.cols * kBytes, row_bytes_);
+    for (std::int64_t col = 0; col < job_.cols; col += kRunCols) {
+      if (side_.folds()) {
+        const std::int64_t scaled = fault::on(fault::Id::run_scale_of_first_columns) ? 0 : col;
+        pairs = RowPairs<kFormat>(side_.scale(outer_ + scaled, depth));
+      }
+      const std::int64_t left = job_.cols - col;
+      left >= kRunCols ? add_run(pairs, depth, col, ~__mmask64{0}) : add_run(pairs, depth, col, (__mmask64{1} << left) - 1);
+    }
+  }
+
+  [[gnu::always_inline]] void add_run(const RowPairs<kFormat>& pairs, std::int64_t depth, std::int64_t col, __mmask64 cols) {
+    const std::byte* at = side_.value(outer_ + col, depth);
+    const std::int64_t chunk = (depth - begin_) / schedule::kChunk;
+    const auto take = [&](std::int64_t i, Run& weights) __attribute__((always_inline)) {
+      const std::byte* early = at + (i / 2 * 4 + i % 2) * row_bytes_;
+      pairs.take(early, early + 2 * row_bytes_, cols, weights);
+      ask();
+    };
+    const auto from_memory = [&](std::int64_t i, Run& weights) __attribute__((always_inline)) {
+      take(i, weights);
+      ask();
+    };
+    if (job_.rows == 1) return multiply<1>(0, chunk, col, from_memory);
+    if (job_.rows == 2) return multiply<2>(0, chunk, col, from_memory);
+    alignas(64) Run decoded[kSteps];
+    for (std::int64_t i = 0; i < kSteps; ++i) take(i, decoded[i]);
+    const auto from_cache = [&](std::int64_t i, Run& weights) __attribute__((always_inline)) {
+      for (std::size_t v = 0; v < kRunVectors; ++v) weights[v] = decoded[i][v];
+    };
+    const auto first_time = [&](std::int64_t i, Run& weights) __attribute__((always_inline)) {
+      from_cache(i, weights);
+      ask();
+    };
+    multiply<kBlockRows>(0, chunk, col, first_time);
+    std::int64_t row = kBlockRows;
+    for (; row + kBlockRows <= job_.rows; row += kBlockRows) multiply<kBlockRows>(row, chunk, col, from_cache);
+    if (job_.rows - row == 1) multiply<1>(row, chunk, col, from_cache);
+    if (job_.rows - row == 2) multiply<2>(row, chunk, col, from_cache);
+  }
+
+  /// For half of what two rows of a run are.
+  [[gnu::always_inline]] void ask() {
+    for (std::int64_t line = 0; line < RowPairs<kFormat>::kLines; ++line) fetch_.next();
+  }
+
+  template <int kRows, class Weights>
+  [[gnu::always_inline]] void multiply(std::int64_t row, std::int64_t chunk, std::int64_t col, const Weights& weights) {
+    const std::byte* lhs[kRows];
+    Run chains[2][kRows];
+    for (int r = 0; r < kRows; ++r) {
+      lhs[r] = Chain::Panels::lhs_row(job_.lhs_panel, chunks_, row + r, chunk);
+      for (std::size_t v = 0; v < kRunVectors; ++v) chains[0][r][v] = chains[1][r][v] = Chain::zero();
+    }
+    for (std::int64_t i = 0; i < kSteps; i += 2) {
+#pragma GCC unroll 2
+      for (std::int64_t odd = 0; odd < 2; ++odd) {
+        Run pairs;
+        weights(i + odd, pairs);
+#pragma GCC unroll 3
+        for (int r = 0; r < kRows; ++r) {
+          const Vector values = Chain::spread(lhs[r] + 4 * (i + odd));
+#pragma GCC unroll 4
+          for (std::size_t v = 0; v < kRunVectors; ++v) chains[odd][r][v] = Chain::dot(chains[odd][r][v], values, pairs[v]);
+        }
+      }
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < kRows; ++r) {
+      float* sums = sums_of(row + r, col);
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < kRunVectors; ++v, sums += Chain::kLanes)
+        Chain::store(sums, Chain::add(Chain::load(sums), Chain::add(chains[0][r][v], chains[1][r][v])));
+    }
+  }
+
+  void begin_piece(const schedule::Piece& piece, std::int64_t row, std::int64_t col) {
+    Run sums = {Chain::nothing(), Chain::nothing(), Chain::nothing(), Chain::nothing()};
+    if (!piece.first && !fault::on(fault::Id::run_carry_dropped)) {
+      for (std::size_t v = 0; v < vectors(col); ++v) sums[v] = Chain::load(carried() + place(row, v, col));
+      RowPairs<kFormat>::reorder(sums);
+    }
+    for (std::size_t v = 0; v < kRunVectors; ++v)
+      Chain::store(sums_of(row, col) + Chain::kLanes * static_cast<std::int64_t>(v), sums[v]);
+  }
+
+  void end_piece(const schedule::Piece& piece, std::int64_t row, std::int64_t col, std::int64_t ended) {
+    Run sums;
+    for (std::size_t v = 0; v < kRunVectors; ++v)
+      sums[v] = Chain::load(sums_of(row, col) + Chain::kLanes * static_cast<std::int64_t>(v));
+    if (!fault::on(fault::Id::run_sums_in_order_of_pairs)) RowPairs<kFormat>::reorder(sums);
+    for (std::size_t v = 0; v < vectors(col); ++v) {
+      const std::int64_t at = place(row, v, col);
+      if (!piece.last || !scaled()) {
+        Chain::store(carried() + at, sums[v]);
+        continue;
+      }
+      const auto scale = Chain::mul(
+          Chain::spread(job_.row_scales + ended * job_.row_scales_stride + row),
+          Chain::load(job_.col_scales + ended * job_.col_scales_stride + col + Chain::kLanes * static_cast<std::int64_t>(v)));
+      const auto before = job_.first && ended == 0 ? Chain::zero() : Chain::load(job_.acc + at);
+      Chain::store(job_.acc + at, Chain::fma(scale, sums[v], before));
+    }
+  }
+
+  /// Vectors of a run that acc has: whole strips.
+  [[nodiscard]] std::size_t vectors(std::int64_t col) const { return job_.cols - col > kRunCols / 2 ? kRunVectors : 2; }
+  [[nodiscard]] bool scaled() const { return job_.row_scales != nullptr; }
+  [[nodiscard]] float* carried() const { return scaled() ? reinterpret_cast<float*>(job_.part) : job_.acc; }
+  /// Of a row's vector `v` from column `col` on, in acc and part.
+  [[nodiscard]] std::int64_t place(std::int64_t row, std::size_t v, std::int64_t col) const {
+    const std::int64_t at = col + Chain::kLanes * static_cast<std::int64_t>(v);
+    return at / avx512::kStripCols * avx512::kStripCols * job_.strip_rows + row * avx512::kStripCols + at % avx512::kStripCols;
+  }
+  [[nodiscard]] float* sums_of(std::int64_t row, std::int64_t col) { return sums_.data() + row * kPitch + col; }
+
+  const MultiplyJob& job_;
+  const Side& side_;
+  const std::int64_t outer_;
+  const std::int64_t begin_;
+  const std::int64_t chunks_;
+  const std::int64_t row_bytes_;
+  Lines fetch_;  // what the next chunk reads
+  alignas(64) std::array<float, kMostRowsOfRuns * kPitch> sums_;
+};
+
+}  // namespace
+}  // namespace ragdot::cpu::avx512bf16
