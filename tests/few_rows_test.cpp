@@ -24,6 +24,7 @@ const std::vector<Grids> kGrids = {
     {"channelwise", Format::e4m3, Format::e4m3, Format::f32, 1, kWholeAxis, Format::f32, kWholeAxis, 1},
     {"segments within chunks", Format::e4m3, Format::e4m3, Format::f32, 1, 48, Format::f32, 48, 64},
     {"e8m0 blocks", Format::e4m3, Format::e4m3, Format::e8m0, 1, 128, Format::e8m0, 128, 128},
+    {"e8m0 blocks of 64", Format::e4m3, Format::e4m3, Format::e8m0, 1, 64, Format::e8m0, 64, 64},
     {"e8m0 blocks of chunks", Format::e4m3, Format::e5m2, Format::e8m0, 1, 32, Format::e8m0, 32, 32},
     {"e8m0 weights with f32 rows", Format::e4m3, Format::e4m3, Format::f32, 1, 96, Format::e8m0, 64, 32},
     {"mx", Format::e4m3, Format::e4m3, Format::e8m0, 1, 32, Format::e8m0, 32, 1},

@@ -277,11 +277,12 @@ class Backwards final : public Executor {
 };
 
 TEST_F(Plans, MatricesWithoutElementsArePackedAtOnce) {
+  constexpr std::int64_t kMany = std::int64_t{1} << 49;
   constexpr std::int64_t kHuge = std::int64_t{1} << 56;
   constexpr std::int64_t kNone = 0;
   constexpr std::int64_t kSome = 16;
   for (const auto& [batch, rows, cols] :
-       {std::array{kHuge, kNone, kSome}, std::array{kSome, kHuge, kNone}, std::array{kSome, kNone, kHuge}}) {
+       {std::array{kMany, kNone, kSome}, std::array{kSome, kHuge, kNone}, std::array{kSome, kNone, kHuge}}) {
     Operand rhs;
     rhs.values = matrices(static_cast<const void*>(nullptr), Format::f32, batch, rows, cols);
     const auto packed = pack_rhs(rhs);  // matrix after matrix, it would take days

@@ -120,9 +120,9 @@ Status check_groups(const char* op, const Groups& groups) {
       !s.ok()) {
     return s;
   }
-  // The bound keeps the table of ranges, in bytes, within int64.
-  if (groups.count < 0 || groups.count > kMax / 64) {
-    return refused(op, fmt::format("groups.count is {}; it must be 0 or more and below 2^57", groups.count));
+  // The bound keeps tables of ranges and of work, in bytes, far within int64.
+  if (groups.count < 0 || groups.count >= std::int64_t{1} << 50) {
+    return refused(op, fmt::format("groups.count is {}; it must be 0 or more and below 2^50", groups.count));
   }
   return {};
 }

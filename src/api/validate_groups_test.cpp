@@ -164,7 +164,7 @@ TEST(ReadGroups, RefusesForms) {
   EXPECT_EQ(read(groups, 6), "gmm: groups.kind is 7; it must be 0 (sizes), 1 (ends), 2 (offsets) or 3 (starts_and_sizes)");
   groups = {};
   groups.count = -1;
-  EXPECT_EQ(read(groups, 6), "gmm: groups.count is -1; it must be 0 or more and below 2^57");
+  EXPECT_EQ(read(groups, 6), "gmm: groups.count is -1; it must be 0 or more and below 2^50");
 }
 
 }  // namespace

@@ -182,9 +182,11 @@ const std::vector<BadCall<GmmCall>> kChoices = {
     {"GroupsIndex", [](auto& c) { c.args.groups.index = static_cast<Groups::Index>(2); },
      "gmm: groups.index is 2; it must be 0 (i32) or 1 (i64)"},
     {"GroupsCountNegative", [](auto& c) { c.args.groups = Groups::from_offsets(std::span<const std::int32_t>()); },
-     "gmm: groups.count is -1; it must be 0 or more and below 2^57"},
+     "gmm: groups.count is -1; it must be 0 or more and below 2^50"},
+    {"GroupsCountOneTooMany", [](auto& c) { c.args.groups.count = std::int64_t{1} << 50; },
+     "gmm: groups.count is 1125899906842624; it must be 0 or more and below 2^50"},
     {"GroupsCountHuge", [](auto& c) { c.args.groups.count = kMax; },
-     "gmm: groups.count is 9223372036854775807; it must be 0 or more and below 2^57"},
+     "gmm: groups.count is 9223372036854775807; it must be 0 or more and below 2^50"},
 };
 
 const std::vector<BadCall<TgmmCall>> kTgmm = {
