@@ -45,11 +45,11 @@ inline Storage storage_of(const Side& side) {
 /// as those of packed weights do; what follows the patch is wanted next.
 enum class Extent : std::int32_t { full, partial, run };
 
-/// Packed weights come a quarter faster when they are asked for a page ahead than as the hardware's prefetching brings them.
+/// Packed weights come a quarter faster when they are asked for two pages ahead than as the hardware's prefetching brings them.
 /// Beyond their end nothing is read: a prefetch never faults.
 [[gnu::always_inline]] inline void fetch_ahead(const std::byte* at) {  // else g++ takes it for a function without effect
-  constexpr std::int64_t kAhead = 4096;
-  _mm_prefetch(at + kAhead, _MM_HINT_T1);
+  constexpr std::int64_t kAhead = 8192;
+  _mm_prefetch(at + kAhead, _MM_HINT_T0);
 }
 
 /// Rows of a patch along its contiguous axis; elements beyond its extents read as zero and are not touched.

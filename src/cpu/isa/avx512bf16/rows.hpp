@@ -10,6 +10,7 @@
 #include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/avx512bf16/codes.hpp"
+#include "cpu/isa/chains/fetch.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu::avx512bf16 {
@@ -28,8 +29,6 @@ inline constexpr std::int64_t kMostColsOfRuns = 2048;
 template <Format kFormat>
 class RowPairs {
  public:
-  static constexpr std::int64_t kLines = 1;
-
   explicit RowPairs(const std::byte* scale) : tables_(steps_of_scale(scale)) {}
 
   [[gnu::always_inline]] void take(const std::byte* early, const std::byte* late, __mmask64 cols, Run& pairs) const {
@@ -62,8 +61,6 @@ class RowPairs {
 template <>
 class RowPairs<Format::bf16> {
  public:
-  static constexpr std::int64_t kLines = 2;
-
   explicit RowPairs(const std::byte* /*scale: of FP8*/) {}
 
   [[gnu::always_inline]] void take(const std::byte* early, const std::byte* late, __mmask64 cols, Run& pairs) const {
@@ -83,30 +80,6 @@ class RowPairs<Format::bf16> {
   static constexpr auto kHigh = avx512::word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
   __m512i low_ = _mm512_loadu_si512(kLow.data());
   __m512i high_ = _mm512_loadu_si512(kHigh.data());
-};
-
-/// Asks for line after line of rows, each `row_bytes` of memory with `stride` bytes from one to the next.
-class Lines {
- public:
-  void start(const std::byte* at, std::int64_t row_bytes, std::int64_t stride) {
-    at_ = at;
-    lines_ = schedule::ceil_div(row_bytes, kLine);
-    left_ = lines_;
-    to_next_row_ = stride - (lines_ - 1) * kLine;
-  }
-  [[gnu::always_inline]] void next() {
-    _mm_prefetch(at_, _MM_HINT_T0);
-    --left_;
-    at_ += left_ == 0 ? to_next_row_ : kLine;
-    left_ = left_ == 0 ? lines_ : left_;
-  }
-
- private:
-  static constexpr std::int64_t kLine = 64;
-  const std::byte* at_ = nullptr;
-  std::int64_t lines_ = 0;
-  std::int64_t left_ = 0;  // of the row
-  std::int64_t to_next_row_ = 0;
 };
 
 /// The product of one call with weights of a format.
@@ -148,28 +121,31 @@ class RowsProduct {
   /// p += e + o of a chunk, for all rows and columns.
   void add_chunk(std::int64_t depth) {
     RowPairs<kFormat> pairs(nullptr);
-    fetch_.start(side_.value(outer_, depth + schedule::kChunk), job_.cols * kBytes, row_bytes_);
+    const Ahead next = {side_.value(outer_, depth + schedule::kChunk), schedule::kChunk, job_.cols * kBytes, row_bytes_};
+    chains::Fetcher fetcher({next}, kSteps * schedule::ceil_div(job_.cols, kRunCols));
     for (std::int64_t col = 0; col < job_.cols; col += kRunCols) {
       if (side_.folds()) {
         const std::int64_t scaled = fault::on(fault::Id::run_scale_of_first_columns) ? 0 : col;
         pairs = RowPairs<kFormat>(side_.scale(outer_ + scaled, depth));
       }
       const std::int64_t left = job_.cols - col;
-      left >= kRunCols ? add_run(pairs, depth, col, ~__mmask64{0}) : add_run(pairs, depth, col, (__mmask64{1} << left) - 1);
+      left >= kRunCols ? add_run(pairs, fetcher, depth, col, ~__mmask64{0})
+                       : add_run(pairs, fetcher, depth, col, (__mmask64{1} << left) - 1);
     }
   }
 
-  [[gnu::always_inline]] void add_run(const RowPairs<kFormat>& pairs, std::int64_t depth, std::int64_t col, __mmask64 cols) {
+  [[gnu::always_inline]] void add_run(const RowPairs<kFormat>& pairs, chains::Fetcher& fetcher, std::int64_t depth,
+                                      std::int64_t col, __mmask64 cols) {
     const std::byte* at = side_.value(outer_ + col, depth);
     const std::int64_t chunk = (depth - begin_) / schedule::kChunk;
     const auto take = [&](std::int64_t i, Run& weights) __attribute__((always_inline)) {
       const std::byte* early = at + (i / 2 * 4 + i % 2) * row_bytes_;
       pairs.take(early, early + 2 * row_bytes_, cols, weights);
-      ask();
+      if (i % 2 == 0) fetcher.step();
     };
     const auto from_memory = [&](std::int64_t i, Run& weights) __attribute__((always_inline)) {
       take(i, weights);
-      ask();
+      if (i % 2 == 1) fetcher.step();
     };
     if (job_.rows == 1) return multiply<1>(0, chunk, col, from_memory);
     if (job_.rows == 2) return multiply<2>(0, chunk, col, from_memory);
@@ -180,18 +156,13 @@ class RowsProduct {
     };
     const auto first_time = [&](std::int64_t i, Run& weights) __attribute__((always_inline)) {
       from_cache(i, weights);
-      ask();
+      if (i % 2 == 0) fetcher.step();
     };
     multiply<kBlockRows>(0, chunk, col, first_time);
     std::int64_t row = kBlockRows;
     for (; row + kBlockRows <= job_.rows; row += kBlockRows) multiply<kBlockRows>(row, chunk, col, from_cache);
     if (job_.rows - row == 1) multiply<1>(row, chunk, col, from_cache);
     if (job_.rows - row == 2) multiply<2>(row, chunk, col, from_cache);
-  }
-
-  /// For half of what two rows of a run are.
-  [[gnu::always_inline]] void ask() {
-    for (std::int64_t line = 0; line < RowPairs<kFormat>::kLines; ++line) fetch_.next();
   }
 
   template <int kRows, class Weights>
@@ -270,7 +241,6 @@ class RowsProduct {
   const std::int64_t begin_;
   const std::int64_t chunks_;
   const std::int64_t row_bytes_;
-  Lines fetch_;  // what the next chunk reads
   alignas(64) std::array<float, kMostRowsOfRuns * kPitch> sums_;
 };
 
