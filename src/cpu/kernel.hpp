@@ -117,7 +117,7 @@ struct FewRows {
 inline constexpr std::int64_t kMostDepth = 4096;
 
 /// The first that takes an item computes it; null: none.
-using WaysOfFewRows = std::array<const FewRows*, 6>;
+using WaysOfFewRows = std::array<const FewRows*, 7>;
 
 /// What a product asks of a kernel.
 struct Demand {

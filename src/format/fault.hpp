@@ -101,6 +101,7 @@ enum class Id : int {
   column_chunks_in_order_of_lanes,
   column_carry_dropped,
   column_tail_unmasked,
+  pair_chunks_take_first_rows,
   run_sums_in_order_of_pairs,
   run_carry_dropped,
   run_scale_of_first_columns,

@@ -124,6 +124,8 @@ constexpr auto kFaults = std::to_array<Fault>({
      "few rows times a column forget the part of a segment before their reduction tile"},
     {Id::column_tail_unmasked, "column_tail_unmasked", "avx512bf16",
      "a column's last granule reads what lies behind the column"},
+    {Id::pair_chunks_take_first_rows, "pair_chunks_take_first_rows", "avx512bf16",
+     "packed bf16 weights of all chunks of a turn are multiplied by the first chunk of lhs"},
     {Id::run_sums_in_order_of_pairs, "run_sums_in_order_of_pairs", "avx512bf16",
      "few rows times contiguous rows of FP8 leave their sums in the order in which codes become pairs"},
     {Id::run_carry_dropped, "run_carry_dropped", "avx512bf16",

@@ -23,6 +23,7 @@ RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512BF16)
 
 #include "cpu/isa/avx512bf16/codes.hpp"
 #include "cpu/isa/avx512bf16/columns.hpp"
+#include "cpu/isa/avx512bf16/pairs.hpp"
 #include "cpu/isa/avx512bf16/rows.hpp"
 #include "cpu/isa/chains/multiply.hpp"
 
@@ -77,6 +78,16 @@ constexpr FewRows kRowsOfCodes = {.weights = plan::Weights::packed,
                                     weights.side->format == Format::e4m3 ? multiply_codes<Format::e4m3>(job, weights)
                                                                          : multiply_codes<Format::e5m2>(job, weights);
                                   }};
+constexpr FewRows kRowsOfPairs = {.weights = plan::Weights::packed,
+                                  .tile_depth = kMostDepth,
+                                  .most_rows = [](Format weights) { return weights == Format::bf16 ? kFewRows / 2 : 0; },
+                                  .takes =
+                                      [](const Item& item) {
+                                        return item.depth % schedule::kChunk == 0 && !item.rhs.folds() &&
+                                               avx512::segments_end_with_chunks(item);
+                                      },
+                                  .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
+                                  .multiply = chains::multiply_strips<PairChain<Bf16Chain>>};
 /// Others are decoded into the L1 cache: a panel of them would be written to the L2 cache for a handful of blocks.
 constexpr FewRows decoded_rows(plan::Weights weights, std::int64_t tile_depth, std::int64_t (*most_rows)(Format)) {
   return {.weights = weights,
@@ -232,7 +243,8 @@ constinit const Kernel kKernel = {
     .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
     .pack_rhs = avx512::pack<avx512::Role::rhs, kAlike>,
     .multiply = chains::multiply<Bf16Chain>,
-    .few_rows = {&kRowsOfCodes, &avx512::kFewPackedRows, &kDecodedRows, &kChunksOfColumns, &kDecodedColumns, &kRunsOfRows},
+    .few_rows = {&kRowsOfCodes, &avx512::kFewPackedRows, &kRowsOfPairs, &kDecodedRows, &kChunksOfColumns, &kDecodedColumns,
+                 &kRunsOfRows},
     .store = avx512::store,
     .finish = avx512::finish,
     .stores = Bf16Chain::kStores,

@@ -10,6 +10,7 @@
 #include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/avx512bf16/codes.hpp"
+#include "cpu/isa/avx512bf16/pairs.hpp"
 #include "cpu/isa/chains/fetch.hpp"
 #include "cpu/kernel.hpp"
 
@@ -64,22 +65,17 @@ class RowPairs<Format::bf16> {
   explicit RowPairs(const std::byte* /*scale: of FP8*/) {}
 
   [[gnu::always_inline]] void take(const std::byte* early, const std::byte* late, __mmask64 cols, Run& pairs) const {
-    for (std::size_t line = 0; line < 2; ++line) {
-      const auto lanes = static_cast<__mmask32>(cols >> (32 * line));
-      const __m512i first = _mm512_maskz_loadu_epi16(lanes, early + 64 * line);
-      const __m512i second = _mm512_maskz_loadu_epi16(lanes, late + 64 * line);
-      pairs[2 * line] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(second, low_, first));
-      pairs[2 * line + 1] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(second, high_, first));
+    for (std::size_t half = 0; half < 2; ++half) {
+      const auto lanes = static_cast<__mmask32>(cols >> (32 * half));
+      pairs_.take(_mm512_maskz_loadu_epi16(lanes, early + 64 * half), _mm512_maskz_loadu_epi16(lanes, late + 64 * half),
+                  pairs[2 * half], pairs[2 * half + 1]);
     }
   }
 
   static void reorder(Run& /*sums: in the order of columns*/) {}
 
  private:
-  static constexpr auto kLow = avx512::word_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
-  static constexpr auto kHigh = avx512::word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
-  __m512i low_ = _mm512_loadu_si512(kLow.data());
-  __m512i high_ = _mm512_loadu_si512(kHigh.data());
+  Bf16Pairs pairs_;
 };
 
 /// The product of one call with weights of a format.

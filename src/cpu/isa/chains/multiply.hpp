@@ -185,12 +185,15 @@ class Multiplier {
           turns[i].starts = &starts_[fault::on(fault::Id::quads_first_starts_for_all_turns) ? 0 : i];
         }
       }
+      std::int64_t block = 0;
       for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
         if constexpr (Floats::kStores) out_.ask(turns[count_ - 1].out, row + rows);
         for (std::size_t i = 0; i < count_; ++i) {
           fetcher_.step();
+          turns[i].block = block;
           kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turns[i], out_, row);
         }
+        ++block;
       });
     }
     stored_ = job_.store != nullptr && pending_[count_ - 1].last ? job_.cols / kStripCols * kStripCols : 0;
@@ -263,6 +266,7 @@ class Multiplier {
     turn.at = stretch.at;
     turn.row = job_.row;
     turn.depth = stretch.depth;
+    turn.blocks = schedule::ceil_div(job_.rows, Chain::kBlockRows);
     turn.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
     turn.begins = stretch.begins;
     if constexpr (requires { Chain::kOneScale; }) {

@@ -1,0 +1,104 @@
+// Chains whose weights are rows of bf16, paired in registers for each block of rows. A kernel includes this file inside its
+// target region, behind all other includes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/chains/visit.hpp"
+#include "cpu/side.hpp"
+
+namespace ragdot::cpu::avx512bf16 {
+namespace {
+
+/// The pairs of 32 columns of two rows: 16 columns each. The earlier row stands in the high halves.
+class Bf16Pairs {
+ public:
+  Bf16Pairs() : first_(_mm512_loadu_si512(kFirst.data())), second_(_mm512_loadu_si512(kSecond.data())) {}
+
+  [[gnu::always_inline]] void take(__m512i early, __m512i late, __m512& first, __m512& second) const {
+    first = _mm512_castsi512_ps(_mm512_permutex2var_epi16(late, first_, early));
+    second = _mm512_castsi512_ps(_mm512_permutex2var_epi16(late, second_, early));
+  }
+
+ private:
+  static constexpr auto kFirst = avx512::word_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
+  static constexpr auto kSecond = avx512::word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
+
+  __m512i first_;
+  __m512i second_;
+};
+
+/// Asks for packed weights as far ahead as a turn reads. Blocks of rows read a turn's weights one after the other; each asks
+/// for its share of the lines.
+class LinesAhead {
+ public:
+  /// kStepBytes: what is read between two calls of ask().
+  template <std::int64_t kStepBytes>
+  static LinesAhead of(const chains::Turn& turn) {
+    constexpr std::int64_t kLines = kStepBytes / kLineBytes;
+    constexpr std::int64_t kAhead = chains::kVisitBytes;
+    const std::int64_t share = schedule::ceil_div(kLines, turn.blocks) * kLineBytes;
+    return {kAhead + turn.block * share, share};
+  }
+  [[gnu::always_inline]] void ask(const std::byte* at) const {
+    for (std::int64_t line = 0; line < share_; line += kLineBytes) _mm_prefetch(at + begin_ + line, _MM_HINT_T0);
+  }
+
+ private:
+  static constexpr std::int64_t kLineBytes = 64;
+
+  LinesAhead(std::int64_t begin, std::int64_t share) : begin_(begin), share_(share) {}
+
+  std::int64_t begin_;
+  std::int64_t share_;
+};
+
+/// Packed weights.
+template <class Chain>
+struct PairChain : Chain {
+  using Vector = typename Chain::Vector;
+
+  /// p += e + o for each chunk of the turn.
+  template <int kRows>
+  [[gnu::always_inline]] static void add_chunks(const chains::Turn& turn, std::int64_t row, std::int64_t /*col: the strip*/,
+                                                chains::Sums<Chain, kRows>& p) {
+    using Panels = typename Chain::Panels;
+    constexpr std::int64_t kRowBytes = 2 * kPackedCols;
+    const Bf16Pairs pairs;
+    const auto ahead = LinesAhead::of<4 * kRowBytes>(turn);
+    const std::byte* lhs[kRows];
+    for (int r = 0; r < kRows; ++r) lhs[r] = Panels::lhs_row(turn.lhs_panel, turn.panel_depth, turn.row + row + r, turn.at);
+    const std::byte* rhs = turn.rhs;
+    for (std::int64_t left = turn.depth; left > 0; left -= schedule::kChunk) {
+      chains::Sums<Chain, kRows> sums[2];  // even and odd
+#pragma GCC unroll 2
+      for (auto& chain : sums) chains::fill<Chain, kRows>(chain, Chain::zero());
+      for (std::int64_t i = 0; i < schedule::kChunk / 4; ++i, rhs += 4 * kRowBytes) {
+        ahead.ask(rhs);
+#pragma GCC unroll 2
+        for (std::int64_t odd = 0; odd < 2; ++odd) {
+          const std::byte* early = rhs + odd * kRowBytes;
+          Vector weights[2];
+          pairs.take(_mm512_loadu_si512(early), _mm512_loadu_si512(early + 2 * kRowBytes), weights[0], weights[1]);
+#pragma GCC unroll 6
+          for (int r = 0; r < kRows; ++r) {
+            const Vector values = Chain::spread(lhs[r] + 4 * (2 * i + odd));
+            sums[odd][r][0] = Chain::dot(sums[odd][r][0], values, weights[0]);
+            sums[odd][r][1] = Chain::dot(sums[odd][r][1], values, weights[1]);
+          }
+        }
+      }
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r) {
+        if (!fault::on(fault::Id::pair_chunks_take_first_rows)) lhs[r] += Panels::kLhsChunkBytes;
+        p[r][0] = Chain::add(p[r][0], Chain::add(sums[0][r][0], sums[1][r][0]));
+        p[r][1] = Chain::add(p[r][1], Chain::add(sums[0][r][1], sums[1][r][1]));
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace ragdot::cpu::avx512bf16
