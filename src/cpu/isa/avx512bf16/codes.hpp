@@ -25,23 +25,16 @@ inline int steps_of_scale(const std::byte* code) {
   return code == nullptr ? 0 : avx512::steps_of(std::to_integer<std::uint8_t>(*code));
 }
 
-/// Weights as packing leaves them.
+/// The pairs of 64 columns of two rows of codes, as unpacking leaves them: vector v has columns 4v to 4v + 3 of each 16. The
+/// earlier row stands in the high halves.
 template <Format kFormat>
-class Codes {
+class CodePairs {
  public:
-  static constexpr std::int64_t kQuadBytes = kQuad * kPackedCols;
+  explicit CodePairs(const std::byte* scale) : tables_(steps_of_scale(scale)) {}
 
-  explicit Codes(const std::byte* scale) : tables_(steps_of_scale(scale)) {}
-
-  [[gnu::always_inline]] void take(const std::byte* at, Quad& weights) const {
-    const __m512i early = _mm512_loadu_si512(at);  // of a pair, the first row of each
-    const __m512i late = _mm512_loadu_si512(at + kQuadBytes / 2);
-    decode(_mm512_unpacklo_epi8(late, early), weights[0], weights[1]);
-    decode(_mm512_unpackhi_epi8(late, early), weights[2], weights[3]);
-  }
-  [[gnu::always_inline]] static void fetch(const std::byte* at) {
-    avx512::fetch_ahead(at);
-    avx512::fetch_ahead(at + kQuadBytes / 2);
+  [[gnu::always_inline]] void take(__m512i early, __m512i late, __m512 (&pairs)[4]) const {
+    decode(_mm512_unpacklo_epi8(late, early), pairs[0], pairs[1]);
+    decode(_mm512_unpackhi_epi8(late, early), pairs[2], pairs[3]);
   }
 
  private:
@@ -54,6 +47,26 @@ class Codes {
   }
 
   avx512::ByteTables<kFormat> tables_;
+};
+
+/// Weights as packing leaves them: of a pair, the first row of each, behind them the second.
+template <Format kFormat>
+class Codes {
+ public:
+  static constexpr std::int64_t kQuadBytes = kQuad * kPackedCols;
+
+  explicit Codes(const std::byte* scale) : pairs_(scale) {}
+
+  [[gnu::always_inline]] void take(const std::byte* at, Quad& weights) const {
+    pairs_.take(_mm512_loadu_si512(at), _mm512_loadu_si512(at + kQuadBytes / 2), weights);
+  }
+  [[gnu::always_inline]] static void fetch(const std::byte* at) {
+    avx512::fetch_ahead(at);
+    avx512::fetch_ahead(at + kQuadBytes / 2);
+  }
+
+ private:
+  CodePairs<kFormat> pairs_;
 };
 
 /// Granules of whole chunks of one strip. Packing could do the same, but looks up twice as many bytes for a value.

@@ -30,16 +30,13 @@ inline constexpr std::int64_t kMostColsOfRuns = 2048;
 template <Format kFormat>
 class RowPairs {
  public:
-  explicit RowPairs(const std::byte* scale) : tables_(steps_of_scale(scale)) {}
+  explicit RowPairs(const std::byte* scale) : pairs_(scale) {}
 
   [[gnu::always_inline]] void take(const std::byte* early, const std::byte* late, __mmask64 cols, Run& pairs) const {
-    const __m512i first = _mm512_maskz_loadu_epi8(cols, early);
-    const __m512i second = _mm512_maskz_loadu_epi8(cols, late);
-    decode(_mm512_unpacklo_epi8(second, first), pairs[0], pairs[1]);
-    decode(_mm512_unpackhi_epi8(second, first), pairs[2], pairs[3]);
+    pairs_.take(_mm512_maskz_loadu_epi8(cols, early), _mm512_maskz_loadu_epi8(cols, late), pairs);
   }
 
-  /// From the order of pairs, in which vector v has columns 4v to 4v + 3 of each 16, to that of columns, and back.
+  /// From the order of pairs to that of columns, and back.
   static void reorder(Run& sums) {
     __m512i v[kRunVectors];
     for (std::size_t i = 0; i < kRunVectors; ++i) v[i] = _mm512_castps_si512(sums[i]);
@@ -48,15 +45,7 @@ class RowPairs {
   }
 
  private:
-  [[gnu::always_inline]] void decode(__m512i codes, __m512& first, __m512& second) const {
-    __m512i low;
-    __m512i high;
-    tables_(codes, low, high);
-    first = _mm512_castsi512_ps(_mm512_unpacklo_epi8(low, high));
-    second = _mm512_castsi512_ps(_mm512_unpackhi_epi8(low, high));
-  }
-
-  avx512::ByteTables<kFormat> tables_;
+  CodePairs<kFormat> pairs_;
 };
 
 template <>
