@@ -129,6 +129,10 @@ constexpr std::array<std::uint16_t, 32> word_order(Word word) {
   return order;
 }
 
+/// Of two rows of 32 words: the pairs of the first 16 columns, and of the others.
+inline constexpr auto kFirstColumns = word_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
+inline constexpr auto kSecondColumns = word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
+
 /// 32 positions of depth, each pair of them side by side.
 template <const Pairing& kPairing>
 inline constexpr auto kPairedWords = word_order([](std::size_t i) { return word_position(kPairing, i); });
@@ -264,10 +268,8 @@ struct Bf16Source {
 
   template <const Pairing& kPairing, Extent kExtent>
   static void by_pair(const Patch& p, std::byte* granule) {
-    static constexpr auto kFirst = word_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
-    static constexpr auto kSecond = word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
-    const __m512i first = _mm512_loadu_si512(kFirst.data());
-    const __m512i second = _mm512_loadu_si512(kSecond.data());
+    const __m512i first = _mm512_loadu_si512(kFirstColumns.data());
+    const __m512i second = _mm512_loadu_si512(kSecondColumns.data());
     const Rows<kExtent> rows = rows_by_depth<kExtent>(p);
     for (std::size_t i = 0; i < 16; ++i, granule += kRowBytes) {
       const __m512i low = rows.bf16(kPairing.low[i]);

@@ -67,12 +67,17 @@ std::int64_t most_rows_of_codes(Format weights) {
   return weights == Format::e4m3 || weights == Format::e5m2 ? kMostRows : 0;
 }
 
-bool takes_codes(const Item& item) { return item.depth % schedule::kChunk == 0 && avx512::decodes_by_table(item, kPackedCols); }
+/// Whole chunks, `kCols` columns of which are decoded alike.
+template <std::int64_t kCols>
+bool takes_chunks(const Item& item) {
+  if (item.rhs.format == Format::bf16 && item.rhs.folds()) return false;
+  return item.depth % schedule::kChunk == 0 && avx512::decodes_by_table(item, kCols);
+}
 
 constexpr FewRows kRowsOfCodes = {.weights = plan::Weights::packed,
                                   .tile_depth = kMostDepth,
                                   .most_rows = most_rows_of_codes,
-                                  .takes = takes_codes,
+                                  .takes = takes_chunks<kPackedCols>,
                                   .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
                                   .multiply = [](const MultiplyJob& job, const PackJob& weights) {
                                     weights.side->format == Format::e4m3 ? multiply_codes<Format::e4m3>(job, weights)
@@ -81,11 +86,7 @@ constexpr FewRows kRowsOfCodes = {.weights = plan::Weights::packed,
 constexpr FewRows kRowsOfPairs = {.weights = plan::Weights::packed,
                                   .tile_depth = kMostDepth,
                                   .most_rows = [](Format weights) { return weights == Format::bf16 ? kFewRows / 2 : 0; },
-                                  .takes =
-                                      [](const Item& item) {
-                                        return item.depth % schedule::kChunk == 0 && !item.rhs.folds() &&
-                                               avx512::segments_end_with_chunks(item);
-                                      },
+                                  .takes = takes_chunks<kPackedCols>,
                                   .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
                                   .multiply = chains::multiply_strips<PairChain<Bf16Chain>>};
 /// Others are decoded into the L1 cache: a panel of them would be written to the L2 cache for a handful of blocks.
@@ -103,11 +104,21 @@ constexpr FewRows kDecodedColumns = decoded_rows(plan::Weights::columns, 1024, [
   return weights == Format::bf16 ? kFewRows / 2 : kMostOfFp8;
 });
 
-template <Format kFormat>
-void multiply_columns(const MultiplyJob& job, const PackJob& weights) {
-  ColumnsProduct<Bf16Chain, kFormat, kAlike>(job, weights).run();
+/// With weights as they lie in memory.
+template <template <Format> class Product>
+void multiply_in_place(const MultiplyJob& job, const PackJob& weights) {
+  switch (weights.side->format) {
+    case Format::e4m3: Product<Format::e4m3>(job, weights).run(); break;
+    case Format::e5m2: Product<Format::e5m2>(job, weights).run(); break;
+    default: Product<Format::bf16>(job, weights).run(); break;
+  }
   if (job.store != nullptr) avx512::store(*job.store);
 }
+
+template <Format kFormat>
+using Columns = ColumnsProduct<Bf16Chain, kFormat, kAlike>;
+template <Format kFormat>
+using Rows = RowsProduct<Bf16Chain, kFormat>;
 
 /// What lies between the loads of weights has to stay in the L1 cache, and granules should be full: of FP8 weights decoding
 /// takes as long as memory. Parts of columns come no faster than the other way, but for FP8 of one or two rows.
@@ -139,25 +150,7 @@ constexpr FewRows kChunksOfColumns = {.weights = plan::Weights::columns,
                                               default: turn_rows<Format::bf16, kAlike>(job);
                                             }
                                           },
-                                      .multiply =
-                                          [](const MultiplyJob& job, const PackJob& weights) {
-                                            switch (weights.side->format) {
-                                              case Format::e4m3: return multiply_columns<Format::e4m3>(job, weights);
-                                              case Format::e5m2: return multiply_columns<Format::e5m2>(job, weights);
-                                              default: multiply_columns<Format::bf16>(job, weights);
-                                            }
-                                          }};
-
-template <Format kFormat>
-void multiply_weight_rows(const MultiplyJob& job, const PackJob& weights) {
-  RowsProduct<Bf16Chain, kFormat>(job, weights).run();
-  if (job.store != nullptr) avx512::store(*job.store);
-}
-
-bool takes_rows(const Item& item) {
-  if (item.rhs.format == Format::bf16 && item.rhs.folds()) return false;
-  return item.depth % schedule::kChunk == 0 && avx512::decodes_by_table(item, kRunCols);
-}
+                                      .multiply = multiply_in_place<Columns>};
 
 constexpr FewRows kRunsOfRows = {.weights = plan::Weights::rows,
                                  .tile_depth = 256,
@@ -167,16 +160,9 @@ constexpr FewRows kRunsOfRows = {.weights = plan::Weights::rows,
                                        constexpr std::int64_t kMostOfFp8 = 12;
                                        return weights == Format::bf16 ? kMostRowsOfRuns : kMostOfFp8;
                                      },
-                                 .takes = takes_rows,
+                                 .takes = takes_chunks<kRunCols>,
                                  .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
-                                 .multiply =
-                                     [](const MultiplyJob& job, const PackJob& weights) {
-                                       switch (weights.side->format) {
-                                         case Format::e4m3: return multiply_weight_rows<Format::e4m3>(job, weights);
-                                         case Format::e5m2: return multiply_weight_rows<Format::e5m2>(job, weights);
-                                         default: multiply_weight_rows<Format::bf16>(job, weights);
-                                       }
-                                     }};
+                                 .multiply = multiply_in_place<Rows>};
 
 /// One chunk has the bits of the reduction order.
 bool order_holds() {

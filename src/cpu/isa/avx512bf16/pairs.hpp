@@ -15,7 +15,8 @@ namespace {
 /// The pairs of 32 columns of two rows: 16 columns each. The earlier row stands in the high halves.
 class Bf16Pairs {
  public:
-  Bf16Pairs() : first_(_mm512_loadu_si512(kFirst.data())), second_(_mm512_loadu_si512(kSecond.data())) {}
+  Bf16Pairs()
+      : first_(_mm512_loadu_si512(avx512::kFirstColumns.data())), second_(_mm512_loadu_si512(avx512::kSecondColumns.data())) {}
 
   [[gnu::always_inline]] void take(__m512i early, __m512i late, __m512& first, __m512& second) const {
     first = _mm512_castsi512_ps(_mm512_permutex2var_epi16(late, first_, early));
@@ -23,9 +24,6 @@ class Bf16Pairs {
   }
 
  private:
-  static constexpr auto kFirst = avx512::word_order([](std::size_t i) { return i % 2 * 32 + i / 2; });
-  static constexpr auto kSecond = avx512::word_order([](std::size_t i) { return i % 2 * 32 + 16 + i / 2; });
-
   __m512i first_;
   __m512i second_;
 };
