@@ -153,6 +153,8 @@ enum class Id : int {
   i8_reaches_minus_128,
   avx2_quantiser_unsaturated,
   vector_quantiser_tail_dropped,
+  quantiser_odd_factors_are_even,
+  sign_of_given_scale_ignored,
   given_scales_read_once,
   input_scales_of_first_row,
   empty_group_has_no_scale_row,

@@ -135,23 +135,33 @@ TEST(QuantizeCopies, HalvesQuantiseAsTheirF32) {
 
 TEST(QuantizeCopies, GivenScalesAreReadAndBytesAreTheQuotientsRounded) {
   constexpr std::int64_t kRows = 90;
-  constexpr std::int64_t kCols = 44;
-  const std::vector<float> x = make_input(kRows, kCols, 15);
+  constexpr std::int64_t kCols = 172;
+  std::vector<float> x = make_input(kRows, kCols, 15);
+  std::vector<std::uint16_t> words;
+  for (float& v : x) {
+    words.push_back(format::f32_to_bf16(v));
+    v = format::bf16_to_f32(words.back());
+  }
+  const ConstView inputs[] = {dense(x, kRows, kCols),
+                              matrix(static_cast<const void*>(words.data()), Format::bf16, kRows, kCols)};
   for (Wanted w : wanted()) {
     w.recipe = Recipe::fixed;
     Copy copy;
     prepare(copy, w, kRows, kCols, nullptr);
-    for (std::size_t i = 0; i < copy.scales.size(); ++i) {  // positive, of every size, powers of two where e8m0
+    for (std::size_t i = 0; i < copy.scales.size(); ++i) {  // of every size and either sign, powers of two where e8m0
       const auto bytes = static_cast<std::size_t>(element_bytes(w.scales));
-      copy.scales[i] = static_cast<std::byte>(i % bytes + 1 == bytes ? 0x3d + i / bytes % 5 : i * 37);
+      const std::size_t sign = i / bytes % 3 == 0 ? 0x80 : 0;
+      copy.scales[i] = static_cast<std::byte>(i % bytes + 1 == bytes ? sign + 0x3d + i / bytes % 5 : i * 37);
       if (w.scales == Format::e8m0) copy.scales[i] = static_cast<std::byte>(120 + i % 12);
     }
     const std::vector<std::byte> given = copy.scales;
-    const Status status = quantize({dense(x, kRows, kCols), {}, copy.out});
-    ASSERT_TRUE(status.ok()) << status.message();
-    EXPECT_EQ(copy.scales, given);
-    std::int64_t scale_row = 0;
-    expect_rows(copy, w, x, kCols, 0, kRows, scale_row);
+    for (const ConstView& input : inputs) {
+      const Status status = quantize({input, {}, copy.out});
+      ASSERT_TRUE(status.ok()) << status.message();
+      EXPECT_EQ(copy.scales, given);
+      std::int64_t scale_row = 0;
+      expect_rows(copy, w, x, kCols, 0, kRows, scale_row);
+    }
   }
 }
 

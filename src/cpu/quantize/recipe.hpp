@@ -73,12 +73,13 @@ inline void store_scale(Format format, float scale, std::byte* at) {
 }
 
 [[nodiscard]] inline Scaling scaling_of(Recipe recipe) {
-  return recipe == Recipe::absmax || recipe == Recipe::fixed ? Scaling::divide : Scaling::multiply;
+  if (recipe == Recipe::fixed) return Scaling::divide;
+  return recipe == Recipe::absmax ? Scaling::divide_by_positive : Scaling::multiply_by_positive;
 }
 
 /// What an element is divided by or multiplied with (scaling_of) before it is rounded.
 [[nodiscard]] inline float factor_of(Recipe recipe, float scale) {
-  if (scaling_of(recipe) == Scaling::divide) return scale;
+  if (scaling_of(recipe) != Scaling::multiply_by_positive) return scale;
   // No block has an exponent above 122 (the largest f32 over 127, rounded up), so the reciprocal is a normal number.
   return std::bit_cast<float>((254U << 23) - std::bit_cast<std::uint32_t>(scale));
 }

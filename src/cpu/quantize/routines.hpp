@@ -25,8 +25,8 @@ struct BlockFactors {
   std::int64_t block = kWholeAxis;
 };
 
-/// What an element meets its factor with, before it is rounded.
-enum class Scaling { divide, multiply };
+/// What an element meets its factor with, before it is rounded. Factors that are positive and finite leave its sign.
+enum class Scaling { divide, divide_by_positive, multiply_by_positive };
 
 /// A row of scaled or plain elements of any format, and the format they are wanted in.
 struct Conversion {

@@ -104,16 +104,17 @@ std::vector<T> all_of_type() {
 TEST_P(EveryTable, EncodesEveryBf16UnderManyScales) {
   const std::vector<std::uint16_t> all = all_of_type<std::uint16_t>();
   const SourceRow row{Format::bf16, reinterpret_cast<const std::byte*>(all.data()), 65536};
-  const std::array<float, 9> factors = {1.0F,     0x1.2492p-4F,    3.0F / 448, 1e-3F,   0x1p-126F,
-                                        0x1p100F, 0x1.fffffep-10F, 0x1.8p-1F,  7.7e-30F};
+  const std::array<float, 11> factors = {1.0F,      0x1.2492p-4F, 3.0F / 448, 1e-3F,  0x1p-126F, 0x1p100F, 0x1.fffffep-10F,
+                                         0x1.8p-1F, 7.7e-30F,     -0x1.8p2F,  -1e-20F};
   for (const Format values : kByteFormats) {
-    for (const Scaling scaling : {Scaling::divide, Scaling::multiply}) {
+    for (const Scaling scaling : {Scaling::divide, Scaling::divide_by_positive, Scaling::multiply_by_positive}) {
       for (const float factor : factors) {
+        if (scaling != Scaling::divide && factor < 0) continue;
         const Bytes got = encoded(*table_, row, values, scaling, {&factor, kWholeAxis});
         for (std::size_t i = 0; i < 65536; ++i) {
           const auto x = std::bit_cast<float>(static_cast<std::uint32_t>(i) << 16);
           if (std::isnan(x) && values == Format::i8) continue;
-          const float scaled = scaling == Scaling::divide ? x / factor : x * factor;
+          const float scaled = scaling == Scaling::multiply_by_positive ? x * factor : x / factor;
           ASSERT_EQ(std::to_integer<int>(got[i]), nearest_code(values, scaled))
               << name(values) << " of " << x << " and factor " << factor;
         }
@@ -162,11 +163,11 @@ TEST_P(EveryTable, EncodesRandomBitsAsThePortableOne) {
   // A product's factor is a power of two: with two NaN it would be the compiler's choice whose sign is left.
   for (float& factor : factors)
     factor = std::bit_cast<float>((std::bit_cast<std::uint32_t>(factor) >> 1 & 0x3f800000U) + 0x20000000U);
-  compare(Format::e4m3, Scaling::multiply);
-  compare(Format::e5m2, Scaling::multiply);
+  compare(Format::e4m3, Scaling::multiply_by_positive);
+  compare(Format::e5m2, Scaling::multiply_by_positive);
   for (float& v : x) v = std::isnan(v) ? 0.0F : v;
   compare(Format::i8, Scaling::divide);
-  compare(Format::i8, Scaling::multiply);
+  compare(Format::i8, Scaling::multiply_by_positive);
 }
 
 TEST_P(EveryTable, ConvertsEveryCodeAndHalf) {
@@ -207,15 +208,20 @@ template <class F>
 void every_tail(Format format, F f) {
   const std::int64_t size = element_bytes(format);
   Bytes bytes = random_bytes(static_cast<std::size_t>(200 * size + 1), 23);
-  for (std::int64_t i = 0; (format == Format::f32 || format == Format::bf16) && i < 200; i += 11) {
+  const auto from_every_offset = [&] {
+    for (std::int64_t count = 1; count <= 130; ++count) {
+      const std::byte* data = bytes.data() + 1 + count % 64 / size * size;
+      f(SourceRow{format, data, count});
+    }
+  };
+  from_every_offset();
+  if (format != Format::f32 && format != Format::bf16) return;
+  for (std::int64_t i = 0; i < 200; i += 11) {
     std::byte* high = bytes.data() + 1 + i * size + size - 2;  // Inf and NaN in every block of a vector and more, of both signs
     high[0] = i % 2 == 0 ? std::byte{0x80} : std::byte{0xc1};
     high[1] = i % 3 == 0 ? std::byte{0x7f} : std::byte{0xff};
   }
-  for (std::int64_t count = 1; count <= 130; ++count) {
-    const std::byte* data = bytes.data() + 1 + count % 64 / size * size;
-    f(SourceRow{format, data, count});
-  }
+  from_every_offset();
 }
 
 TEST_P(EveryTable, ConvertsEveryTailAndWritesNothingElse) {
@@ -281,10 +287,12 @@ TEST_P(EveryTable, EncodesAndQuantisesEveryTailAndWritesNothingElse) {
         every_tail(format, [&](const SourceRow& row) {
           Bytes got(140, kUntouched);
           Bytes expected = got;
-          table_->encode(row, values, Scaling::divide, {factors.data(), block}, got.data() + row.count % 9);
-          portable::kRoutines.encode(row, values, Scaling::divide, {factors.data(), block}, expected.data() + row.count % 9);
-          ASSERT_EQ(got, expected) << name(format) << " to " << name(values) << ", " << row.count << " elements, block "
-                                   << block;
+          for (const Scaling scaling : {Scaling::divide, Scaling::divide_by_positive, Scaling::multiply_by_positive}) {
+            table_->encode(row, values, scaling, {factors.data(), block}, got.data() + row.count % 9);
+            portable::kRoutines.encode(row, values, scaling, {factors.data(), block}, expected.data() + row.count % 9);
+            ASSERT_EQ(got, expected) << name(format) << " to " << name(values) << ", " << row.count << " elements, block "
+                                     << block;
+          }
           for (const Recipe recipe : {Recipe::absmax, Recipe::pow2, Recipe::mx}) {
             std::vector<float> scales(132, -1.0F);
             std::vector<float> expected_scales = scales;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kExponent = static_cast<int>(format::kF32Exponent);
 constexpr int kNan = static_cast<int>(format::kF32Nan);
+constexpr int kHighWord = static_cast<int>(0xffff0000);
 constexpr short kWithoutBit14 = static_cast<short>(0xbfff);
 constexpr std::int64_t kLanes = 8;
 using Floats = __m256;
@@ -96,8 +97,8 @@ Floats magnitude_up_to(Floats x, float limit) {
   return _mm256_min_ps(floats(magnitude_bits(x)), spread(limit));
 }
 
-/// Bit 7: the sign of x; below: those of code.
-Ints sign_and_code(Floats x, Ints code) { return (code & ints(0x7f)) | (shift_right<24>(bits(x)) & ints(0x80)); }
+/// The bits of yes where mask has ones, else those of no.
+Ints select_bits(Ints mask, Ints yes, Ints no) { return (mask & yes) | _mm256_andnot_si256(mask, no); }
 
 Floats load_f16(const std::byte* p) {
   const Floats x = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -130,6 +131,28 @@ void store_bytes(void* p, Ints a, Ints b, Ints c, Ints d) {
   // Packing works within 16-byte parts, so that every part holds four bytes of each vector.
   const Ints parts = _mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
   store_ints(p, _mm256_permutevar8x32_epi32(parts, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+}
+
+/// The low bytes of a and b by turns, in the low words.
+Ints zipped_bytes(Ints a, Ints b) { return (a & ints(0xff)) | (shift_left<8>(b) & ints(0xff00)); }
+/// The same, and behind them those of c and d.
+Ints zipped_bytes(Ints a, Ints b, Ints c, Ints d) {
+  const Ints parts = _mm256_packus_epi32(zipped_bytes(a, b), zipped_bytes(c, d));
+  return _mm256_permute4x64_epi64(parts, 0b11'01'10'00);
+}
+/// Those of words, and behind them those of `late`.
+Ints high_bytes(Ints words, Ints late) {
+  const Ints parts = _mm256_packus_epi16(_mm256_srli_epi16(words, 8), _mm256_srli_epi16(late, 8));
+  return _mm256_permute4x64_epi64(parts, 0b11'01'10'00);
+}
+/// Of two vectors, one behind the other.
+Floats even_lanes(Floats a, Floats b) {
+  const __m256d parts = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0b10'00'10'00));
+  return _mm256_castpd_ps(_mm256_permute4x64_pd(parts, 0b11'01'10'00));
+}
+Floats odd_lanes(Floats a, Floats b) {
+  const __m256d parts = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0b11'01'11'01));
+  return _mm256_castpd_ps(_mm256_permute4x64_pd(parts, 0b11'01'10'00));
 }
 
 /// 16 bytes from each of p and p + step.

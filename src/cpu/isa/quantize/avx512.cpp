@@ -1,6 +1,9 @@
 // The quantisers' inner loops with AVX-512: 16 f32 in a register.
 #include "cpu/isa/features.hpp"
 #include "cpu/isa/intrinsics.hpp"
+
+#include <array>
+
 #include "cpu/isa/quantize/tables.hpp"
 #include "cpu/isa/target.hpp"
 #include "cpu/quantize/recipe.hpp"
@@ -8,11 +11,12 @@
 
 namespace ragdot::cpu {
 
-RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512)
+RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512VBMI)
 namespace {
 
 constexpr int kExponent = static_cast<int>(format::kF32Exponent);
 constexpr int kNan = static_cast<int>(format::kF32Nan);
+constexpr int kHighWord = static_cast<int>(0xffff0000);
 constexpr short kWithoutBit14 = static_cast<short>(0xbfff);
 constexpr std::int64_t kLanes = 16;
 using Floats = __m512;
@@ -84,10 +88,10 @@ Floats magnitude_up_to(Floats x, float limit) {
   return _mm512_range_ps(x, spread(limit), kSmallerMagnitude | kPositive);
 }
 
-/// Bit 7: the sign of x; below: those of code.
-Ints sign_and_code(Floats x, Ints code) {
+/// The bits of yes where mask has ones, else those of no.
+Ints select_bits(Ints mask, Ints yes, Ints no) {
   constexpr int kSecondWhereFirst = 0xca;
-  return _mm512_ternarylogic_epi32(ints(0x7f), code, shift_right<24>(bits(x)), kSecondWhereFirst);
+  return _mm512_ternarylogic_epi32(mask, yes, no, kSecondWhereFirst);
 }
 
 Floats load_f16(const std::byte* p) {
@@ -122,6 +126,36 @@ void store_bytes(void* p, Ints a, Ints b, Ints c, Ints d) {
   const Ints parts = _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d));
   const Ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   store_ints(p, _mm512_permutexvar_epi32(order, parts));
+}
+
+using ByteOrder = std::array<std::uint8_t, 64>;
+template <class Byte>
+constexpr ByteOrder byte_order(Byte byte) {
+  ByteOrder order{};
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint8_t>(byte(i));
+  return order;
+}
+
+/// The low bytes of a and b by turns, and behind them those of c and d.
+Ints zipped_bytes(Ints a, Ints b, Ints c, Ints d) {
+  static constexpr ByteOrder kByTurns = byte_order([](std::size_t i) { return i % 2 * 64 + i / 2 % 16 * 4; });
+  const Ints order = load_ints(kByTurns.data());
+  const Ints late = _mm512_permutex2var_epi8(c, order, d);
+  return _mm512_inserti64x4(_mm512_permutex2var_epi8(a, order, b), _mm512_castsi512_si256(late), 1);
+}
+/// Those of words, and behind them those of `late`.
+Ints high_bytes(Ints words, Ints late) {
+  static constexpr ByteOrder kHigh = byte_order([](std::size_t i) { return 2 * i + 1; });
+  return _mm512_permutex2var_epi8(words, load_ints(kHigh.data()), late);
+}
+/// Of two vectors, one behind the other.
+Floats even_lanes(Floats a, Floats b) {
+  const Ints order = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return _mm512_permutex2var_ps(a, order, b);
+}
+Floats odd_lanes(Floats a, Floats b) {
+  const Ints order = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return _mm512_permutex2var_ps(a, order, b);
 }
 
 /// 16 bytes from each of p, p + step, ...

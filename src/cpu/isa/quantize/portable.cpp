@@ -74,11 +74,11 @@ void for_runs(Format format, const std::byte* data, std::int64_t begin, std::int
 
 /// x by the factors of its elements, or the one of their block, in loops that compilers vectorise.
 void apply(Scaling scaling, std::span<const float> f, std::span<float> x) {
-  if (f.size() > 1 && scaling == Scaling::divide) {
+  if (f.size() > 1 && scaling != Scaling::multiply_by_positive) {
     for (std::size_t i = 0; i < x.size(); ++i) x[i] /= f[i];
   } else if (f.size() > 1) {
     for (std::size_t i = 0; i < x.size(); ++i) x[i] *= f[i];
-  } else if (scaling == Scaling::divide) {
+  } else if (scaling != Scaling::multiply_by_positive) {
     for (float& v : x) v /= f[0];
   } else {
     for (float& v : x) v *= f[0];
@@ -98,9 +98,10 @@ void for_scaled_runs(Format format, const std::byte* data, std::int64_t count, S
 }
 
 void convert(const Conversion& row, std::byte* out) {
-  for_scaled_runs(row.from, row.data, row.count, Scaling::multiply, row.scales, [&](std::int64_t i, std::span<float> x) {
-    store(row.to, x.data(), static_cast<std::int64_t>(x.size()), out + i * element_bytes(row.to));
-  });
+  for_scaled_runs(row.from, row.data, row.count, Scaling::multiply_by_positive, row.scales,
+                  [&](std::int64_t i, std::span<float> x) {
+                    store(row.to, x.data(), static_cast<std::int64_t>(x.size()), out + i * element_bytes(row.to));
+                  });
 }
 
 /// Bits of |x|, 0 for NaN and Inf.

@@ -23,18 +23,33 @@ void each_block(std::int64_t count, std::int64_t block, Vectors vectors, Rest re
   }
 }
 
-/// The same with factors: `vectors`(begin, end, factors at i), `rest`(begin, end, factors).
+/// Factors of elements from i on: of a vector, and of a register of bf16 its even and its odd ones.
+struct OneFactor {
+  Floats factor;
+  Floats operator()(std::int64_t) const { return factor; }
+  Floats even(std::int64_t) const { return factor; }
+  Floats odd(std::int64_t) const { return factor; }
+};
+struct FactorOfEach {
+  const float* factors;
+  Floats operator()(std::int64_t i) const { return load_floats(factors + i); }
+  Floats even(std::int64_t i) const { return even_lanes((*this)(i), (*this)(i + kLanes)); }
+  Floats odd(std::int64_t i) const {
+    return fault::on(fault::Id::quantiser_odd_factors_are_even) ? even(i) : odd_lanes((*this)(i), (*this)(i + kLanes));
+  }
+};
+
+/// The same with factors: `vectors`(begin, end, factors), `rest`(begin, end, factors).
 template <class Vectors, class Rest>
 void each_factor(std::int64_t count, const BlockFactors& by, Vectors vectors, Rest rest) {
   if (by.block == 1) {
     if (count < kLanes) return rest(std::int64_t{0}, count, by);
-    return vectors(std::int64_t{0}, count, [&](std::int64_t i) { return load_floats(by.factors + i); });
+    return vectors(std::int64_t{0}, count, FactorOfEach{by.factors});
   }
   each_block(
       count, by.block,
       [&](std::int64_t block, std::int64_t begin, std::int64_t end) {
-        const Floats factor = spread(by.factors[block]);
-        vectors(begin, end, [&](std::int64_t) { return factor; });
+        vectors(begin, end, OneFactor{spread(by.factors[block])});
       },
       [&](std::int64_t block, std::int64_t begin, std::int64_t end) {
         rest(begin, end, BlockFactors{by.factors + block, kWholeAxis});
@@ -58,11 +73,11 @@ struct I8 {
   static constexpr bool kHasNan = false;
 };
 
-/// Codes of f32, to nearest even, saturated, in the low byte of each lane, the rest of which is zero. NaN counts as kMax with
-/// its sign. Adding 2^(exponent + 23 - kMantissaBits) rounds to the format's quantum at that exponent and leaves the count of
-/// quanta in the sum's low bits; kOffset, added along with it, and the exponent make that count the code.
+/// Codes of f32 without sign, to nearest even, saturated, in the low 7 bits of each lane. NaN counts as kMax. Adding
+/// 2^(exponent + 23 - kMantissaBits) rounds to the format's quantum at that exponent and leaves the count of quanta in the
+/// sum's low bits; kOffset, added along with it, and the exponent make that count the code.
 template <class T>
-Ints encode(Floats x) {
+Ints code(Floats x) {
   constexpr int kShift = 23 - T::kMantissaBits;
   constexpr int kSmallestNormal = (127 + T::kMinExponent) << 23;
   constexpr int kOffset = -(kSmallestNormal >> kShift) & 0xff;
@@ -70,17 +85,24 @@ Ints encode(Floats x) {
   const Floats magnitude = magnitude_up_to(x, T::kMax);
   const Ints exponent = bits(max(magnitude, floats(ints(kSmallestNormal)))) & ints(kExponent);
   const Floats magic = floats(add(exponent, ints((kShift << 23) + kOffset)));
-  return sign_and_code(x, add(bits(add(magnitude, magic)), shift_right<kShift>(exponent)));
+  return add(bits(add(magnitude, magic)), shift_right<kShift>(exponent));
 }
+/// int8 is code and sign in the low byte.
 template <>
-Ints encode<I8>(Floats x) {
-  return to_nearest(min(max(x, spread(-127.0F)), spread(127.0F))) & ints(0xff);
+Ints code<I8>(Floats x) {
+  return to_nearest(min(max(x, spread(-127.0F)), spread(127.0F)));
 }
 
+/// Codes with the sign, the rest of each lane zero.
+Ints with_sign(Floats x, Ints code) { return select_bits(ints(0x7f), code, shift_right<24>(bits(x))); }
 template <class T>
-Ints encode_any(Floats x) {
-  if constexpr (!T::kHasNan) return encode<T>(x);
-  return select(is_nan(x), sign_and_code(x, ints(0x7f)), encode<T>(x));
+Ints encoded(Floats x) {
+  return T::kHasNan ? with_sign(x, code<T>(x)) : code<T>(x) & ints(0xff);
+}
+/// The same of NaN too.
+template <class T>
+Ints encoded_any(Floats x) {
+  return T::kHasNan ? select(is_nan(x), with_sign(x, ints(0x7f)), encoded<T>(x)) : encoded<T>(x);
 }
 
 /// Asks memory for what is read soon. An address that no memory has does no harm, so it is a number: pointers do not reach
@@ -219,33 +241,67 @@ bool all_finite(const SourceRow& row) {
   return row.format == Format::bf16 ? all_finite_of<Format::bf16>(row) : all_finite_of<Format::f32>(row);
 }
 
+template <Scaling kScaling>
+Floats scaled(Floats x, Floats factor) {
+  return kScaling == Scaling::multiply_by_positive ? multiply(x, factor) : divide(x, factor);
+}
+
+/// 4 * kLanes elements from i on, by their factors: of bf16 the even and the odd ones of two registers, which takes half the
+/// operations of widening them, else one vector behind the other.
+template <Format kFormat, Scaling kScaling, class Factor>
+void load_four(const SourceRow& row, std::int64_t i, Factor factor, Floats (&x)[4]) {
+  if constexpr (kFormat == Format::bf16) {
+    for (std::int64_t half = 0; half < 2; ++half) {
+      const std::int64_t at = i + 2 * kLanes * half;
+      prefetch(row.data, at * 2 + row.ahead);
+      const Ints words = load_ints(row.data + at * 2);
+      x[2 * half] = scaled<kScaling>(floats(shift_left<16>(words)), factor.even(at));
+      x[2 * half + 1] = scaled<kScaling>(floats(words & ints(kHighWord)), factor.odd(at));
+    }
+  } else {
+    for (std::int64_t v = 0; v < 4; ++v)
+      x[v] = scaled<kScaling>(load_ahead<kFormat>(row.data, row.ahead, i + v * kLanes), factor(i + v * kLanes));
+  }
+}
+
+/// Writes low bytes of what load_four gave, in the order of memory.
+template <Format kFormat>
+void store_four(std::byte* out, Ints a, Ints b, Ints c, Ints d) {
+  kFormat == Format::bf16 ? store_ints(out, zipped_bytes(a, b, c, d)) : store_bytes(out, a, b, c, d);
+}
+
 /// Encodes the quotients (or products) of elements [begin, end), at least one vector. Four vectors make a store of one register
 /// and share one look for NaN.
-template <class T, class Quotient>
-void encode_run(Quotient quotient, std::int64_t begin, std::int64_t end, std::byte* out) {
+template <Format kFormat, class T, Scaling kScaling, class Factor>
+void encode_run(const SourceRow& row, Factor factor, std::int64_t begin, std::int64_t end, std::byte* out) {
   for (; begin + 4 * kLanes <= end; begin += 4 * kLanes) {
     prefetch(out, begin + 1024);
-    const Floats a = quotient(begin);
-    const Floats b = quotient(begin + kLanes);
-    const Floats c = quotient(begin + 2 * kLanes);
-    const Floats d = quotient(begin + 3 * kLanes);
-    if (T::kHasNan && !none(any_nan(a, b, c, d))) {
-      store_bytes(out + begin, encode_any<T>(a), encode_any<T>(b), encode_any<T>(c), encode_any<T>(d));
+    Floats x[4];
+    load_four<kFormat, kScaling>(row, begin, factor, x);
+    if (T::kHasNan && !none(any_nan(x[0], x[1], x[2], x[3]))) {
+      store_four<kFormat>(out + begin, encoded_any<T>(x[0]), encoded_any<T>(x[1]), encoded_any<T>(x[2]), encoded_any<T>(x[3]));
+    } else if constexpr (T::kHasNan && kFormat == Format::bf16 && kScaling != Scaling::divide) {
+      const std::byte* from = row.data + begin * 2;
+      const Ints signs = high_bytes(load_ints(from), load_ints(from + 4 * kLanes));
+      const Ints codes = zipped_bytes(code<T>(x[0]), code<T>(x[1]), code<T>(x[2]), code<T>(x[3]));
+      store_ints(out + begin, select_bits(ints(0x7f7f7f7f), codes, signs));
     } else {
-      store_bytes(out + begin, encode<T>(a), encode<T>(b), encode<T>(c), encode<T>(d));
+      store_four<kFormat>(out + begin, encoded<T>(x[0]), encoded<T>(x[1]), encoded<T>(x[2]), encoded<T>(x[3]));
     }
   }
-  each_vector(begin, end, [&](std::int64_t i) { store_bytes(out + i, encode_any<T>(quotient(i))); });
+  each_vector(begin, end, [&](std::int64_t i) {
+    const Floats value = load_ahead<kFormat>(row.data, row.ahead, i);
+    store_bytes(out + i, encoded_any<T>(scaled<kScaling>(value, factor(i))));
+  });
 }
 
 template <Format kFormat, class T, class Factor>
 void encode_scaled(const SourceRow& row, Scaling scaling, Factor factor, std::int64_t begin, std::int64_t end, std::byte* out) {
-  if (scaling == Scaling::divide) {
-    encode_run<T>([&](std::int64_t i) { return divide(load_ahead<kFormat>(row.data, row.ahead, i), factor(i)); }, begin, end,
-                  out);
-  } else {
-    encode_run<T>([&](std::int64_t i) { return multiply(load_ahead<kFormat>(row.data, row.ahead, i), factor(i)); }, begin, end,
-                  out);
+  if (fault::on(fault::Id::sign_of_given_scale_ignored) && scaling == Scaling::divide) scaling = Scaling::divide_by_positive;
+  switch (scaling) {
+    case Scaling::divide: return encode_run<kFormat, T, Scaling::divide>(row, factor, begin, end, out);
+    case Scaling::divide_by_positive: return encode_run<kFormat, T, Scaling::divide_by_positive>(row, factor, begin, end, out);
+    default: encode_run<kFormat, T, Scaling::multiply_by_positive>(row, factor, begin, end, out);
   }
 }
 
@@ -285,8 +341,7 @@ void quantize_row(const SourceRow& row, const BlockRecipe& how, float* scales, s
     *scales = block_scale(how.recipe, how.values, how.scales, amax);
     const float factor = factor_of(how.recipe, *scales);
     if (end - begin >= kLanes) {
-      const Floats factors = spread(factor);
-      encode_scaled<kFormat, T>(row, scaling, [&](std::int64_t) { return factors; }, begin, end, out);
+      encode_scaled<kFormat, T>(row, scaling, OneFactor{spread(factor)}, begin, end, out);
     } else {
       portable::kRoutines.encode(elements(begin, end), how.values, scaling, {&factor, kWholeAxis}, out + begin);
     }
