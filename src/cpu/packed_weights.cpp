@@ -56,11 +56,11 @@ ConstView copy_blocks(const ConstView& v, const Plan::Choice& choice,
   options.executor = choice.executor;
   options.threads = choice.threads;
   const std::int64_t all = v.batch * blocks;
-  parallel(all, options, thread_count(options, all), [&](std::int64_t block, int) {
-    const std::int64_t b = block / blocks;
-    const std::int64_t c = block % blocks * kPackedCols;
+  parallel(all, options, thread_count(options, all), [&](const Task& task) {
+    const std::int64_t b = task.i / blocks;
+    const std::int64_t c = task.i % blocks * kPackedCols;
     const std::int64_t cols = std::min(kPackedCols, v.cols - c);
-    std::byte* to = buffer.data() + block * block_bytes;
+    std::byte* to = buffer.data() + task.i * block_bytes;
     for (std::int64_t r = 0; r < v.rows; r += tile_rows) {
       const std::int64_t rows = std::min(tile_rows, v.rows - r);
       if (bytes == 1) copy_tile<1>(v, b, r, rows, c, cols, to);

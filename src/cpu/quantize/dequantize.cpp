@@ -23,17 +23,17 @@ struct Scratch {
   std::vector<std::byte> row;
 };
 
-/// Calls task(i, scratch) for every one of some stretches; a row of a scratch has `row_bytes`.
-template <class Task>
+/// Calls run(i, scratch) for every one of some stretches; a row of a scratch has `row_bytes`.
+template <class Run>
 void for_stretches(std::span<const Stretch> stretches, const Operand& input, std::int64_t row_bytes, const Options& options,
-                   const Routines& routines, Task task) {
+                   const Routines& routines, Run run) {
   const auto count = static_cast<std::int64_t>(stretches.size());
   const int threads = thread_count(options, count);
   std::vector<Scratch> scratch(static_cast<std::size_t>(threads),
                                Scratch{RowReader(input, routines, tile_columns(input, {}, 1)),
                                        std::vector<std::byte>(static_cast<std::size_t>(row_bytes))});
   parallel(count, options, threads,
-           [&](std::int64_t i, int thread) { task(static_cast<std::size_t>(i), scratch[static_cast<std::size_t>(thread)]); });
+           [&](const Task& task) { run(static_cast<std::size_t>(task.i), scratch[static_cast<std::size_t>(task.thread)]); });
 }
 
 template <class IsBad>

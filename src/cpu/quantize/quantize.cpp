@@ -55,8 +55,9 @@ class Quantiser {
   Quantiser(const Operand& input, std::span<const QuantizedOut> outs, const Options& options, const Routines& routines,
             std::span<const Stretch> stretches);
 
-  /// Call each of the two for every stretch that is or is not tall; `thread` is below threads().
-  void run(const Stretch& stretch, int thread);
+  /// Call each of the two for every stretch that is or is not tall. `next` is what the same thread takes then, null where
+  /// nothing is known; `thread` is below threads().
+  void run(const Stretch& stretch, const Stretch* next, int thread);
   void run_tall(const Stretch& stretch);
 
   [[nodiscard]] int threads() const { return static_cast<int>(scratch_.size()); }
@@ -79,9 +80,11 @@ class Quantiser {
   void first_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Scratch& scratch) const;
   void finish_row(const QuantizedOut& out, const Stretch& stretch, std::int64_t row, const ColRange& cols,
                   const SourceRow& source, CopyScratch& copy) const;
-  /// `factors`(copy, row) are those of the blocks of the row's columns.
+  /// `factors`(copy, row) are those of the blocks of the row's columns. `next`: bytes from each row to what is read after this
+  /// pass, where the rows are in the cache.
   template <class Factors>
-  void second_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Factors factors, Scratch& scratch) const;
+  void second_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Factors factors,
+                   std::optional<std::int64_t> next, Scratch& scratch) const;
   /// Raises the amax that all threads share to what `scratch` has measured.
   void share_amax(const Stretch& stretch, Scratch& scratch);
   [[nodiscard]] BlockRange whole_range(const Stretch& stretch, std::size_t copy) const;
@@ -197,11 +200,10 @@ void Quantiser::first_pass(const Stretch& stretch, const RowRange& rows, const C
 
 template <class Factors>
 void Quantiser::second_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Factors factors,
-                            Scratch& scratch) const {
+                            std::optional<std::int64_t> next, Scratch& scratch) const {
   for (std::int64_t r = rows.begin; measures_ && r < rows.end; ++r) {
     SourceRow source = scratch.reader.read(stretch, r, cols);
-    if (source.ahead != 0)
-      source.ahead = cols.size() * element_bytes(source.format);  // the next tile: this one is in the cache
+    if (source.ahead != 0 && next) source.ahead = *next;
     for (std::size_t i = 0; i < outs_.size(); ++i) {
       CopyScratch& copy = scratch.copies[i];
       if (copy.known != Known::from_all_rows) continue;
@@ -212,7 +214,7 @@ void Quantiser::second_pass(const Stretch& stretch, const RowRange& rows, const 
   }
 }
 
-void Quantiser::run(const Stretch& stretch, int thread) {
+void Quantiser::run(const Stretch& stretch, const Stretch* next, int thread) {
   Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
   for_tiles(input_.values.cols, band_cols_, [&](const ColRange& cols) {
     begin(scratch);
@@ -228,7 +230,16 @@ void Quantiser::run(const Stretch& stretch, int thread) {
         const CopyScratch& copy = scratch.copies[i];
         return copy.blocks.factors.data() + copy.range.offset(row - stretch.group_begin);
       };
-      second_pass(stretch, band, cols, factors, scratch);
+      const Spot here{stretch.matrix, band.begin, cols.begin};
+      Spot then = here;
+      if (band.end < stretch.rows.end) {
+        then.row = band.end;
+      } else if (cols.end < input_.values.cols) {
+        then = {stretch.matrix, stretch.rows.begin, cols.end};
+      } else if (next != nullptr) {
+        then = {next->matrix, next->rows.begin, 0};
+      }
+      second_pass(stretch, band, cols, factors, scratch.reader.distance(here, then), scratch);
     }
     finish(stretch, cols, scratch);
   });
@@ -257,9 +268,9 @@ void Quantiser::run_tall(const Stretch& stretch) {
   for (Blocks& blocks : shared_) std::fill(blocks.amax.begin(), blocks.amax.end(), 0U);
   const auto each_tile = [&](auto task) {
     const std::int64_t chunks = schedule::ceil_div(stretch.rows.size(), kTileRows);
-    parallel(chunks, options_, threads(), [&](std::int64_t chunk, int thread) {
-      const std::int64_t first = stretch.rows.begin + chunk * kTileRows;
-      Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+    parallel(chunks, options_, threads(), [&](const Task& part) {
+      const std::int64_t first = stretch.rows.begin + part.i * kTileRows;
+      Scratch& scratch = scratch_[static_cast<std::size_t>(part.thread)];
       for_tiles(input_.values.cols, chunk_cols_, [&](const ColRange& cols) {
         begin(scratch);
         task(RowRange{first, std::min(first + kTileRows, stretch.rows.end)}, cols, scratch);
@@ -271,8 +282,8 @@ void Quantiser::run_tall(const Stretch& stretch) {
     first_pass(stretch, rows, cols, scratch);
     share_amax(stretch, scratch);
   });
-  parallel(static_cast<std::int64_t>(outs_.size()), options_, 1, [&](std::int64_t copy, int) {
-    const auto i = static_cast<std::size_t>(copy);
+  parallel(static_cast<std::int64_t>(outs_.size()), options_, 1, [&](const Task& task) {
+    const auto i = static_cast<std::size_t>(task.i);
     if (known(outs_[i]) != Known::from_all_rows) return;
     choose_scales(outs_[i], stretch.matrix, whole_range(stretch, i), shared_[i].amax.data(), shared_[i].factors.data());
   });
@@ -282,7 +293,7 @@ void Quantiser::run_tall(const Stretch& stretch) {
       const float* of_row = shared_[i].factors.data() + whole_range(stretch, i).offset(row - stretch.group_begin);
       return of_row + (block == kWholeAxis ? 0 : cols.begin / block);
     };
-    second_pass(stretch, rows, cols, factors, scratch);
+    second_pass(stretch, rows, cols, factors, std::nullopt, scratch);
   });
 }
 
@@ -297,9 +308,11 @@ void quantize(const Operand& input, const GroupRows& groups, std::span<const Qua
   const std::vector<Stretch> stretches = cut_stretches(input, groups, outs);
   Quantiser quantiser(input, outs, options, routines, stretches);
   for (const QuantizedOut& out : outs) fill_unused_scales(out, input.values, groups);
-  parallel(static_cast<std::int64_t>(stretches.size()), options, quantiser.threads(), [&](std::int64_t i, int thread) {
-    const Stretch& stretch = stretches[static_cast<std::size_t>(i)];
-    if (!stretch.outside && !stretch.tall) quantiser.run(stretch, thread);
+  const auto count = static_cast<std::int64_t>(stretches.size());
+  parallel(count, options, quantiser.threads(), [&](const Task& task) {
+    const Stretch& stretch = stretches[static_cast<std::size_t>(task.i)];
+    const Stretch* next = task.next < count ? &stretches[static_cast<std::size_t>(task.next)] : nullptr;
+    if (!stretch.outside && !stretch.tall) quantiser.run(stretch, next, task.thread);
     const bool zeroed = stretch.outside && !fault::on(fault::Id::quantiser_leaves_rows_outside);
     for (std::size_t o = 0; zeroed && o < outs.size(); ++o) zero_rows(outs[o].values, stretch.matrix, stretch.rows);
   });

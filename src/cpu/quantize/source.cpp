@@ -102,6 +102,13 @@ SourceRow RowReader::read(const Stretch& stretch, std::int64_t row, const ColRan
   return {Format::f32, values, cols.size()};
 }
 
+std::int64_t RowReader::distance(const Spot& from, const Spot& to) const {
+  const ConstView& v = input_.values;
+  return ((to.matrix - from.matrix) * v.batch_stride + (to.row - from.row) * v.row_stride +
+          (to.col - from.col) * v.col_stride) *
+         element_bytes(v.format);
+}
+
 void RowReader::convert(const Stretch& stretch, std::int64_t row, const ColRange& cols, Format to, std::byte* out) {
   BlockFactors scales;
   if (input_.scales.present()) scales = {read_scales(stretch, row, cols), input_.scales.block_cols};

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "format/fault.hpp"
+#include "schedule/items.hpp"
 #include "schedule/segments.hpp"
 
 namespace ragdot::cpu {
@@ -48,8 +49,11 @@ std::int64_t tile_columns(const Operand& input, std::span<const QuantizedOut> ou
   for (const QuantizedOut& out : outs) block = common_multiple(block, out.scales.block_cols);
   const std::int64_t band_columns = kBandBytes / (std::min(rows, kTallRows) * element_bytes(input.values.format));
   const std::int64_t enough = std::clamp(band_columns, kFewestColumns, kMostColumns);
-  if (block >= enough) return std::min(block, input.values.cols);
-  return std::min(enough / block * block, input.values.cols);
+  const std::int64_t cols = input.values.cols;
+  if (block >= enough || block >= cols) return std::min(block, cols);
+  const std::int64_t blocks = schedule::ceil_div(cols, block);
+  const std::int64_t tiles = schedule::ceil_div(blocks, enough / block);
+  return std::min(schedule::ceil_div(blocks, tiles) * block, cols);  // of nearly equal width: one asks memory for the next
 }
 
 std::vector<Stretch> cut_stretches(const Operand& input, const std::optional<std::vector<RowRange>>& groups,

@@ -44,7 +44,17 @@ class Fetcher {
  private:
   static constexpr std::int64_t kLineBytes = 64;
 
-  static std::int64_t lines_of_run(const Ahead& ahead) { return (ahead.run_bytes + kLineBytes - 1) / kLineBytes; }
+  /// Lines that a short run touches, wherever in a line it begins: its last one would be waited for. That of a long run comes
+  /// without being asked for.
+  static std::int64_t lines_of_run(const Ahead& ahead) {
+    constexpr std::int64_t kLongRun = 512;
+    std::int64_t before = 0;  // the run, in its first line
+    if (ahead.run_bytes < kLongRun) {
+      const bool alike = ahead.stride % kLineBytes == 0;
+      before = alike ? static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(ahead.at) % kLineBytes) : kLineBytes - 1;
+    }
+    return (before + ahead.run_bytes + kLineBytes - 1) / kLineBytes;
+  }
   static std::int64_t lines_of(const Ahead& ahead) { return ahead.runs * lines_of_run(ahead); }
 
   void begin(const Ahead& ahead) {
