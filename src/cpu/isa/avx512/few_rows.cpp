@@ -14,6 +14,7 @@
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/avx512/pack_vbmi.hpp"
 #include "cpu/isa/avx512/store.hpp"
+#include "cpu/isa/avx512/sums.hpp"
 #include "cpu/isa/chains/panels.hpp"
 #include "cpu/isa/features.hpp"
 #include "cpu/item.hpp"
@@ -124,7 +125,7 @@ template <class Weights, int kRows>
 class Product {
  public:
   Product(const MultiplyJob& job, const PackJob& weights)
-      : job_(job), packed_(weights), scaled_(job.row_scales != nullptr), begin_(job.pieces.front().begin) {
+      : job_(job), out_(job), packed_(weights), begin_(job.pieces.front().begin) {
     const std::int64_t depth = job.pieces.back().end - begin_;
     for (std::size_t r = 0; r < kRows; ++r) {
       const std::byte* row = chains::DwordPanels<1>::lhs_row(job.lhs_panel, depth, static_cast<std::int64_t>(r), 0);
@@ -176,7 +177,8 @@ class Product {
   void carry(Rows& sums, std::int64_t col, int vectors) const {
     for (std::size_t r = 0; r < kRows; ++r) {
       Row columns;
-      for (std::size_t v = 0; static_cast<int>(v) < vectors; ++v) columns.of[v] = Floats::load(carried() + place(r, v, col));
+      for (std::size_t v = 0; static_cast<int>(v) < vectors; ++v)
+        columns.of[v] = out_.carried(static_cast<std::int64_t>(r), col_of(v, col));
       sums.of[r] = Weights::out_of_order(columns);
     }
   }
@@ -215,36 +217,17 @@ class Product {
   void end_piece(const schedule::Piece& piece, const Rows& sums, std::int64_t col, int vectors, std::int64_t ended) {
     for (std::size_t r = 0; r < kRows; ++r) {
       const Row row = Weights::in_order(sums.of[r]);
-      for (std::size_t v = 0; static_cast<int>(v) < vectors; ++v) {
-        const std::int64_t at = place(r, v, col);
-        if (!piece.last || !scaled_) {
-          Floats::store(carried() + at, row.of[v]);
-          continue;
-        }
-        const float* row_scale = job_.row_scales + ended * job_.row_scales_stride + r;
-        const float* col_scales =
-            job_.col_scales + ended * job_.col_scales_stride + col + kLanes * static_cast<std::int64_t>(v);
-        const auto scale = Floats::mul(Floats::spread(row_scale), Floats::load(col_scales));
-        const bool sets = job_.first && ended == 0;
-        const auto before = sets ? Floats::zero() : Floats::load(job_.acc + at);
-        Floats::store(job_.acc + at, Floats::fma(scale, row.of[v], before));
-      }
+      for (std::size_t v = 0; static_cast<int>(v) < vectors; ++v)
+        out_.end(piece, ended, static_cast<std::int64_t>(r), col_of(v, col), row.of[v]);
     }
   }
 
-  [[nodiscard]] float* carried() const { return scaled_ ? reinterpret_cast<float*>(job_.part) : job_.acc; }
-
-  /// Of a row's vector `v` from column `col` on, in acc and part.
-  [[nodiscard]] std::int64_t place(std::size_t row, std::size_t v, std::int64_t col) const {
-    const std::int64_t at = col + kLanes * static_cast<std::int64_t>(v);
-    return at / kStripCols * kStripCols * job_.strip_rows + static_cast<std::int64_t>(row) * kStripCols + at % kStripCols;
-  }
-
-  static constexpr std::int64_t kLanes = Floats::kLanes;
+  /// The first column of vector `v` from column `col` on.
+  static std::int64_t col_of(std::size_t v, std::int64_t col) { return col + Floats::kLanes * static_cast<std::int64_t>(v); }
 
   const MultiplyJob& job_;
+  const StripSums out_;
   const PackJob& packed_;
-  const bool scaled_;
   const std::int64_t begin_;
   Weights weights_;
   std::int64_t folded_until_ = 0;

@@ -10,6 +10,7 @@
 
 #include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/avx512/sums.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu::avx512bf16 {
@@ -84,6 +85,7 @@ class ColumnsProduct {
  public:
   ColumnsProduct(const MultiplyJob& job, const PackJob& weights)
       : job_(job),
+        out_(job),
         weights_(weights),
         begin_(job.pieces.front().begin),
         depth_(job.pieces.back().end - begin_),
@@ -151,24 +153,13 @@ class ColumnsProduct {
   }
 
   void end_pieces(std::int64_t row, std::int64_t col) const {
-    const bool scaled = job_.row_scales != nullptr;
-    const std::int64_t at =
-        col / avx512::kStripCols * avx512::kStripCols * job_.strip_rows + row * avx512::kStripCols + col % avx512::kStripCols;
-    float* carried = (scaled ? reinterpret_cast<float*>(job_.part) : job_.acc) + at;
     std::int64_t ended = 0;
     for (const schedule::Piece& piece : job_.pieces) {
-      Vector p = piece.first || fault::on(fault::Id::column_carry_dropped) ? Chain::nothing() : Chain::load(carried);
+      Vector p = piece.first || fault::on(fault::Id::column_carry_dropped) ? Chain::nothing() : out_.carried(row, col);
       for (std::int64_t depth = piece.begin; depth < piece.end; depth += schedule::kChunk)
         p = Chain::add(p, Chain::load(chunks_.data() + (depth - begin_) / schedule::kChunk * kLanes));
-      if (!scaled || !piece.last) {
-        Chain::store(carried, p);
-        continue;
-      }
-      const auto scale = Chain::mul(Chain::spread(job_.row_scales + ended * job_.row_scales_stride + row),
-                                    Chain::load(job_.col_scales + ended * job_.col_scales_stride + col));
-      const auto before = job_.first && ended == 0 ? Chain::zero() : Chain::load(job_.acc + at);
-      Chain::store(job_.acc + at, Chain::fma(scale, p, before));
-      ++ended;
+      out_.end(piece, ended, row, col, p);
+      if (piece.last) ++ended;
     }
   }
 
@@ -177,6 +168,7 @@ class ColumnsProduct {
   }
 
   const MultiplyJob& job_;
+  const avx512::StripSums out_;
   const PackJob& weights_;
   const std::int64_t begin_;
   const std::int64_t depth_;

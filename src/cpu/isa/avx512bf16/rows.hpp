@@ -9,6 +9,7 @@
 
 #include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/avx512/sums.hpp"
 #include "cpu/isa/avx512bf16/codes.hpp"
 #include "cpu/isa/avx512bf16/pairs.hpp"
 #include "cpu/isa/chains/fetch.hpp"
@@ -73,6 +74,7 @@ class RowsProduct {
  public:
   RowsProduct(const MultiplyJob& job, const PackJob& weights)
       : job_(job),
+        out_(job),
         side_(*weights.side),
         outer_(weights.outer),
         begin_(job.pieces.front().begin),
@@ -183,7 +185,7 @@ class RowsProduct {
   void begin_piece(const schedule::Piece& piece, std::int64_t row, std::int64_t col) {
     Run sums = {Chain::nothing(), Chain::nothing(), Chain::nothing(), Chain::nothing()};
     if (!piece.first && !fault::on(fault::Id::run_carry_dropped)) {
-      for (std::size_t v = 0; v < vectors(col); ++v) sums[v] = Chain::load(carried() + place(row, v, col));
+      for (std::size_t v = 0; v < vectors(col); ++v) sums[v] = out_.carried(row, col_of(v, col));
       RowPairs<kFormat>::reorder(sums);
     }
     for (std::size_t v = 0; v < kRunVectors; ++v)
@@ -195,32 +197,17 @@ class RowsProduct {
     for (std::size_t v = 0; v < kRunVectors; ++v)
       sums[v] = Chain::load(sums_of(row, col) + Chain::kLanes * static_cast<std::int64_t>(v));
     if (!fault::on(fault::Id::run_sums_in_order_of_pairs)) RowPairs<kFormat>::reorder(sums);
-    for (std::size_t v = 0; v < vectors(col); ++v) {
-      const std::int64_t at = place(row, v, col);
-      if (!piece.last || !scaled()) {
-        Chain::store(carried() + at, sums[v]);
-        continue;
-      }
-      const auto scale = Chain::mul(
-          Chain::spread(job_.row_scales + ended * job_.row_scales_stride + row),
-          Chain::load(job_.col_scales + ended * job_.col_scales_stride + col + Chain::kLanes * static_cast<std::int64_t>(v)));
-      const auto before = job_.first && ended == 0 ? Chain::zero() : Chain::load(job_.acc + at);
-      Chain::store(job_.acc + at, Chain::fma(scale, sums[v], before));
-    }
+    for (std::size_t v = 0; v < vectors(col); ++v) out_.end(piece, ended, row, col_of(v, col), sums[v]);
   }
 
   /// Vectors of a run that acc has: whole strips.
   [[nodiscard]] std::size_t vectors(std::int64_t col) const { return job_.cols - col > kRunCols / 2 ? kRunVectors : 2; }
-  [[nodiscard]] bool scaled() const { return job_.row_scales != nullptr; }
-  [[nodiscard]] float* carried() const { return scaled() ? reinterpret_cast<float*>(job_.part) : job_.acc; }
-  /// Of a row's vector `v` from column `col` on, in acc and part.
-  [[nodiscard]] std::int64_t place(std::int64_t row, std::size_t v, std::int64_t col) const {
-    const std::int64_t at = col + Chain::kLanes * static_cast<std::int64_t>(v);
-    return at / avx512::kStripCols * avx512::kStripCols * job_.strip_rows + row * avx512::kStripCols + at % avx512::kStripCols;
-  }
+  /// The first column of vector `v` from column `col` on.
+  static std::int64_t col_of(std::size_t v, std::int64_t col) { return col + Chain::kLanes * static_cast<std::int64_t>(v); }
   [[nodiscard]] float* sums_of(std::int64_t row, std::int64_t col) { return sums_.data() + row * kPitch + col; }
 
   const MultiplyJob& job_;
+  const avx512::StripSums out_;
   const Side& side_;
   const std::int64_t outer_;
   const std::int64_t begin_;
