@@ -161,6 +161,7 @@ enum class Id : int {
   quantiser_leaves_rows_outside,
   last_tile_unwritten,
   quantiser_flushes_subnormals,
+  claimed_task_dropped,
   count
 };
 

@@ -203,6 +203,7 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::quantiser_leaves_rows_outside, "quantiser_leaves_rows_outside", "", "rows of no group keep what they held"},
     {Id::last_tile_unwritten, "last_tile_unwritten", "", "the last rows of a transposed copy are not written"},
     {Id::quantiser_flushes_subnormals, "quantiser_flushes_subnormals", "", "subnormal inputs and quotients count as zero"},
+    {Id::claimed_task_dropped, "claimed_task_dropped", "", "what a thread has claimed early is not done"},
 });
 
 static_assert(kFaults.size() + 1 == static_cast<std::size_t>(Id::count));

@@ -21,35 +21,53 @@ inline int thread_count(const Options& options, std::int64_t count) {
   return static_cast<int>(std::clamp<std::int64_t>(most, 1, std::max<std::int64_t>(count, 1)));
 }
 
-/// One of `count` numbered tasks, as a thread gets it.
-struct Task {
-  std::int64_t i = 0;
-  std::int64_t next = 0;  // what the same thread does next, where that is settled; else count
-  int thread = 0;
+/// Numbered tasks, and the next of them that nobody has.
+class Tasks {
+ public:
+  Tasks(std::int64_t count, std::int64_t threads) : count_(count), threads_(threads) {}
+
+  /// `count` behind the last.
+  std::int64_t claim() { return std::min(next_.fetch_add(1), count_); }
+  /// The same, but `count` too where the last tasks are left to whoever is free.
+  std::int64_t claim_early() { return count_ - next_.load(std::memory_order_relaxed) > threads_ ? claim() : count_; }
+  [[nodiscard]] std::int64_t count() const { return count_; }
+
+ private:
+  std::atomic<std::int64_t> next_{0};
+  const std::int64_t count_;
+  const std::int64_t threads_;
 };
 
-/// Runs run(Task) for i in [0, count), thread in [0, threads). One thread is the caller's, without an executor.
+/// One of them, as a thread gets it.
+struct Task {
+  std::int64_t i = 0;
+  int thread = 0;
+  Tasks& tasks;
+  std::int64_t claimed;  // what the thread does next, `count` where that is open
+
+  /// What the same thread does next, settled by this call; `count` where that stays open.
+  std::int64_t next() {
+    if (claimed == tasks.count()) claimed = tasks.claim_early();
+    return claimed;
+  }
+};
+
+/// Runs run(Task&) for i in [0, count), thread in [0, threads). One thread is the caller's, without an executor.
 template <class Run>
 void parallel(std::int64_t count, const Options& options, int threads, Run run) {
   struct Shared {
-    std::atomic<std::int64_t> next{0};
-    std::int64_t count;
-    std::int64_t threads;
+    Tasks tasks;
     Run* run;
-
-    std::int64_t claim() { return std::min(next.fetch_add(1), count); }
-    /// The last tasks are left to whoever is free.
-    [[nodiscard]] bool early() const { return count - next.load(std::memory_order_relaxed) > threads; }
-  } shared{{}, count, threads, &run};
+  } shared{{count, threads}, &run};
   const auto work = [](void* context, int thread) {
     auto& s = *static_cast<Shared*>(context);
     const FloatEnv environment(fault::on(fault::Id::quantiser_flushes_subnormals) ? FloatEnv::kProducts
                                                                                   : FloatEnv::kQuantisers);
-    for (std::int64_t i = s.claim(); i < s.count;) {
-      const bool early = s.early();
-      const std::int64_t next = early ? s.claim() : s.count;
-      (*s.run)(Task{i, next, thread});
-      i = early ? next : s.claim();
+    for (std::int64_t i = s.tasks.claim(); i < s.tasks.count();) {
+      Task task{i, thread, s.tasks, s.tasks.count()};
+      (*s.run)(task);
+      if (fault::on(fault::Id::claimed_task_dropped)) task.claimed = s.tasks.count();
+      i = task.claimed < s.tasks.count() ? task.claimed : s.tasks.claim();
     }
   };
   const int tasks = static_cast<int>(std::min<std::int64_t>(threads, count));

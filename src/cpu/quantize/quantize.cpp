@@ -55,9 +55,10 @@ class Quantiser {
   Quantiser(const Operand& input, std::span<const QuantizedOut> outs, const Options& options, const Routines& routines,
             std::span<const Stretch> stretches);
 
-  /// Call each of the two for every stretch that is or is not tall. `next` is what the same thread takes then, null where
-  /// nothing is known; `thread` is below threads().
-  void run(const Stretch& stretch, const Stretch* next, int thread);
+  /// Call each of the two for every stretch that is or is not tall. `next`() is what the same thread takes then, null where
+  /// that is open; `thread` is below threads().
+  template <class Next>
+  void run(const Stretch& stretch, Next next, int thread);
   void run_tall(const Stretch& stretch);
 
   [[nodiscard]] int threads() const { return static_cast<int>(scratch_.size()); }
@@ -112,7 +113,7 @@ Quantiser::Quantiser(const Operand& input, std::span<const QuantizedOut> outs, c
       measures_(std::any_of(outs.begin(), outs.end(), [](const auto& out) { return known(out) == Known::from_all_rows; })),
       band_rows_(measures_ ? std::min(common_block(outs), input.values.rows) : kTileRows),
       band_cols_(tile_columns(input, outs, measures_ ? band_rows_ : 1)),
-      chunk_cols_(tile_columns(input, outs, 1)),
+      chunk_cols_(std::max(band_cols_, tile_columns(input, outs, 1))),
       shared_(outs.size()) {
   std::int64_t tasks = 0;
   bool tall = false;
@@ -201,7 +202,7 @@ void Quantiser::first_pass(const Stretch& stretch, const RowRange& rows, const C
 template <class Factors>
 void Quantiser::second_pass(const Stretch& stretch, const RowRange& rows, const ColRange& cols, Factors factors,
                             std::optional<std::int64_t> next, Scratch& scratch) const {
-  for (std::int64_t r = rows.begin; measures_ && r < rows.end; ++r) {
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
     SourceRow source = scratch.reader.read(stretch, r, cols);
     if (source.ahead != 0 && next) source.ahead = *next;
     for (std::size_t i = 0; i < outs_.size(); ++i) {
@@ -214,7 +215,8 @@ void Quantiser::second_pass(const Stretch& stretch, const RowRange& rows, const 
   }
 }
 
-void Quantiser::run(const Stretch& stretch, const Stretch* next, int thread) {
+template <class Next>
+void Quantiser::run(const Stretch& stretch, Next next, int thread) {
   Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
   for_tiles(input_.values.cols, band_cols_, [&](const ColRange& cols) {
     begin(scratch);
@@ -230,16 +232,14 @@ void Quantiser::run(const Stretch& stretch, const Stretch* next, int thread) {
         const CopyScratch& copy = scratch.copies[i];
         return copy.blocks.factors.data() + copy.range.offset(row - stretch.group_begin);
       };
-      const Spot here{stretch.matrix, band.begin, cols.begin};
-      Spot then = here;
-      if (band.end < stretch.rows.end) {
-        then.row = band.end;
-      } else if (cols.end < input_.values.cols) {
-        then = {stretch.matrix, stretch.rows.begin, cols.end};
-      } else if (next != nullptr) {
-        then = {next->matrix, next->rows.begin, 0};
-      }
-      second_pass(stretch, band, cols, factors, scratch.reader.distance(here, then), scratch);
+      const Place here{stretch.matrix, band.begin, cols.begin};
+      const auto then = [&]() -> Place {
+        if (band.end < stretch.rows.end) return {stretch.matrix, band.end, cols.begin};
+        if (cols.end < input_.values.cols) return {stretch.matrix, stretch.rows.begin, cols.end};
+        const Stretch* following = next();
+        return following != nullptr ? Place{following->matrix, following->rows.begin, 0} : here;
+      };
+      if (measures_) second_pass(stretch, band, cols, factors, scratch.reader.distance(here, then()), scratch);
     }
     finish(stretch, cols, scratch);
   });
@@ -309,9 +309,12 @@ void quantize(const Operand& input, const GroupRows& groups, std::span<const Qua
   Quantiser quantiser(input, outs, options, routines, stretches);
   for (const QuantizedOut& out : outs) fill_unused_scales(out, input.values, groups);
   const auto count = static_cast<std::int64_t>(stretches.size());
-  parallel(count, options, quantiser.threads(), [&](const Task& task) {
+  parallel(count, options, quantiser.threads(), [&](Task& task) {
     const Stretch& stretch = stretches[static_cast<std::size_t>(task.i)];
-    const Stretch* next = task.next < count ? &stretches[static_cast<std::size_t>(task.next)] : nullptr;
+    const auto next = [&] {
+      const std::int64_t i = task.next();
+      return i < count ? &stretches[static_cast<std::size_t>(i)] : nullptr;
+    };
     if (!stretch.outside && !stretch.tall) quantiser.run(stretch, next, task.thread);
     const bool zeroed = stretch.outside && !fault::on(fault::Id::quantiser_leaves_rows_outside);
     for (std::size_t o = 0; zeroed && o < outs.size(); ++o) zero_rows(outs[o].values, stretch.matrix, stretch.rows);

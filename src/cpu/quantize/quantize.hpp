@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/quantize/routines.hpp"
+#include "cpu/quantize/stretch.hpp"
 #include "ragdot/quantize.hpp"
 #include "schedule/rows.hpp"
 
@@ -21,12 +22,6 @@ void quantize(const Operand& input, const std::optional<std::vector<RowRange>>& 
 void dequantize(const Operand& input, const std::optional<std::vector<RowRange>>& groups, const View& out,
                 const Options& options, const Routines& routines);
 
-/// Where an element stands that the call must refuse.
-struct Place {
-  std::int64_t matrix = 0;
-  std::int64_t row = 0;
-  std::int64_t col = 0;
-};
 /// The first NaN, or with `inf` the first Inf, among the elements that a quantiser would read.
 [[nodiscard]] std::optional<Place> find_nan(const Operand& input, const std::optional<std::vector<RowRange>>& groups,
                                             const Options& options, const Routines& routines);

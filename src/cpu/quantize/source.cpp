@@ -102,7 +102,7 @@ SourceRow RowReader::read(const Stretch& stretch, std::int64_t row, const ColRan
   return {Format::f32, values, cols.size()};
 }
 
-std::int64_t RowReader::distance(const Spot& from, const Spot& to) const {
+std::int64_t RowReader::distance(const Place& from, const Place& to) const {
   const ConstView& v = input_.values;
   return ((to.matrix - from.matrix) * v.batch_stride + (to.row - from.row) * v.row_stride +
           (to.col - from.col) * v.col_stride) *

@@ -11,13 +11,6 @@
 
 namespace ragdot::cpu {
 
-/// A row of a matrix, from a column on.
-struct Spot {
-  std::int64_t matrix = 0;
-  std::int64_t row = 0;
-  std::int64_t col = 0;
-};
-
 /// Reads for one thread.
 class RowReader {
  public:
@@ -31,8 +24,8 @@ class RowReader {
   /// The same, in the format that is asked for, NaN as the canonical one.
   void convert(const Stretch& stretch, std::int64_t row, const ColRange& cols, Format to, std::byte* out);
 
-  /// Bytes of memory between two spots of the input.
-  [[nodiscard]] std::int64_t distance(const Spot& from, const Spot& to) const;
+  /// Bytes of memory between two elements of the input.
+  [[nodiscard]] std::int64_t distance(const Place& from, const Place& to) const;
 
  private:
   /// Elements next to each other: where they are, or gathered.

@@ -51,9 +51,11 @@ std::int64_t tile_columns(const Operand& input, std::span<const QuantizedOut> ou
   const std::int64_t enough = std::clamp(band_columns, kFewestColumns, kMostColumns);
   const std::int64_t cols = input.values.cols;
   if (block >= enough || block >= cols) return std::min(block, cols);
-  const std::int64_t blocks = schedule::ceil_div(cols, block);
-  const std::int64_t tiles = schedule::ceil_div(blocks, enough / block);
-  return std::min(schedule::ceil_div(blocks, tiles) * block, cols);  // of nearly equal width: one asks memory for the next
+  const std::int64_t lines = common_multiple(block, 64);  // so that rows of tiles begin with a cache line, whatever the format
+  const std::int64_t unit = lines <= enough ? lines : block;
+  const std::int64_t units = schedule::ceil_div(cols, unit);
+  const std::int64_t tiles = schedule::ceil_div(units, enough / unit);
+  return std::min(schedule::ceil_div(units, tiles) * unit, cols);  // of nearly equal width: one asks memory for the next
 }
 
 std::vector<Stretch> cut_stretches(const Operand& input, const std::optional<std::vector<RowRange>>& groups,

@@ -33,6 +33,13 @@ struct ColRange {
   [[nodiscard]] constexpr std::int64_t size() const { return end - begin; }
 };
 
+/// Where an element stands.
+struct Place {
+  std::int64_t matrix = 0;
+  std::int64_t row = 0;
+  std::int64_t col = 0;
+};
+
 /// Rows after which the blocks of all copies end together, kWholeAxis when never. Scales that are given (Recipe::fixed) bind no
 /// rows together.
 [[nodiscard]] std::int64_t common_block(std::span<const QuantizedOut> outs);

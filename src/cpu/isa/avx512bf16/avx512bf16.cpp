@@ -13,6 +13,7 @@
 #include "cpu/isa/avx512/granules.hpp"
 #include "cpu/isa/avx512/pack.hpp"
 #include "cpu/isa/avx512/store.hpp"
+#include "cpu/isa/avx512/sums.hpp"
 #include "cpu/isa/features.hpp"
 #include "cpu/isa/float_env.hpp"
 #include "cpu/isa/order_data.hpp"

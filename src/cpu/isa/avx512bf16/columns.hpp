@@ -10,7 +10,6 @@
 
 #include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/pack.hpp"
-#include "cpu/isa/avx512/sums.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu::avx512bf16 {

@@ -9,7 +9,6 @@
 
 #include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/pack.hpp"
-#include "cpu/isa/avx512/sums.hpp"
 #include "cpu/isa/avx512bf16/codes.hpp"
 #include "cpu/isa/avx512bf16/pairs.hpp"
 #include "cpu/isa/chains/fetch.hpp"

@@ -140,7 +140,7 @@ Ints zipped_bytes(Ints a, Ints b, Ints c, Ints d) {
   const Ints parts = _mm256_packus_epi32(zipped_bytes(a, b), zipped_bytes(c, d));
   return _mm256_permute4x64_epi64(parts, 0b11'01'10'00);
 }
-/// Those of words, and behind them those of `late`.
+/// The high bytes of words, and behind them those of `late`.
 Ints high_bytes(Ints words, Ints late) {
   const Ints parts = _mm256_packus_epi16(_mm256_srli_epi16(words, 8), _mm256_srli_epi16(late, 8));
   return _mm256_permute4x64_epi64(parts, 0b11'01'10'00);

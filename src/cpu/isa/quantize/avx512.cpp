@@ -128,24 +128,24 @@ void store_bytes(void* p, Ints a, Ints b, Ints c, Ints d) {
   store_ints(p, _mm512_permutexvar_epi32(order, parts));
 }
 
-using ByteOrder = std::array<std::uint8_t, 64>;
-template <class Byte>
-constexpr ByteOrder byte_order(Byte byte) {
-  ByteOrder order{};
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint8_t>(byte(i));
-  return order;
+/// Where each byte of a result comes from: of two registers, one behind the other.
+template <class Place>
+constexpr std::array<std::uint8_t, 64> bytes_from(Place place) {
+  std::array<std::uint8_t, 64> from{};
+  for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::uint8_t>(place(i));
+  return from;
 }
 
 /// The low bytes of a and b by turns, and behind them those of c and d.
 Ints zipped_bytes(Ints a, Ints b, Ints c, Ints d) {
-  static constexpr ByteOrder kByTurns = byte_order([](std::size_t i) { return i % 2 * 64 + i / 2 % 16 * 4; });
+  static constexpr auto kByTurns = bytes_from([](std::size_t i) { return i % 2 * 64 + i / 2 % 16 * 4; });
   const Ints order = load_ints(kByTurns.data());
   const Ints late = _mm512_permutex2var_epi8(c, order, d);
   return _mm512_inserti64x4(_mm512_permutex2var_epi8(a, order, b), _mm512_castsi512_si256(late), 1);
 }
-/// Those of words, and behind them those of `late`.
+/// The high bytes of words, and behind them those of `late`.
 Ints high_bytes(Ints words, Ints late) {
-  static constexpr ByteOrder kHigh = byte_order([](std::size_t i) { return 2 * i + 1; });
+  static constexpr auto kHigh = bytes_from([](std::size_t i) { return 2 * i + 1; });
   return _mm512_permutex2var_epi8(words, load_ints(kHigh.data()), late);
 }
 /// Of two vectors, one behind the other.

@@ -39,7 +39,7 @@ struct FactorOfEach {
   }
 };
 
-/// The same with factors: `vectors`(begin, end, factors), `rest`(begin, end, factors).
+/// each_block with factors: `vectors`(begin, end, factors), `rest`(begin, end, factors).
 template <class Vectors, class Rest>
 void each_factor(std::int64_t count, const BlockFactors& by, Vectors vectors, Rest rest) {
   if (by.block == 1) {
@@ -264,7 +264,7 @@ void load_four(const SourceRow& row, std::int64_t i, Factor factor, Floats (&x)[
   }
 }
 
-/// Writes low bytes of what load_four gave, in the order of memory.
+/// Writes the low bytes of codes in load_four's order, in that of memory.
 template <Format kFormat>
 void store_four(std::byte* out, Ints a, Ints b, Ints c, Ints d) {
   kFormat == Format::bf16 ? store_ints(out, zipped_bytes(a, b, c, d)) : store_bytes(out, a, b, c, d);
