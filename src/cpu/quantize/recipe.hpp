@@ -79,7 +79,7 @@ inline void store_scale(Format format, float scale, std::byte* at) {
 
 /// What an element is divided by or multiplied with (scaling_of) before it is rounded.
 [[nodiscard]] inline float factor_of(Recipe recipe, float scale) {
-  if (scaling_of(recipe) != Scaling::multiply_by_positive) return scale;
+  if (divides(scaling_of(recipe))) return scale;
   // No block has an exponent above 122 (the largest f32 over 127, rounded up), so the reciprocal is a normal number.
   return std::bit_cast<float>((254U << 23) - std::bit_cast<std::uint32_t>(scale));
 }

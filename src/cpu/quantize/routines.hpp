@@ -27,6 +27,7 @@ struct BlockFactors {
 
 /// What an element meets its factor with, before it is rounded. Factors that are positive and finite leave its sign.
 enum class Scaling { divide, divide_by_positive, multiply_by_positive };
+[[nodiscard]] constexpr bool divides(Scaling scaling) { return scaling != Scaling::multiply_by_positive; }
 
 /// A row of scaled or plain elements of any format, and the format they are wanted in.
 struct Conversion {

@@ -153,29 +153,27 @@ TEST_P(EveryTable, EncodesRandomBitsAsThePortableOne) {
     const std::uint32_t near = (bits & 0x7f800000U) - (other >> 23) % 16 * 0x800000U;
     factors[i] = std::bit_cast<float>(i % 8 == 0 ? other : (near & 0x7f800000U) | (other & 0x7fffffU));
   }
-  const auto compare = [&](Format values, Scaling scaling) {
+  const SourceRow floats = f32_row(x);
+  const auto compare = [&](const SourceRow& row, Format values, Scaling scaling) {
     const BlockFactors by{factors.data(), 1};
-    expect_same_bytes(encoded(*table_, f32_row(x), values, scaling, by),
-                      encoded(portable::kRoutines, f32_row(x), values, scaling, by), x, factors);
+    expect_same_bytes(encoded(*table_, row, values, scaling, by), encoded(portable::kRoutines, row, values, scaling, by), x,
+                      factors);
   };
-  compare(Format::e4m3, Scaling::divide);
-  compare(Format::e5m2, Scaling::divide);
+  compare(floats, Format::e4m3, Scaling::divide);
+  compare(floats, Format::e5m2, Scaling::divide);
   std::vector<std::uint16_t> words;
   for (const float v : x) words.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(v) >> 16));
-  const SourceRow row{Format::bf16, reinterpret_cast<const std::byte*>(words.data()), kCount};
-  for (const Format values : {Format::e4m3, Format::e5m2}) {
-    const BlockFactors by{factors.data(), 1};
-    expect_same_bytes(encoded(*table_, row, values, Scaling::divide, by),
-                      encoded(portable::kRoutines, row, values, Scaling::divide, by), x, factors);
-  }
+  const SourceRow halves{Format::bf16, reinterpret_cast<const std::byte*>(words.data()), kCount};
+  compare(halves, Format::e4m3, Scaling::divide);
+  compare(halves, Format::e5m2, Scaling::divide);
   // A product's factor is a power of two: with two NaN it would be the compiler's choice whose sign is left.
   for (float& factor : factors)
     factor = std::bit_cast<float>((std::bit_cast<std::uint32_t>(factor) >> 1 & 0x3f800000U) + 0x20000000U);
-  compare(Format::e4m3, Scaling::multiply_by_positive);
-  compare(Format::e5m2, Scaling::multiply_by_positive);
+  compare(floats, Format::e4m3, Scaling::multiply_by_positive);
+  compare(floats, Format::e5m2, Scaling::multiply_by_positive);
   for (float& v : x) v = std::isnan(v) ? 0.0F : v;
-  compare(Format::i8, Scaling::divide);
-  compare(Format::i8, Scaling::multiply_by_positive);
+  compare(floats, Format::i8, Scaling::divide);
+  compare(floats, Format::i8, Scaling::multiply_by_positive);
 }
 
 TEST_P(EveryTable, ConvertsEveryCodeAndHalf) {

@@ -69,14 +69,19 @@ std::int64_t RowReader::ahead(const ColRange& cols) const {
   return cols.size() * bytes >= 2 * kAheadBytes ? kAheadBytes : v.row_stride * bytes;
 }
 
+const std::byte* RowReader::address(const Place& place) const {
+  const ConstView& v = input_.values;
+  return static_cast<const std::byte*>(v.data) +
+         (place.matrix * v.batch_stride + place.row * v.row_stride + place.col * v.col_stride) * element_bytes(v.format);
+}
+
 void RowReader::gather(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
   const ConstView& v = input_.values;
   const std::int64_t bytes = element_bytes(v.format);
   gathered_matrix_ = stretch.matrix;
   gathered_rows_ = {row, std::min(row + kGatheredRows, stretch.rows.end)};
   gathered_cols_ = cols;
-  const std::byte* from = static_cast<const std::byte*>(v.data) +
-                          (stretch.matrix * v.batch_stride + row * v.row_stride + cols.begin * v.col_stride) * bytes;
+  const std::byte* from = address({stretch.matrix, row, cols.begin});
   for (std::int64_t col = 0; col < cols.size(); ++col) {
     move_elements(bytes, gathered_rows_.size(), {from + col * v.col_stride * bytes, v.row_stride * bytes},
                   {gathered_.data() + col * bytes, pitch_bytes_});
@@ -84,11 +89,7 @@ void RowReader::gather(const Stretch& stretch, std::int64_t row, const ColRange&
 }
 
 const std::byte* RowReader::elements(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
-  const ConstView& v = input_.values;
-  if (v.col_stride == 1) {
-    return static_cast<const std::byte*>(v.data) +
-           (stretch.matrix * v.batch_stride + row * v.row_stride + cols.begin) * element_bytes(v.format);
-  }
+  if (input_.values.col_stride == 1) return address({stretch.matrix, row, cols.begin});
   const bool there = stretch.matrix == gathered_matrix_ && row >= gathered_rows_.begin && row < gathered_rows_.end &&
                      cols.begin == gathered_cols_.begin && cols.end == gathered_cols_.end;
   if (!there) gather(stretch, row, cols);
@@ -102,12 +103,7 @@ SourceRow RowReader::read(const Stretch& stretch, std::int64_t row, const ColRan
   return {Format::f32, values, cols.size()};
 }
 
-std::int64_t RowReader::distance(const Place& from, const Place& to) const {
-  const ConstView& v = input_.values;
-  return ((to.matrix - from.matrix) * v.batch_stride + (to.row - from.row) * v.row_stride +
-          (to.col - from.col) * v.col_stride) *
-         element_bytes(v.format);
-}
+std::int64_t RowReader::distance(const Place& from, const Place& to) const { return address(to) - address(from); }
 
 void RowReader::convert(const Stretch& stretch, std::int64_t row, const ColRange& cols, Format to, std::byte* out) {
   BlockFactors scales;

@@ -28,6 +28,7 @@ class RowReader {
   [[nodiscard]] std::int64_t distance(const Place& from, const Place& to) const;
 
  private:
+  [[nodiscard]] const std::byte* address(const Place& place) const;
   /// Elements next to each other: where they are, or gathered.
   [[nodiscard]] const std::byte* elements(const Stretch& stretch, std::int64_t row, const ColRange& cols);
   /// Gathers the row and those behind it that belong to the stretch, as many as there is room for.

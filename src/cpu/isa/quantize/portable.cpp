@@ -73,12 +73,12 @@ void for_runs(Format format, const std::byte* data, std::int64_t begin, std::int
 }
 
 /// x by the factors of its elements, or the one of their block, in loops that compilers vectorise.
-void apply(Scaling scaling, std::span<const float> f, std::span<float> x) {
-  if (f.size() > 1 && scaling != Scaling::multiply_by_positive) {
+void apply(bool divides, std::span<const float> f, std::span<float> x) {
+  if (f.size() > 1 && divides) {
     for (std::size_t i = 0; i < x.size(); ++i) x[i] /= f[i];
   } else if (f.size() > 1) {
     for (std::size_t i = 0; i < x.size(); ++i) x[i] *= f[i];
-  } else if (scaling != Scaling::multiply_by_positive) {
+  } else if (divides) {
     for (float& v : x) v /= f[0];
   } else {
     for (float& v : x) v *= f[0];
@@ -87,21 +87,20 @@ void apply(Scaling scaling, std::span<const float> f, std::span<float> x) {
 
 /// Calls f(begin, scaled values) for runs that share a factor, or have one each.
 template <class F>
-void for_scaled_runs(Format format, const std::byte* data, std::int64_t count, Scaling scaling, const BlockFactors& by, F f) {
+void for_scaled_runs(Format format, const std::byte* data, std::int64_t count, bool divides, const BlockFactors& by, F f) {
   for_blocks(count, by.block == 1 ? count : by.block, [&](std::int64_t block, std::int64_t begin, std::int64_t end) {
     for_runs(format, data, begin, end, [&](std::int64_t i, std::span<float> x) {
       const bool own = by.block == 1;
-      if (by.factors != nullptr) apply(scaling, {by.factors + (own ? i : block), own ? x.size() : 1}, x);
+      if (by.factors != nullptr) apply(divides, {by.factors + (own ? i : block), own ? x.size() : 1}, x);
       f(i, x);
     });
   });
 }
 
 void convert(const Conversion& row, std::byte* out) {
-  for_scaled_runs(row.from, row.data, row.count, Scaling::multiply_by_positive, row.scales,
-                  [&](std::int64_t i, std::span<float> x) {
-                    store(row.to, x.data(), static_cast<std::int64_t>(x.size()), out + i * element_bytes(row.to));
-                  });
+  for_scaled_runs(row.from, row.data, row.count, false, row.scales, [&](std::int64_t i, std::span<float> x) {
+    store(row.to, x.data(), static_cast<std::int64_t>(x.size()), out + i * element_bytes(row.to));
+  });
 }
 
 /// Bits of |x|, 0 for NaN and Inf.
@@ -143,7 +142,7 @@ std::uint8_t f32_to_i8(float x) {
 
 void encode(const SourceRow& row, Format values, Scaling scaling, const BlockFactors& factors, std::byte* out) {
   const auto with = [&](auto to_byte) {
-    for_scaled_runs(row.format, row.data, row.count, scaling, factors, [&](std::int64_t first, std::span<float> x) {
+    for_scaled_runs(row.format, row.data, row.count, divides(scaling), factors, [&](std::int64_t first, std::span<float> x) {
       for (std::size_t i = 0; i < x.size(); ++i) out[static_cast<std::size_t>(first) + i] = std::byte{to_byte(x[i])};
     });
   };

@@ -243,7 +243,7 @@ bool all_finite(const SourceRow& row) {
 
 template <Scaling kScaling>
 Floats scaled(Floats x, Floats factor) {
-  return kScaling == Scaling::multiply_by_positive ? multiply(x, factor) : divide(x, factor);
+  return divides(kScaling) ? divide(x, factor) : multiply(x, factor);
 }
 
 /// 4 * kLanes elements from i on, by their factors: of bf16 the even and the odd ones of two registers, which takes half the
