@@ -190,7 +190,7 @@ RandomCase Draw::draw() {
   output(p);
   if (one_in(2)) p.tile = Tiling{between(1, 70), between(1, 150), between(1, 70)};
   if (p.tile && one_in(4))
-    p.tile = Tiling{of<std::int64_t>({16, 32, 128}), of<std::int64_t>({32, 128, 512}), of<std::int64_t>({16, 64, 128})};
+    p.tile = Tiling{of<std::int64_t>({16, 32, 128}), of<std::int64_t>({32, 128, 2048}), of<std::int64_t>({16, 64, 128})};
   p.threads = of({1, 1, 2, 3, 5});
   p.seed = static_cast<std::uint64_t>(between(1, 1000000));
   r.call = call(p);

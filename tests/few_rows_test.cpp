@@ -22,6 +22,7 @@ const std::vector<Grids> kGrids = {
     {"bf16", Format::bf16, Format::bf16},
     {"blockwise", Format::e4m3, Format::e4m3, Format::f32, 1, 128, Format::f32, 128, 128},
     {"channelwise", Format::e4m3, Format::e4m3, Format::f32, 1, kWholeAxis, Format::f32, kWholeAxis, 1},
+    {"blocks of chunks", Format::e4m3, Format::e4m3, Format::f32, 1, 32, Format::f32, 32, 32},
     {"segments within chunks", Format::e4m3, Format::e4m3, Format::f32, 1, 48, Format::f32, 48, 64},
     {"e8m0 blocks", Format::e4m3, Format::e4m3, Format::e8m0, 1, 128, Format::e8m0, 128, 128},
     {"e8m0 blocks of 64", Format::e4m3, Format::e4m3, Format::e8m0, 1, 64, Format::e8m0, 64, 64},
@@ -66,6 +67,19 @@ TEST_P(FewRows, OfLongRowsHaveTheSameBits) {
       const Sample sample = make_gmm(GetParam(), touching(sizes, 24, 320, cols), Data::mixed, 13);
       Options options;
       if (tile > 0) options.tiling = Tiling{64, tile, 512};
+      EXPECT_FALSE(compute(sample, options).empty()) << cols << " columns, tile " << tile;
+    }
+  }
+}
+
+/// Scales of all segments of a deep reduction tile, for few columns; one group has many rows and sets the tile.
+TEST_P(FewRows, OfManySegmentsHaveTheSameBits) {
+  for (const std::int64_t cols : {32, 128, 200}) {
+    for (const std::int64_t tile : {0, 2048}) {
+      const Sample sample = make_gmm(GetParam(), touching({60, 10, 6, 4}, 80, 2048, cols), Data::mixed, 17);
+      Options options;
+      options.threads = 2;
+      if (tile > 0) options.tiling = Tiling{64, tile, 32};
       EXPECT_FALSE(compute(sample, options).empty()) << cols << " columns, tile " << tile;
     }
   }

@@ -272,8 +272,9 @@ class Backwards final : public Executor {
     for (int i = tasks - 1; i >= 0; --i) task(context, i);
     ++calls;
   }
-  [[nodiscard]] int concurrency() const override { return 4; }
+  [[nodiscard]] int concurrency() const override { return threads; }
   std::atomic<int> calls{0};
+  int threads = 4;
 };
 
 TEST_F(Plans, MatricesWithoutElementsArePackedAtOnce) {
@@ -311,6 +312,9 @@ TEST_F(Plans, TheCallersExecutorIsUsed) {
   options.threads = 1;
   expect_same(sample_, expected, compute(sample_, options), "one thread");
   EXPECT_EQ(executor.calls, 1) << "one thread needs no executor";
+  options.threads = 0;
+  executor.threads = 0;
+  expect_same(sample_, expected, compute(sample_, options), "an executor without threads");
 }
 
 }  // namespace

@@ -22,8 +22,8 @@ struct BoundTerms {
 [[nodiscard]] double error_bound(const BoundTerms& terms);
 
 /// Exact result (rounded to double) and bound E of every output of a call, before bias, activation and accumulation, row-major
-/// [M, N] or [L, K, N]; rows outside local groups get 0. Slow: plain loops in double. args.out is not read; its rows and cols
-/// give the shape. Either span may be empty to skip it.
+/// [M, N] or [L, K, N]; rows outside local groups get 0. Slow: plain loops in double. args.out counts as in a call, but its
+/// data may be null. Either span may be empty to skip it.
 [[nodiscard]] Status exact_and_bound(const GmmArgs& args, std::span<double> exact, std::span<double> bound);
 [[nodiscard]] Status exact_and_bound(const TgmmArgs& args, std::span<double> exact, std::span<double> bound);
 

@@ -20,7 +20,7 @@ class Executor {
   /// call (std::bad_alloc as Code::out_of_memory), with out half written; its tasks must have returned by then.
   virtual void run(int tasks, void (*task)(void* context, int index), void* context) = 0;
 
-  /// How many tasks can make progress at once.
+  /// How many tasks can make progress at once; less than 1 counts as 1.
   [[nodiscard]] virtual int concurrency() const = 0;
 };
 

@@ -13,6 +13,7 @@
 namespace ragdot {
 
 /// What was chosen for a problem: kernel, tiles, threads, workspace. A value; copies share it; immutable and thread-safe.
+/// Only present() and choice() may be asked of an empty one.
 class Plan {
  public:
   struct Choice;

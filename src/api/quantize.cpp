@@ -103,10 +103,8 @@ Status convert_to_e8m0(const ConstView& scales, const View& codes) {
     for (std::int64_t b = 0; b < scales.batch; ++b) {
       for (std::int64_t r = 0; r < scales.rows; ++r) {
         for (std::int64_t c = 0; c < scales.cols; ++c) {
-          const auto* from = static_cast<const std::byte*>(scales.data) +
-                             (b * scales.batch_stride + r * scales.row_stride + c * scales.col_stride) * 4;
-          const float scale = format::load<float>(from);
-          auto* to = static_cast<std::byte*>(codes.data) + b * codes.batch_stride + r * codes.row_stride + c * codes.col_stride;
+          const auto scale = format::load<float>(format::element_at(scales, b, r, c));
+          std::byte* to = format::element_at(codes, b, r, c);
           if (!f(scale, to)) {
             return {
                 Code::invalid_argument,

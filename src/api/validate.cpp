@@ -61,8 +61,9 @@ Status check_rhs_given(const GmmArgs& args) {
   return {};
 }
 
-Status check_dimensions(const GmmArgs& args, const ConstView& rhs) {
+Status check_dimensions(const GmmArgs& args) {
   const ConstView& lhs = args.lhs.values;
+  const ConstView& rhs = args.rhs.values;
   if (lhs.cols != rhs.rows && !fault::on(fault::Id::inner_sizes_unchecked)) {
     return refused(
         "gmm: inner sizes differ: lhs {} has K = {}, rhs {} has K = {}; give rhs as [L, K, N], weights stored as "
@@ -120,7 +121,7 @@ Status check_shapes(const GmmArgs& args, const Options& options) {
   if (Status s = check_operand({"gmm", "lhs", "lhs scales", args.lhs, Rank::matrix}, RowAxis::grouped); !s.ok()) return s;
   if (Status s = check_pair("gmm", args.lhs.values.format, args.rhs.values.format); !s.ok()) return s;
   if (Status s = check_out("gmm", args.out, Rank::matrix, args.out_mode); !s.ok()) return s;
-  if (Status s = check_dimensions(args, args.rhs.values); !s.ok()) return s;
+  if (Status s = check_dimensions(args); !s.ok()) return s;
   if (Status s = check_bias(args.bias, args.rhs.values); !s.ok()) return s;
   return check_local_groups("gmm", "rhs", args.groups, args.first_group, args.rhs.values.batch);
 }

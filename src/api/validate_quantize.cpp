@@ -140,9 +140,7 @@ Status check_i8_scales(const char* op, const NamedOut& named, const NamedInput& 
   const ConstView v = named.out.scales.view;
   const auto check_row = [&](std::int64_t b, std::int64_t r) -> Status {
     for (std::int64_t c = 0; c < v.cols; ++c) {
-      const auto* at = static_cast<const std::byte*>(v.data) +
-                       (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
-      const float scale = format::load_f32(at, v.format);
+      const float scale = format::load_f32(format::element_at(v, b, r, c), v.format);
       const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(scale) & 0x7fffffffU;
       if (magnitude > 0 && magnitude < format::kF32Exponent) continue;
       return refused(fmt::format("{}: {} scales [{}, {}, {}] is {}; i8 has no NaN, give finite scales that are not zero", op,

@@ -3,11 +3,11 @@
 
 #include <bit>
 #include <cmath>
-#include <cstring>
-#include <limits>
+#include <cstdint>
 
 #include "api/validate_operand.hpp"
 #include "format/fault.hpp"
+#include "format/memory.hpp"
 #include "schedule/segments.hpp"
 
 namespace ragdot::api {
@@ -15,32 +15,19 @@ namespace {
 
 /// The scale at an index as the products read it: a subnormal f32 or bf16 is zero, and so is e8m0 code 0 where it is not folded
 /// into the value.
-double scale_at(const Operand& operand, std::int64_t batch, std::int64_t row, std::int64_t col) {
+float scale_at(const Operand& operand, std::int64_t batch, std::int64_t row, std::int64_t col) {
   const ConstView& v = operand.scales.view;
-  const char* at = static_cast<const char*>(v.data) +
-                   (batch * v.batch_stride + row * v.row_stride + col * v.col_stride) * element_bytes(v.format);
-  if (v.format == Format::e8m0) {
-    const auto code = static_cast<unsigned char>(*at);
-    if (code == 255) return std::numeric_limits<double>::quiet_NaN();
-    return code == 0 && operand.values.format == Format::i8 ? 0.0 : std::ldexp(1.0, code - 127);
-  }
-  std::uint32_t bits = 0;
-  if (v.format == Format::bf16) {
-    std::uint16_t half = 0;
-    std::memcpy(&half, at, sizeof half);
-    bits = static_cast<std::uint32_t>(half) << 16;
-  } else {
-    std::memcpy(&bits, at, sizeof bits);
-  }
-  const bool subnormal = (bits & 0x7f800000U) == 0;
-  return subnormal ? 0.0 : static_cast<double>(std::bit_cast<float>(bits));
+  const float scale = format::load_f32(format::element_at(v, batch, row, col), v.format);
+  const bool subnormal = (std::bit_cast<std::uint32_t>(scale) & format::kF32Exponent) == 0;
+  const bool folds = v.format == Format::e8m0 && operand.values.format != Format::i8;
+  return subnormal && !folds ? 0.0F : scale;
 }
 
 Status check_rows(const NamedOperand& n, std::int64_t batch, std::int64_t first_row, std::int64_t end_row) {
   const ConstView& v = n.operand.scales.view;
   for (std::int64_t row = first_row; row < end_row; ++row) {
     for (std::int64_t col = 0; col < v.cols; ++col) {
-      const double scale = scale_at(n.operand, batch, row, col);
+      const float scale = scale_at(n.operand, batch, row, col);
       if ((scale > 0 && std::isfinite(scale)) || fault::on(fault::Id::strict_ignored)) continue;
       const std::string index =
           n.rank == Rank::batch ? fmt::format("[{}, {}, {}]", batch, row, col) : fmt::format("[{}, {}]", row, col);

@@ -61,7 +61,7 @@ std::vector<Span> spans_of(const Groups& groups) {
 
 /// Work of the busiest thread over the mean, when each takes the next item as soon as it has none; few rows count as kFewRows.
 double imbalance(const Groups& groups, const Plan::Choice& choice, std::vector<Span> spans) {
-  const std::int64_t rows_per_span = choice.problem.out_rows_per_span();
+  const std::int64_t rows_per_span = groups.op == plan::Op::gmm ? -1 : choice.problem.k;
   const std::int64_t items = schedule::number_items(spans, rows_per_span, kOuter);
   std::vector<double> busy(static_cast<std::size_t>(groups.threads));
   for (std::int64_t i = 0; i < items; ++i) {

@@ -11,6 +11,7 @@
 #include "cpu/scale_row.hpp"
 #include "cpu/tile_size.hpp"
 #include "format/fault.hpp"
+#include "format/memory.hpp"
 
 namespace ragdot::cpu {
 namespace {
@@ -108,7 +109,7 @@ class ItemRun {
         claims_(claims),
         arithmetic_(arithmetic_of(item.lhs, item.rhs)),
         few_rows_(way_of_few_rows(call, item)),
-        strip_cols_(few_rows_ != nullptr && few_rows_->tile_cols > 0 ? few_rows_->tile_cols : call.layout.strip_cols),
+        strip_cols_(strip_cols_of(call, few_rows_)),
         stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
 
   void run() {
@@ -164,6 +165,12 @@ class ItemRun {
     }
     return nullptr;
   }
+  /// No more than a tile has: scales of segments stand as far apart.
+  static std::int64_t strip_cols_of(const Call& call, const FewRows* way) {
+    if (way == nullptr || way->tile_cols == 0) return call.layout.strip_cols;
+    return std::min(way->tile_cols, padded(call.tile.tn, call.kernel->block_cols));
+  }
+
   [[nodiscard]] PackJob weights(const Block& block) const {
     return {&item_.rhs, arithmetic_, item_.col + block.col,
             block.cols, pieces_,     few_rows_ == nullptr ? scratch_.rhs_panel : nullptr};
@@ -264,8 +271,7 @@ class ItemRun {
     const std::byte* bias = nullptr;
     if (call_.bias.present()) {
       const std::int64_t matrix = fault::on(Id::bias_of_first_group) ? 0 : item_.matrix;
-      bias = static_cast<const std::byte*>(call_.bias.data) +
-             (matrix * call_.bias.row_stride + (item_.col + block.col) * call_.bias.col_stride) * element_bytes(Format::f32);
+      bias = format::element_at(call_.bias, 0, matrix, item_.col + block.col);
     }
     if (kernel_.finish != nullptr && out.col_stride == 1 && (bias == nullptr || call_.bias.col_stride == 1)) {
       return kernel_.finish({store, kernel_.block_cols, spec.activation, bias});

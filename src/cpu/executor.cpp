@@ -82,8 +82,11 @@ Executor& thread_executor() {
 }
 
 Executor& default_executor() {
-  static const char* const name = std::getenv("RAGDOT_EXECUTOR");
-  return name != nullptr && std::strcmp(name, "threads") == 0 ? thread_executor() : tbb_executor();
+  static const bool kPlainThreads = [] {
+    const char* name = std::getenv("RAGDOT_EXECUTOR");
+    return name != nullptr && std::strcmp(name, "threads") == 0;
+  }();
+  return kPlainThreads ? thread_executor() : tbb_executor();
 }
 
 }  // namespace ragdot

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "format/fault.hpp"
+#include "format/memory.hpp"
 
 namespace ragdot::cpu {
 
@@ -23,9 +24,7 @@ Item item_of(const Call& call, std::int64_t number) {
   item.cols = std::min(span.tile_cols, call.out.cols - tile.col);
   const std::int64_t out_row = is_gmm ? span.rows.begin + tile.row : tile.row;
   const std::int64_t out_matrix = is_gmm ? 0 : span.matrix;
-  item.out = static_cast<std::byte*>(call.out.data) +
-             (out_matrix * call.out.batch_stride + out_row * call.out.row_stride + tile.col * call.out.col_stride) *
-                 element_bytes(call.out.format);
+  item.out = format::element_at(call.out, out_matrix, out_row, tile.col);
   if (span.matrix < 0) return item;
   item.depth = is_gmm ? call.depth : span.rows.size();
   if (is_gmm) {

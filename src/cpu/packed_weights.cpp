@@ -8,20 +8,16 @@
 
 #include "cpu/quantize/parallel.hpp"
 #include "cpu/side.hpp"
+#include "format/memory.hpp"
 
 namespace ragdot::cpu {
 namespace {
-
-const std::byte* at(const ConstView& v, std::int64_t b, std::int64_t r, std::int64_t c) {
-  return static_cast<const std::byte*>(v.data) +
-         (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
-}
 
 /// Rows [row, row + rows) of columns [col, col + cols) to `to`, kPackedCols elements from row to row.
 template <std::size_t kBytes>
 void copy_tile(const ConstView& v, std::int64_t b, std::int64_t row, std::int64_t rows, std::int64_t col, std::int64_t cols,
                std::byte* to) {
-  const std::byte* from = at(v, b, row, col);
+  const std::byte* from = format::element_at(v, b, row, col);
   const std::int64_t down = v.row_stride * static_cast<std::int64_t>(kBytes);
   const std::int64_t across = v.col_stride * static_cast<std::int64_t>(kBytes);
   std::size_t pitch = (fault::on(fault::Id::packed_tail_columns_dense) ? static_cast<std::size_t>(cols) : kPackedCols) * kBytes;
@@ -81,7 +77,7 @@ ConstView copy_dense(const ConstView& v, std::vector<std::byte>& buffer) {
   for (std::int64_t b = 0; b < batch; ++b) {
     for (std::int64_t r = 0; r < v.rows; ++r) {
       for (std::int64_t c = 0; c < v.cols; ++c, to += bytes)
-        std::memcpy(to, at(v, fault::on(fault::Id::packed_scales_of_first_matrix) ? 0 : b, r, c), bytes);
+        std::memcpy(to, format::element_at(v, fault::on(fault::Id::packed_scales_of_first_matrix) ? 0 : b, r, c), bytes);
     }
   }
   return matrices(static_cast<const void*>(buffer.data()), v.format, v.batch, v.rows, v.cols);

@@ -22,8 +22,8 @@ inline constexpr std::int64_t kItemsPerThread = 4;
 /// Halves the wider side of a tile in whole register blocks; false where it is as small as tiles are cut.
 bool halve(Tiling& tile, const Kernel& kernel);
 
-/// Columns of rhs that are packed at once: the kernel's inner block, or, in tiles of few rows, as many as a quarter of the L2
-/// cache holds; weights that are read for few rows are bound by memory, which likes long rows.
+/// Columns of rhs that are packed at once, in whole inner blocks of the kernel: up to 256 or what half of the L2 cache holds;
+/// in tiles of few rows as many as a quarter of it does. Memory likes long rows.
 [[nodiscard]] std::int64_t strip_cols(const Kernel& kernel, const Tiling& tile);
 
 }  // namespace ragdot::cpu

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "format/e4m3.hpp"
 #include "format/e5m2.hpp"
 #include "format/e8m0.hpp"
 #include "format/half.hpp"
 #include "ragdot/types.hpp"
+#include "ragdot/view.hpp"
 
 namespace ragdot::format {
 
@@ -22,6 +25,13 @@ inline T load(const void* at) {
 template <class T>
 inline void store(void* at, T value) {
   std::memcpy(at, &value, sizeof value);
+}
+
+/// Where element [b, r, c] of a view lies.
+template <class Void>
+inline auto* element_at(const BasicView<Void>& v, std::int64_t b, std::int64_t r, std::int64_t c) {
+  using Byte = std::conditional_t<std::is_const_v<Void>, const std::byte, std::byte>;
+  return static_cast<Byte*>(v.data) + (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
 }
 
 /// The element at `at` as f32, exactly.

@@ -49,7 +49,7 @@ Result<Plan> choose(const Problem& problem, const Options& options, const Forced
   choice->asked = options.tiling;
   choice->strictness = options.strictness;
   choice->executor = options.executor != nullptr ? options.executor : &default_executor();
-  choice->threads = options.threads > 0 ? options.threads : choice->executor->concurrency();
+  choice->threads = options.threads > 0 ? options.threads : std::max(1, choice->executor->concurrency());
   const bool free = forced.kernel.empty();
   bool known = free;
   std::vector<std::string> names;

@@ -45,10 +45,6 @@ struct Problem {
   bool out_by_columns = false;  // tgmm's
 
   bool operator==(const Problem&) const = default;
-
-  /// Rows and columns of one group's out, -1 rows where they are the group's own (gmm).
-  [[nodiscard]] std::int64_t out_rows_per_span() const { return op == Op::gmm ? -1 : k; }
-  [[nodiscard]] std::int64_t out_cols() const { return n; }
 };
 
 /// Its columns are contiguous and its rows are not.

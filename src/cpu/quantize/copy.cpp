@@ -10,10 +10,6 @@
 namespace ragdot::cpu {
 namespace {
 
-std::byte* at(const View& v, std::int64_t b, std::int64_t r, std::int64_t c) {
-  return static_cast<std::byte*>(v.data) + (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
-}
-
 bool contiguous_columns(const View& v) { return v.col_stride == 1 || v.cols <= 1; }
 
 }  // namespace
@@ -39,7 +35,7 @@ void choose_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRang
 void read_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRange& blocks, float* factors) {
   const View& v = out.scales.view;
   for (std::int64_t r = 0; r < blocks.rows; ++r) {
-    const std::byte* from = at(v, matrix, blocks.first_row + r, blocks.first_col);
+    const std::byte* from = format::element_at(v, matrix, blocks.first_row + r, blocks.first_col);
     const std::int64_t step = v.col_stride * element_bytes(v.format);
     for (std::int64_t c = 0; c < blocks.cols; ++c) *factors++ = format::load_f32(from + c * step, v.format);
   }
@@ -48,7 +44,7 @@ void read_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRange&
 void store_scales(const QuantizedOut& out, std::int64_t matrix, const BlockRange& blocks, const float* scales) {
   const View& v = out.scales.view;
   for (std::int64_t r = 0; r < blocks.rows; ++r) {
-    std::byte* to = at(v, matrix, blocks.first_row + r, blocks.first_col);
+    std::byte* to = format::element_at(v, matrix, blocks.first_row + r, blocks.first_col);
     const std::int64_t step = v.col_stride * element_bytes(v.format);
     for (std::int64_t c = 0; c < blocks.cols; ++c) store_scale(v.format, *scales++, to + c * step);
   }
@@ -63,7 +59,7 @@ CopyWriter::CopyWriter(const QuantizedOut& out, const Routines& routines, std::i
 }
 
 std::byte* CopyWriter::place(std::int64_t matrix, std::int64_t row, const ColRange& cols) {
-  if (contiguous_columns(out_.values)) return at(out_.values, matrix, row, cols.begin);
+  if (contiguous_columns(out_.values)) return format::element_at(out_.values, matrix, row, cols.begin);
   if (tile_rows_ == 0) tile_row_ = row;
   return tile_.data() + tile_rows_ * pitch_;
 }
@@ -76,7 +72,7 @@ void CopyWriter::flush(std::int64_t matrix, const ColRange& cols) {
   const View& v = out_.values;
   if (tile_rows_ == 0) return;
   routines_.write_tile({tile_.data(), pitch_, tile_rows_, cols.size()},
-                       {at(v, matrix, tile_row_, cols.begin), v.row_stride, v.col_stride, stores_});
+                       {format::element_at(v, matrix, tile_row_, cols.begin), v.row_stride, v.col_stride, stores_});
   tile_rows_ = 0;
 }
 
@@ -84,11 +80,11 @@ void zero_rows(const View& out, std::int64_t matrix, const RowRange& rows) {
   const auto bytes = static_cast<std::size_t>(element_bytes(out.format));
   if (contiguous_columns(out)) {
     for (std::int64_t r = rows.begin; r < rows.end; ++r)
-      std::memset(at(out, matrix, r, 0), 0, static_cast<std::size_t>(out.cols) * bytes);
+      std::memset(format::element_at(out, matrix, r, 0), 0, static_cast<std::size_t>(out.cols) * bytes);
     return;
   }
   for (std::int64_t c = 0; c < out.cols; ++c) {
-    for (std::int64_t r = rows.begin; r < rows.end; ++r) std::memset(at(out, matrix, r, c), 0, bytes);
+    for (std::int64_t r = rows.begin; r < rows.end; ++r) std::memset(format::element_at(out, matrix, r, c), 0, bytes);
   }
 }
 
@@ -96,7 +92,7 @@ void fill_unused_scales(const QuantizedOut& out, const ConstView& input, const s
   if (out.recipe == Recipe::fixed) return;
   const View& v = out.scales.view;
   const auto fill_row = [&](std::int64_t b, std::int64_t r) {
-    for (std::int64_t c = 0; c < v.cols; ++c) store_scale(v.format, 1.0F, at(v, b, r, c));
+    for (std::int64_t c = 0; c < v.cols; ++c) store_scale(v.format, 1.0F, format::element_at(v, b, r, c));
   };
   if (input.rows == 0 || input.cols == 0) {
     if (v.rows == 0 || v.cols == 0) return;

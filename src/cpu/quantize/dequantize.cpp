@@ -75,8 +75,7 @@ void dequantize(const Operand& input, const GroupRows& groups, const View& out, 
     if (stretch.outside) return zero_rows(out, stretch.matrix, stretch.rows);
     for (std::int64_t r = stretch.rows.begin; r < stretch.rows.end; ++r) {
       for_tiles(input.values.cols, tile, [&](const ColRange& cols) {
-        const std::int64_t at = stretch.matrix * out.batch_stride + r * out.row_stride + cols.begin * out.col_stride;
-        std::byte* to = static_cast<std::byte*>(out.data) + at * bytes;
+        std::byte* to = format::element_at(out, stretch.matrix, r, cols.begin);
         scratch.reader.convert(stretch, r, cols, out.format, contiguous ? to : scratch.row.data());
         if (!contiguous) move_elements(bytes, cols.size(), {scratch.row.data(), bytes}, {to, out.col_stride * bytes});
       });

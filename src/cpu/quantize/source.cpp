@@ -48,9 +48,7 @@ const float* RowReader::read_scales(const Stretch& stretch, std::int64_t row, co
   const std::int64_t first = s.block_cols == kWholeAxis ? 0 : cols.begin / s.block_cols;
   const ConstView& v = s.view;
   const std::int64_t scale_row = grid.index(fault::on(fault::Id::input_scales_of_first_row) ? 0 : row - stretch.group_begin);
-  const std::byte* from =
-      static_cast<const std::byte*>(v.data) +
-      (stretch.matrix * v.batch_stride + scale_row * v.row_stride + first * v.col_stride) * element_bytes(v.format);
+  const std::byte* from = format::element_at(v, stretch.matrix, scale_row, first);
   if (from == scales_from_) return scales_.data();
   const std::int64_t count = s.block_cols == kWholeAxis ? 1 : schedule::ceil_div(cols.size(), s.block_cols);
   for (std::int64_t i = 0; i < count; ++i)
@@ -70,9 +68,7 @@ std::int64_t RowReader::ahead(const ColRange& cols) const {
 }
 
 const std::byte* RowReader::address(const Place& place) const {
-  const ConstView& v = input_.values;
-  return static_cast<const std::byte*>(v.data) +
-         (place.matrix * v.batch_stride + place.row * v.row_stride + place.col * v.col_stride) * element_bytes(v.format);
+  return format::element_at(input_.values, place.matrix, place.row, place.col);
 }
 
 void RowReader::gather(const Stretch& stretch, std::int64_t row, const ColRange& cols) {
