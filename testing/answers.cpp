@@ -19,6 +19,12 @@ void for_rows(const Case& c, F f) {
   }
 }
 
+/// An empty group of tgmm adds nothing to its matrix, not even zero.
+bool left_alone(const Case& c, std::int64_t group) {
+  return !c.is_gmm() && c.problem.out_mode == OutMode::accumulate &&
+         c.sizes[static_cast<std::size_t>(c.problem.first + group)] == 0;
+}
+
 }  // namespace
 
 Answers::Answers(const Case& c) : case_(c) {
@@ -36,7 +42,7 @@ Answers::Answers(const Case& c) : case_(c) {
       // Beside an Inf, sums that pass the largest f32 decide whether it stays Inf or becomes NaN: the order alone knows.
       reference::Exact& exact = exact_[static_cast<std::size_t>(i)];
       exact.overflows = exact.overflows || (!std::isfinite(exact.value) && !std::isfinite(x));
-      if (!has_bits() || (group < 0 && !zeroes_outside(c))) continue;
+      if (!has_bits() || (group < 0 && !zeroes_outside(c)) || left_alone(c, group)) continue;
       if (c.problem.bias && group >= 0) x = fused(1, x, c.bias[static_cast<std::size_t>(group * c.out_cols() + i - first)]);
       if (c.problem.act == Activation::relu) x = x > 0 || std::isnan(x) ? x : 0.0F;
       if (c.problem.out_mode == OutMode::accumulate)

@@ -64,6 +64,35 @@ TEST_P(Output, AccumulateIsOneAddAndLeavesTheRestAlone) {
   }
 }
 
+/// 2^-126, by the first element of each sum alone, onto -1.0039 * 2^-126 is below what f32 holds as a normal number.
+void expect_minus_zeros(Sample s) {
+  constexpr std::uint16_t kSmall = 0x2000;  // 2^-63
+  constexpr std::uint32_t kMinusZero = 0x80000000;
+  for (DenseOperand* o : {&s.lhs, &s.rhs}) std::fill(o->values.begin(), o->values.end(), std::byte{0});
+  const std::int64_t lhs_rows = s.is_gmm ? s.lhs.rows : 1;
+  for (std::int64_t r = 0; r < lhs_rows; ++r) {
+    for (std::int64_t c = 0; c < (s.is_gmm ? 1 : s.lhs.cols); ++c) std::memcpy(s.lhs.value(0, r, c), &kSmall, 2);
+  }
+  for (std::int64_t c = 0; c < s.rhs.cols; ++c) std::memcpy(s.rhs.value(0, 0, c), &kSmall, 2);
+  s.out_mode = OutMode::accumulate;
+  s.out_fill = std::byte{0x80};
+  const std::vector<std::byte> out = compute(s);
+  for (std::size_t i = 0; i < out.size() / 4; ++i)
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(f32_at(out, i)), kMinusZero) << s.lhs.rows << " rows, output " << i;
+}
+
+const Grids kPlainBf16{"bf16", Format::bf16, Format::bf16};
+
+TEST(GmmAccumulation, FlushedToZeroKeepsItsSign) {
+  for (const std::int64_t rows : {1, 3, 40})
+    expect_minus_zeros(make_gmm(kPlainBf16, touching({rows}, rows, 32, 72), Data::integers, 1));
+}
+
+TEST(TgmmAccumulation, FlushedToZeroKeepsItsSign) {
+  for (const std::int64_t rows : {1, 3, 40})
+    expect_minus_zeros(make_tgmm(kPlainBf16, touching({rows}, rows, 20, 72), Data::integers, 1));
+}
+
 TEST_P(Output, LocalGroupsAreTheSameGroupsOfAll) {
   const Sample all = make_sample(GetParam());
   const std::vector<std::byte> expected = compute(all);

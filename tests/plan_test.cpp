@@ -135,6 +135,9 @@ TEST_F(Plans, RefuseASmallWorkspaceAndSayHowMuchIsNeeded) {
                                  std::to_string(plan.value().workspace_bytes()));
   EXPECT_FALSE(run(plan.value(), args(), {}).ok());
   EXPECT_FALSE(run(Plan(), args(), workspace).ok());
+  EXPECT_EQ(Plan().workspace_bytes(), 0U);
+  EXPECT_EQ(Plan().kernel() + Plan().describe() + PackedRhs().describe(), "");
+  EXPECT_EQ(PackedRhs().size_bytes(), 0U);
   expect_untouched();
 }
 
@@ -234,6 +237,29 @@ TEST_F(Plans, PackedWeightsDescribeThemselvesAndRefuseARival) {
   GmmArgs both = args();
   both.packed_rhs = packed.value();
   EXPECT_EQ(gmm(both).message(), "gmm: both rhs and packed_rhs are given; give one of them");
+  expect_untouched();
+}
+
+TEST_F(Plans, AWorkspaceSharesNoMemoryWithACall) {
+  const auto plan = make_plan(args());
+  ASSERT_TRUE(plan.ok());
+  const std::size_t needed = plan.value().workspace_bytes();
+  std::vector<std::byte> memory(needed + 4096);
+  const std::span<std::byte> workspace(memory);
+  const auto sentence = [&](const std::string& what) {
+    return "gmm: the workspace of " + std::to_string(needed) + " bytes overlaps " + what + "; give it memory of its own";
+  };
+  GmmArgs call = args();
+  call.out.data = memory.data() + 1024;
+  EXPECT_EQ(run(plan.value(), call, workspace).message(), sentence("out [12, 20]"));
+  call.out.data = memory.data() + needed;  // behind what is used of it
+  EXPECT_TRUE(run(plan.value(), call, workspace).ok());
+  call = args();
+  call.groups.data = memory.data();
+  EXPECT_EQ(run(plan.value(), call, workspace).message(), sentence("the group numbers"));
+  call = args();
+  call.lhs.values.data = memory.data() + needed - 1;
+  EXPECT_EQ(run(plan.value(), call, workspace).message(), sentence("lhs [12, 130]"));
   expect_untouched();
 }
 

@@ -18,7 +18,7 @@ struct BoundTerms {
 };
 
 /// E = h u / (1 - h u) * S + 2^-125 * flush_sum, u = 2^-24, h = B + ceil(longest / 32) + 17: |computed - exact| <= E for f32
-/// outputs without bias and activation, as long as no partial sum or scale product passes the largest f32.
+/// outputs without bias and activation, as long as no partial sum or scale product passes the largest f32. Inf where h u >= 1.
 [[nodiscard]] double error_bound(const BoundTerms& terms);
 
 /// Exact result (rounded to double) and bound E of every output of a call, before bias, activation and accumulation, row-major

@@ -13,7 +13,7 @@
 namespace ragdot {
 
 /// What was chosen for a problem: kernel, tiles, threads, workspace. A value; copies share it; immutable and thread-safe.
-/// Only present() and choice() may be asked of an empty one.
+/// An empty one answers 0 and "".
 class Plan {
  public:
   struct Choice;
@@ -40,7 +40,7 @@ class Plan {
 [[nodiscard]] Result<Plan> make_plan(const TgmmArgs& like, const Options& options = {});
 
 /// Checks the arguments against the plan, then computes; allocates nothing. `workspace`: plan.workspace_bytes() or more, used
-/// by one run at a time. Strictness, threads and executor are those of the plan's options.
+/// by one run at a time, memory of its own. Strictness, threads and executor are those of the plan's options.
 [[nodiscard]] Status run(const Plan& plan, const GmmArgs& args, std::span<std::byte> workspace);
 [[nodiscard]] Status run(const Plan& plan, const TgmmArgs& args, std::span<std::byte> workspace);
 

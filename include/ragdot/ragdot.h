@@ -110,7 +110,7 @@ typedef struct ragdot_const_view {
 
 /* Dense row-major matrices [batch, rows, cols]; `ld` elements from row to row, 0 for cols. */
 static inline ragdot_view ragdot_matrices(void* data, int32_t format, int64_t batch, int64_t rows, int64_t cols) {
-  const ragdot_view view = {data, format, batch, rows, cols, rows * cols, cols, 1};
+  const ragdot_view view = {data, format, batch, rows, cols, (int64_t)((uint64_t)rows * (uint64_t)cols), cols, 1};
   return view;
 }
 static inline ragdot_view ragdot_matrix(void* data, int32_t format, int64_t rows, int64_t cols, int64_t ld) {
@@ -119,7 +119,7 @@ static inline ragdot_view ragdot_matrix(void* data, int32_t format, int64_t rows
 }
 static inline ragdot_const_view ragdot_const_matrices(const void* data, int32_t format, int64_t batch, int64_t rows,
                                                       int64_t cols) {
-  const ragdot_const_view view = {data, format, batch, rows, cols, rows * cols, cols, 1};
+  const ragdot_const_view view = {data, format, batch, rows, cols, (int64_t)((uint64_t)rows * (uint64_t)cols), cols, 1};
   return view;
 }
 static inline ragdot_const_view ragdot_const_matrix(const void* data, int32_t format, int64_t rows, int64_t cols, int64_t ld) {
@@ -256,7 +256,8 @@ const char* ragdot_plan_kernel(const ragdot_plan* plan);
 /* The tile sizes that the plan uses; zeros for a null plan. */
 ragdot_tiling ragdot_plan_tiling(const ragdot_plan* plan);
 
-/* Checks the arguments against the plan, then computes; allocates nothing. One workspace serves one run at a time. */
+/* Checks the arguments against the plan, then computes; allocates nothing. One workspace serves one run at a time
+   and shares no memory with out and the inputs. */
 int ragdot_run_gmm(const ragdot_plan* plan, const ragdot_gmm_args* args, void* workspace, size_t workspace_bytes);
 int ragdot_run_tgmm(const ragdot_plan* plan, const ragdot_tgmm_args* args, void* workspace, size_t workspace_bytes);
 

@@ -52,13 +52,18 @@ using ConstView = BasicView<const void>;
   return {data, format, 1, rows, cols, 0, ld == 0 ? cols : ld, 1};
 }
 
+/// Elements of a dense matrix. Where they pass int64 they wrap instead of being undefined; calls refuse the extents.
+[[nodiscard]] constexpr std::int64_t matrix_stride(std::int64_t rows, std::int64_t cols) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols));
+}
+
 /// Dense batch of row-major matrices [batch, rows, cols].
 [[nodiscard]] inline View matrices(void* data, Format format, std::int64_t batch, std::int64_t rows, std::int64_t cols) {
-  return {data, format, batch, rows, cols, rows * cols, cols, 1};
+  return {data, format, batch, rows, cols, matrix_stride(rows, cols), cols, 1};
 }
 [[nodiscard]] inline ConstView matrices(const void* data, Format format, std::int64_t batch, std::int64_t rows,
                                         std::int64_t cols) {
-  return {data, format, batch, rows, cols, rows * cols, cols, 1};
+  return {data, format, batch, rows, cols, matrix_stride(rows, cols), cols, 1};
 }
 
 /// The scales of an operand: scale (r / block_rows, c / block_cols) belongs to element (r, c); no scales: view.format is none.

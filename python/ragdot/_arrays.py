@@ -79,7 +79,11 @@ class _Lent:
 
 def from_dlpack(what: str, x: Any, offered: tuple[str, ...] = _ANY) -> np.ndarray:
     """A read-only array on the memory of `x`. numpy's own from_dlpack refuses bf16 and FP8."""
-    device = int(x.__dlpack_device__()[0])
+    try:
+        device = int(x.__dlpack_device__()[0])
+    except (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{what} is a {type(x).__name__} without memory of its own ({error}); in traced code use ragdot.jax or "
+                         "ragdot.torch") from error  # fmt: skip
     if device not in (_DLPACK_CPU, _DLPACK_PINNED):
         raise ValueError(f"{what} lies on DLPack device type {device}; copy it to the CPU")
     capsule = x.__dlpack__()

@@ -15,6 +15,8 @@ _OFFERED = ("int32", "int64")
 
 def _numbers(what: str, x: Any) -> np.ndarray:
     """A dense vector of int32 or int64."""
+    if x is None:
+        raise ValueError(f"groups: {what} are None; give int32 or int64 numbers, one for each group")
     array = as_array(f"groups: {what}", x, _OFFERED)
     if array.size == 0 and not isinstance(x, np.ndarray):
         array = array.astype(np.int64)  # an empty list

@@ -42,6 +42,15 @@ class PackedWeights:
         if op != self._op:
             raise ValueError(f"{op}: rhs was packed for {self._op}; use pack(rhs, op={op!r})")
 
+    def __copy__(self) -> "PackedWeights":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PackedWeights":
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("PackedWeights are memory of one process; pickle the array and pack it where it is used")
+
     def __repr__(self) -> str:
         return f"<ragdot.PackedWeights for {self._op}: {self.describe()}>"
 

@@ -135,6 +135,7 @@ class Plan:
         weakref.finalize(self, LIBRARY.ragdot_plan_free, pointer)
         self._dtype = _DTYPES[like.out.format]
         self._has_bias = op != "tgmm" and bool(like.bias.format)
+        self._leaves = op != "tgmm" and bool(like.rows_outside)
         self._run = LIBRARY.ragdot_run_tgmm if op == "tgmm" else LIBRARY.ragdot_run_gmm
         self._workspace_bytes = LIBRARY.ragdot_plan_workspace_bytes(pointer)
         self._frames: list[_Frame] = []
@@ -164,6 +165,8 @@ class Plan:
     def _new_out(self, rows: int) -> np.ndarray:
         if self._like.out_mode:
             raise ValueError(f"{self._op}: this plan accumulates; give out, the float32 array to add to")
+        if self._leaves:
+            raise ValueError(f"{self._op}: this plan leaves rows outside as they are; give out, the array whose other rows are kept")
         return new_array(self._columns if self._op == "tgmm" else (rows, *self._columns), self._dtype)
 
     @property
@@ -191,7 +194,7 @@ class Plan:
 
 
 def plan(op: str, lhs: Any, rhs: Any, groups: Any, *, bias: Any = None, activation: str | None = None, out_dtype: Any = None,
-         first_group: int = 0, rows_outside: str = "zero", accumulate: bool = False, num_groups: int | None = None,
+         first_group: int | None = None, rows_outside: str = "zero", accumulate: bool = False, num_groups: int | None = None,
          tiling: Tiling | None = None, kernel: str | None = None, threads: int | None = None, strict: bool = False) -> Plan:  # fmt: skip
     """Chooses kernel, tiles and workspace once for calls like this one.
 

@@ -12,7 +12,7 @@ from ragdot._packing import PackedWeights
 
 
 def gmm(lhs: Any, rhs: Any, groups: Any, *, bias: Any = None, activation: str | None = None, out_dtype: Any = None,
-        first_group: int = 0, rows_outside: str = "zero", out: np.ndarray | None = None, accumulate: bool = False,
+        first_group: int | None = None, rows_outside: str = "zero", out: np.ndarray | None = None, accumulate: bool = False,
         tiling: Tiling | None = None, kernel: str | None = None, threads: int | None = None, strict: bool = False) -> np.ndarray:  # fmt: skip
     """Grouped matmul: out[m] = activation(lhs[m] @ rhs[g(m) - first_group] + bias[g(m) - first_group]).
 
@@ -20,7 +20,7 @@ def gmm(lhs: Any, rhs: Any, groups: Any, *, bias: Any = None, activation: str | 
     rhs: [L, K, N] weights, or PackedWeights; L local groups, from first_group on. Any strides, so the view
         w.swapaxes(1, 2) of weights [L, N, K] costs nothing. Pairs of formats: any two of bfloat16 and FP8; float32 with
         float32; int8 with int8.
-    groups: sizes [G] in rows (int32 or int64), or Groups.
+    groups: sizes [G] in rows (int32 or int64), or Groups. Without first_group L is G; with it rows of other groups are outside.
     bias: [L, N] float32. activation: "relu", "tanh", "silu", "gelu_tanh" or "gelu_erf".
     out_dtype: bfloat16, float16 or float32, also by the names "bf16", "f16", "f32". None: that of out; without out bfloat16,
         or float32 for float32 operands.
@@ -38,7 +38,7 @@ def gmm(lhs: Any, rhs: Any, groups: Any, *, bias: Any = None, activation: str | 
     return call.out
 
 
-def dlhs(grad: Any, rhs: Any, groups: Any, *, out_dtype: Any = None, first_group: int = 0, rows_outside: str = "zero",
+def dlhs(grad: Any, rhs: Any, groups: Any, *, out_dtype: Any = None, first_group: int | None = None, rows_outside: str = "zero",
          out: np.ndarray | None = None, accumulate: bool = False, tiling: Tiling | None = None, kernel: str | None = None,
          threads: int | None = None, strict: bool = False) -> np.ndarray:  # fmt: skip
     """Gradient of gmm with respect to lhs: out[m] = grad[m] @ rhs[g(m) - first_group].T.
@@ -51,7 +51,7 @@ def dlhs(grad: Any, rhs: Any, groups: Any, *, out_dtype: Any = None, first_group
     return call.out
 
 
-def tgmm(lhs: Any, rhs: Any, groups: Any, *, out_dtype: Any = None, first_group: int = 0, num_groups: int | None = None,
+def tgmm(lhs: Any, rhs: Any, groups: Any, *, out_dtype: Any = None, first_group: int | None = None, num_groups: int | None = None,
          out: np.ndarray | None = None, accumulate: bool = False, tiling: Tiling | None = None, kernel: str | None = None,
          threads: int | None = None, strict: bool = False) -> np.ndarray:  # fmt: skip
     """Gradient of gmm with respect to rhs: out[g - first_group] = the sum over rows m of group g of outer(lhs[m], rhs[m]).
@@ -73,7 +73,7 @@ class ExactAndBound(NamedTuple):
     bound: np.ndarray
 
 
-def error_bound(op: str, lhs: Any, rhs: Any, groups: Any, *, first_group: int = 0, num_groups: int | None = None) -> ExactAndBound:
+def error_bound(op: str, lhs: Any, rhs: Any, groups: Any, *, first_group: int | None = None, num_groups: int | None = None) -> ExactAndBound:
     """The exact result of op "gmm", "dlhs" or "tgmm" and its error bound, before bias, activation and rounding of the output.
 
     Arguments as in the products, but no packed weights; both results are float64 of their shape, 0 in rows outside the local groups.
@@ -91,7 +91,7 @@ def error_bound(op: str, lhs: Any, rhs: Any, groups: Any, *, first_group: int = 
 
 
 def call_of(op: str, lhs: Any, rhs: Any, groups: Any, output: Output, *, bias: Any = None, activation: str | None = None,
-            first_group: int = 0, rows_outside: str = "zero", num_groups: int | None = None) -> Call:  # fmt: skip
+            first_group: int | None = None, rows_outside: str = "zero", num_groups: int | None = None) -> Call:  # fmt: skip
     """The call of the op of a name."""
     if op == "tgmm":
         if bias is not None or activation is not None or rows_outside != "zero":

@@ -86,7 +86,7 @@ def test_choices_are_those_of_the_plan():
     assert plan(lhs, local, SIZES, bias=bias, out=out) is out
     np.testing.assert_array_equal(bits(out), bits(expected))
     with pytest.raises(ValueError, match="act=silu rows_outside=leave and the plan .* bias=1 act=silu rows_outside=leave; make a plan"):
-        plan(lhs, local, SIZES)
+        plan(lhs, local, SIZES, out=out)
     np.testing.assert_array_equal(bits(plan(lhs, local, SIZES, bias=bias, out=np.full((ROWS, OUTER), 3, np.float16))), bits(expected))
 
 

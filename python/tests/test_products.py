@@ -1,6 +1,8 @@
 """gmm, dlhs and tgmm: every recipe, form of groups and option, within the error bound of float64."""
 
+import copy
 import math
+import pickle
 
 import ml_dtypes
 import numpy as np
@@ -251,6 +253,9 @@ def test_packed_weights_give_the_same_bits(op):
     packed = ragdot.pack(rhs, op=op)
     assert packed.shape == (5, INNER, OUTER) and packed.nbytes >= rhs.values.nbytes and "e4m3" in packed.describe()
     expected = call(op)(lhs, rhs, SIZES)
+    assert copy.deepcopy(packed) is packed is copy.copy(packed)
+    with pytest.raises(TypeError, match="PackedWeights are memory of one process; pickle the array and pack it where it is used"):
+        pickle.dumps(packed)
     rhs.values[:] = 0  # the packed copy is its own
     np.testing.assert_array_equal(bits(call(op)(lhs, packed, SIZES)), bits(expected))
 

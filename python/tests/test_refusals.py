@@ -14,6 +14,17 @@ X, W, DY, SIZES = bf16(np.ones((6, 8))), bf16(np.ones((3, 8, 4))), bf16(np.ones(
 QX, QW = ragdot.quantize(X, (1, 4)), ragdot.quantize(W, (4, 2))
 F32 = np.float32
 
+
+
+class Traced:
+    """Speaks DLPack as arrays of jax do while they are traced."""
+
+    def __dlpack__(self) -> None: ...
+
+    def __dlpack_device__(self) -> None:
+        raise AttributeError("no memory yet")
+
+
 PRODUCTS = [
     # the library's sentences
     (lambda: ragdot.gmm(X, W[:, :7], SIZES), "gmm: inner sizes differ: lhs [6, 8] has K = 8, rhs [3, 7, 4] has K = 7; give rhs as [L, K, N]"),
@@ -29,7 +40,7 @@ PRODUCTS = [
     (lambda: ragdot.gmm(ScaledArray(QX.values, QX.scales[:, :1], (1, 4)), W, SIZES), "gmm: lhs scales are [6, 1]; lhs [6, 8] with block 1x4 needs [6, 2]"),
     (lambda: ragdot.gmm(X[:, :4], X.reshape(3, 4, 4), SIZES, out=X[:, :4]), "gmm: out"),
     (lambda: ragdot.tgmm(X, DY[:5], SIZES), "tgmm: row counts differ: lhs [6, 8] has M = 6, rhs [5, 4] has M = 5"),
-    (lambda: ragdot.tgmm(X, DY, SIZES, num_groups=4), "tgmm: out has 4 matrices"),
+    (lambda: ragdot.tgmm(X, DY, SIZES, num_groups=4, first_group=0), "tgmm: out has 4 matrices"),
     (lambda: ragdot.quantize(X, (1, 4), groups=[4, 4]), "quantize: group sizes sum to 8"),
     (lambda: ragdot.quantize(X, (1, 4), groups=[2**62, 4]), "quantize: group sizes sum to"),
     (lambda: ragdot.quantize(X, (1, 4), groups=[-(2**62), 4]), "quantize: group size 0 is -4611686018427387904"),
@@ -38,6 +49,14 @@ PRODUCTS = [
 ]
 PACKAGE = [
     # the package's own, before the library is asked
+    (lambda: ragdot.gmm(X, W, [2, 2]), "gmm: 2 groups and 3 matrices; give as many, or say by first_group which groups are local"),
+    (lambda: ragdot.gmm(X, ragdot.pack(W), [2, 2]), "gmm: 2 groups and 3 matrices; give as many"),
+    (lambda: ragdot.plan("dlhs", DY, W, [1, 1, 1, 1]), "dlhs: 4 groups and 3 matrices; give as many"),
+    (lambda: ragdot.tgmm(X, DY, SIZES, num_groups=2), "tgmm: 3 groups and 2 matrices; give as many"),
+    (lambda: ragdot.gmm(X, W, None), "groups: sizes are None; give int32 or int64 numbers, one for each group"),
+    (lambda: ragdot.gmm(X, W, SIZES, rows_outside="leave"), "gmm: rows_outside leave needs out; give the array whose other rows are kept"),
+    (lambda: ragdot.plan("gmm", X, W, SIZES, rows_outside="leave")(X, W, SIZES), "gmm: this plan leaves rows outside as they are; give out"),
+    (lambda: ragdot.gmm(Traced(), W, SIZES), "gmm: lhs is a Traced without memory of its own (no memory yet); in traced code use ragdot.jax"),
     (lambda: ragdot.gmm(X[0], W, SIZES), "gmm: lhs has shape [8]; it must be [rows, columns]"),
     (lambda: ragdot.gmm(X, W[0], SIZES), "gmm: rhs has shape [8, 4]; it must be [groups, rows, columns]"),
     (lambda: ragdot.gmm(np.ones((6, 8)), W, SIZES), "gmm: lhs is float64; give float32, bfloat16, float8_e4m3fn, float8_e5m2, int8"),

@@ -127,8 +127,18 @@ def test_takes_the_arguments_of_jax_lax():
     same(ragged_dot(*arguments), ragdot.gmm(x, w, SIZES))
     for precision in (None, "default", jax.lax.Precision.DEFAULT, (None, "default")):
         same(ragged_dot(x, w, SIZES, precision), ragged_dot(x, w, SIZES))
-    for precision in ("highest", "high", ("default", "highest")):
+    for precision in ("highest", "high", ("default", "highest"), "float32", jax.lax.DotAlgorithmPreset.F32_F32_F32):
         same(ragged_dot(x, w, SIZES, precision), ragged_dot(*arguments))
+    rounded, quantised = ragged_dot(x, w, SIZES), ragged_dot(x, w, SIZES, recipe="blockwise")
+    same(ragged_dot(x, w, SIZES, jax.lax.DotAlgorithmPreset.BF16_BF16_F32), rounded)
+    with jax.default_matmul_precision("highest"):
+        same(ragged_dot(x, w, SIZES), ragged_dot(*arguments))
+        same(ragged_dot(x, w, SIZES, "default"), rounded)
+        same(ragged_dot(x, w, SIZES, recipe="blockwise"), quantised)
+    with pytest.raises(ValueError, match="ragged_dot: precision is 'int9'; give one of DEFAULT, "):
+        ragged_dot(x, w, SIZES, "int9")
+    with pytest.raises(ValueError, match="ragged_dot: preferred_element_type is float64; it must be bfloat16, float32 or float16"):
+        ragged_dot(x, w, SIZES, preferred_element_type=np.float64)
     with pytest.raises(ValueError, match="ragged_dot: precision is highest and the recipe quantises to e4m3"):
         ragged_dot(x, w, SIZES, "highest", recipe="blockwise")
 

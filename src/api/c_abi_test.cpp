@@ -231,6 +231,11 @@ TEST(CAbi, PlansAndRuns) {
   g.memory.out.fill(Buffers::kUntouched);
   EXPECT_EQ(ragdot_run_gmm(plan, &g.c, workspace.data(), workspace.size() - 1), RAGDOT_INVALID_ARGUMENT);
   EXPECT_EQ(ragdot_run_gmm(plan, &g.c, nullptr, workspace.size()), RAGDOT_INVALID_ARGUMENT);
+  void* const out = g.c.out.data;
+  g.c.out.data = workspace.data();
+  EXPECT_EQ(ragdot_run_gmm(plan, &g.c, workspace.data(), workspace.size()), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_THAT(ragdot_last_error(), HasSubstr("give it memory of its own"));
+  g.c.out.data = out;
   CTgmm t;
   EXPECT_EQ(ragdot_run_tgmm(plan, &t.c, workspace.data(), workspace.size()), RAGDOT_INVALID_ARGUMENT);
   EXPECT_TRUE(g.memory.untouched());

@@ -112,6 +112,8 @@ Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspa
     if (const std::string why = plan::mismatch(choice.problem, plan::problem_of(plain.value())); !why.empty()) {
       return {Code::invalid_argument, fmt::format("{}: {}", op, why)};
     }
+    const std::span<std::byte> used = workspace.first(std::min(workspace.size(), plan.workspace_bytes()));
+    if (Status s = api::check_workspace(plain.value(), used); !s.ok()) return s;
     return compute(choice, plain.value(), packed_of(args), workspace.data());
   });
 }

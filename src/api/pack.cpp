@@ -28,9 +28,10 @@ Status check_memory(const Operand& rhs) {
 
 }  // namespace
 
-std::size_t PackedRhs::size_bytes() const { return contents_->values.size() + contents_->scales.size(); }
+std::size_t PackedRhs::size_bytes() const { return present() ? contents_->values.size() + contents_->scales.size() : 0; }
 
 std::string PackedRhs::describe() const {
+  if (!present()) return "";
   const Operand& rhs = contents_->operand;
   const std::string scales = rhs.scales.present()
                                  ? fmt::format(", scales {} [{}, {}, {}]", name(rhs.scales.view.format), rhs.scales.view.batch,

@@ -32,6 +32,10 @@ namespace ragdot::api {
 [[nodiscard]] Status check_memory(const GmmArgs& args);
 [[nodiscard]] Status check_memory(const TgmmArgs& args);
 
+/// Whether a caller's workspace shares no memory with out and the inputs, whose memory is checked.
+[[nodiscard]] Status check_workspace(const GmmArgs& args, std::span<const std::byte> workspace);
+[[nodiscard]] Status check_workspace(const TgmmArgs& args, std::span<const std::byte> workspace);
+
 /// Rules that need pointers or group numbers: those of check_memory, per_group scale rows, strict scales.
 [[nodiscard]] Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
 [[nodiscard]] Status check_buffers(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness);

@@ -2,11 +2,15 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <initializer_list>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
 
 #include "api/overlap.hpp"
 #include "api/validate.hpp"
 #include "api/validate_operand.hpp"
+#include "format/fault.hpp"
 
 namespace ragdot::api {
 namespace {
@@ -17,40 +21,61 @@ struct Input {
   Rank rank;
 };
 
-Status check_memory(const char* op, const View& out, Rank out_rank, const Groups& groups, std::initializer_list<Input> inputs) {
+std::array<Input, 5> inputs_of(const GmmArgs& args) {
+  return {{{"lhs", args.lhs.values, Rank::matrix},
+           {"lhs scales", args.lhs.scales.view, Rank::matrix},
+           {"rhs", args.rhs.values, Rank::batch},
+           {"rhs scales", args.rhs.scales.view, Rank::batch},
+           {"bias", args.bias, Rank::matrix}}};
+}
+std::array<Input, 4> inputs_of(const TgmmArgs& args) {
+  return {{{"lhs", args.lhs.values, Rank::matrix},
+           {"lhs scales", args.lhs.scales.view, Rank::matrix},
+           {"rhs", args.rhs.values, Rank::matrix},
+           {"rhs scales", args.rhs.scales.view, Rank::matrix}}};
+}
+
+/// What of a call's inputs `written` shares memory with; empty where it is nothing.
+std::string overlapped(const ConstView& written, const Groups& groups, std::span<const Input> inputs) {
+  for (const Input& input : inputs) {
+    if (overlaps(written, input.view)) return fmt::format("{} {}", input.what, shape_text(input.view, input.rank));
+  }
+  const char* numbers = overlapped_numbers(groups, written);
+  return numbers == nullptr ? "" : numbers;
+}
+
+Status check_memory(const char* op, const View& out, Rank out_rank, const Groups& groups, std::span<const Input> inputs) {
   for (const Input& input : inputs) {
     if (Status s = check_data({op, input.what}, input.view, input.rank); !s.ok()) return s;
   }
   if (Status s = check_data({op, "out"}, out, out_rank); !s.ok()) return s;
-  const auto refused = [&](const std::string& what) -> Status {
-    return {Code::invalid_argument,
-            fmt::format("{}: out {} overlaps {}; give out memory of its own", op, shape_text(out, out_rank), what)};
-  };
-  for (const Input& input : inputs) {
-    if (overlaps(out, input.view)) return refused(fmt::format("{} {}", input.what, shape_text(input.view, input.rank)));
-  }
-  const char* numbers = overlapped_numbers(groups, out);
-  if (numbers != nullptr) return refused(numbers);
-  return {};
+  const std::string what = overlapped(out, groups, inputs);
+  if (what.empty()) return {};
+  return {Code::invalid_argument,
+          fmt::format("{}: out {} overlaps {}; give out memory of its own", op, shape_text(out, out_rank), what)};
+}
+
+Status check_workspace(const char* op, const View& out, Rank out_rank, const Groups& groups, std::span<const Input> inputs,
+                       std::span<const std::byte> workspace) {
+  const auto bytes = static_cast<std::int64_t>(workspace.size());
+  const ConstView view = matrix(static_cast<const void*>(workspace.data()), Format::i8, 1, bytes);
+  const std::string what =
+      overlaps(view, out) ? fmt::format("out {}", shape_text(out, out_rank)) : overlapped(view, groups, inputs);
+  if (what.empty() || fault::on(fault::Id::workspace_overlap_accepted)) return {};
+  return {Code::invalid_argument,
+          fmt::format("{}: the workspace of {} bytes overlaps {}; give it memory of its own", op, bytes, what)};
 }
 
 }  // namespace
 
-Status check_memory(const GmmArgs& args) {
-  return check_memory("gmm", args.out, Rank::matrix, args.groups,
-                      {{"lhs", args.lhs.values, Rank::matrix},
-                       {"lhs scales", args.lhs.scales.view, Rank::matrix},
-                       {"rhs", args.rhs.values, Rank::batch},
-                       {"rhs scales", args.rhs.scales.view, Rank::batch},
-                       {"bias", args.bias, Rank::matrix}});
-}
+Status check_memory(const GmmArgs& args) { return check_memory("gmm", args.out, Rank::matrix, args.groups, inputs_of(args)); }
+Status check_memory(const TgmmArgs& args) { return check_memory("tgmm", args.out, Rank::batch, args.groups, inputs_of(args)); }
 
-Status check_memory(const TgmmArgs& args) {
-  return check_memory("tgmm", args.out, Rank::batch, args.groups,
-                      {{"lhs", args.lhs.values, Rank::matrix},
-                       {"lhs scales", args.lhs.scales.view, Rank::matrix},
-                       {"rhs", args.rhs.values, Rank::matrix},
-                       {"rhs scales", args.rhs.scales.view, Rank::matrix}});
+Status check_workspace(const GmmArgs& args, std::span<const std::byte> workspace) {
+  return check_workspace("gmm", args.out, Rank::matrix, args.groups, inputs_of(args), workspace);
+}
+Status check_workspace(const TgmmArgs& args, std::span<const std::byte> workspace) {
+  return check_workspace("tgmm", args.out, Rank::batch, args.groups, inputs_of(args), workspace);
 }
 
 Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness) {

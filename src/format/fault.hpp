@@ -122,6 +122,7 @@ enum class Id : int {
   rows_outside_touched,
   truncated_output,
   negative_zero_kept,
+  added_zeros_canonical,
   accumulate_overwrites,
   bias_after_activation,
   bias_of_first_lanes,
@@ -138,6 +139,7 @@ enum class Id : int {
   scale_columns_unchecked,
   inner_sizes_unchecked,
   workspace_one_short_accepted,
+  workspace_overlap_accepted,
   // plans
   forced_kernel_ignored,
   plan_takes_more_rows,

@@ -124,11 +124,14 @@ Status force_kernel(std::string_view name) {
 
 const char* version() { return RAGDOT_VERSION; }
 
-std::size_t Plan::workspace_bytes() const { return choice_->workspace_bytes + choice_->table_bytes() + kWorkspaceAlignment; }
-std::string Plan::kernel() const { return choice_->kernel; }
-Tiling Plan::effective_tiling() const { return choice_->effective; }
+std::size_t Plan::workspace_bytes() const {
+  return present() ? choice_->workspace_bytes + choice_->table_bytes() + kWorkspaceAlignment : 0;
+}
+std::string Plan::kernel() const { return present() ? choice_->kernel : ""; }
+Tiling Plan::effective_tiling() const { return present() ? choice_->effective : Tiling{}; }
 
 std::string Plan::describe() const {
+  if (!present()) return "";
   const Choice& c = *choice_;
   const auto text = [](const Tiling& t) { return fmt::format("{}x{}x{}", t.tm, t.tk, t.tn); };
   std::string lines =

@@ -105,6 +105,7 @@ double error_bound(const BoundTerms& terms) {
   // In double: sums of any two numbers fit, and those of real calls are exact.
   const double chunks = std::ceil(static_cast<double>(terms.longest_segment) / 32);
   const double h = static_cast<double>(terms.segments) + chunks + 17;
+  if (h * kUnit >= 1) return std::numeric_limits<double>::infinity();  // the formula holds below
   return h * kUnit / (1 - h * kUnit) * terms.abs_sum + 0x1p-125 * terms.flush_sum;
 }
 

@@ -121,6 +121,7 @@ TEST(Ordered, EvenPositionsAreOneChainAndOddOnesAnother) {
 }
 
 TEST(ErrorBound, IsNotVacuous) {
+  EXPECT_EQ(error_bound({1.0, std::int64_t{1} << 24, 1, 0}), std::numeric_limits<double>::infinity());
   const double bound = error_bound({1.0, 16, 128, 100.0});
   EXPECT_GT(bound, 37 * 0x1p-24);
   EXPECT_LT(bound, 37.1 * 0x1p-24);

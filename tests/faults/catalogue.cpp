@@ -155,6 +155,7 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::rows_outside_touched, "rows_outside_touched", "", "rows outside are zeroed where they should be left"},
     {Id::truncated_output, "truncated_output", "", "half-width outputs are truncated instead of rounded"},
     {Id::negative_zero_kept, "negative_zero_kept", "", "a zero result keeps its sign"},
+    {Id::added_zeros_canonical, "added_zeros_canonical", "avx512", "what accumulation flushes to zero loses its sign"},
     {Id::accumulate_overwrites, "accumulate_overwrites", "", "accumulation overwrites"},
     {Id::bias_after_activation, "bias_after_activation", "", "bias is added behind the activation"},
     {Id::bias_of_first_lanes, "bias_of_first_lanes", "avx2", "every vector of a row takes the bias of the first"},
@@ -172,6 +173,7 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::scale_columns_unchecked, "scale_columns_unchecked", "", "any number of scale columns is accepted"},
     {Id::inner_sizes_unchecked, "inner_sizes_unchecked", "", "lhs and rhs of gmm may differ in K"},
     {Id::workspace_one_short_accepted, "workspace_one_short_accepted", "", "a workspace may lack one byte"},
+    {Id::workspace_overlap_accepted, "workspace_overlap_accepted", "", "a workspace may hold out"},
     // plans
     {Id::forced_kernel_ignored, "forced_kernel_ignored", "", "the best kernel is taken whatever is forced"},
     {Id::plan_takes_more_rows, "plan_takes_more_rows", "", "a plan runs calls with more rows than it was made for"},

@@ -103,10 +103,27 @@ def _backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) ->
 _ragged_dot.defvjp(_forward, _backward)
 
 
+# jax's names of precisions and of dot algorithms, and whether float32 operands stay as they are.
+_KEEPS_FLOAT32 = {
+    **dict.fromkeys(("DEFAULT", "FASTEST", "BFLOAT16", "BF16_BF16_F32"), False),
+    **dict.fromkeys(("HIGH", "HIGHEST", "TENSORFLOAT32", "FLOAT32", "BFLOAT16_3X", "F32_F32_F32", "TF32_TF32_F32",
+                     "TF32_TF32_F32_X3", "BF16_BF16_F32_X3", "BF16_BF16_F32_X6", "BF16_BF16_F32_X9"), True),
+}  # fmt: skip
+
+
+def _keeps_float32(precision: Any) -> bool:
+    name = str(getattr(precision, "name", precision)).upper()
+    if name not in _KEEPS_FLOAT32:
+        raise ValueError(f"{_OP}: precision is {precision!r}; give one of {', '.join(_KEEPS_FLOAT32)}")
+    return _KEEPS_FLOAT32[name]
+
+
 def _with_precision(recipe: Recipe, precision: Any) -> Recipe:
-    """HIGH and HIGHEST keep float32 operands as they are, which no quantising recipe does."""
-    asked = [jax.lax.Precision(p) for p in (precision if isinstance(precision, tuple) else (precision,)) if p is not None]
-    if all(p == jax.lax.Precision.DEFAULT for p in asked):
+    """High precisions keep float32 operands as they are, which no quantising recipe does. Of the context: recipes may come before it."""
+    asked = [p for p in (precision if isinstance(precision, tuple) else (precision,)) if p is not None]
+    if not asked and recipe.format == "bf16":
+        asked = [jax.config.jax_default_matmul_precision or "default"]
+    if not any([_keeps_float32(p) for p in asked]):
         return recipe
     if recipe.quantizes:
         raise ValueError(f"{_OP}: precision is {precision} and the recipe quantises to {recipe.format}; leave one of them out")
@@ -120,8 +137,9 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     lhs: [M, K], rows sorted by group; rhs: [L, K, N], one matrix for each local group; bfloat16, float32 or float16.
     group_sizes: [G] int32 or int64 rows of each group, of any size. Rows that belong to no local group become zero and get zero
         gradients; a group without rows gets a gradient of exact zeros.
-    precision: None and DEFAULT are the recipe's; HIGH and HIGHEST with recipe "bf16" multiply operands as they are, those of float16
-        and of two types as float32; backward the gradient of the result is rounded to the type that they are multiplied in.
+    precision: DEFAULT is the recipe's; with recipe "bf16" None is that of jax.default_matmul_precision, and HIGH, HIGHEST and dot
+        algorithms on more than bfloat16 multiply operands as they are, those of float16 and of two types as float32; backward the
+        gradient of the result is rounded to the type that they are multiplied in.
     preferred_element_type: that of the result; None is the type that lhs and rhs promote to.
     group_offset: int32 (a scalar or [1], which may be traced): the first local group; None: 0, and L is G.
     recipe: how operands are quantised inside, forward and backward: "bf16" (not at all: both are rounded to bfloat16), "channelwise",
@@ -141,7 +159,10 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     groups = groups_of(_OP, group_sizes, group_offset, rhs.shape[0])
     chosen = _with_precision(recipe_of(_OP, recipe), precision)
     common = jnp.result_type(lhs, rhs)
+    out_dtype = jnp.dtype(preferred_element_type or common)
+    if out_dtype not in (jnp.bfloat16, jnp.float32, jnp.float16):
+        raise ValueError(f"{_OP}: preferred_element_type is {out_dtype}; it must be bfloat16, float32 or float16")
     if chosen.format is None:
         kept = jnp.float32 if common == jnp.float16 else common  # no product takes float16
         lhs, rhs = lhs.astype(kept), rhs.astype(kept)
-    return _ragged_dot(chosen, jnp.dtype(preferred_element_type or common), lhs, rhs, groups.sizes, groups.offset)
+    return _ragged_dot(chosen, out_dtype, lhs, rhs, groups.sizes, groups.offset)

@@ -21,13 +21,15 @@ namespace {
 /// Columns of a strip of sums.
 inline constexpr std::int64_t kStripCols = 32;
 
-/// +0 for every zero, the canonical NaN for every NaN.
-inline __m512i canonical(__m512 sums) {
+enum class Zeros { canonical, kept };
+
+/// The canonical NaN for every NaN and +0 for every zero, or zeros as they are.
+inline __m512i canonical(__m512 sums, Zeros zeros = Zeros::canonical) {
   // For each class of values a token of 4 bits: QNaN, SNaN, zero, one, -inf, +inf, negative, positive.
   constexpr int kKeepNan = 0x0;  // the first operand
   constexpr int kValue = 0x1;
   constexpr int kPlusZero = 0x8;
-  int zero = fault::on(fault::Id::negative_zero_kept) ? kValue : kPlusZero;
+  int zero = zeros == Zeros::kept || fault::on(fault::Id::negative_zero_kept) ? kValue : kPlusZero;
   const int tokens = kKeepNan | kKeepNan << 4 | zero << 8 | 0x11111 << 12;
   const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(format::kF32Nan)));
   return _mm512_castps_si512(_mm512_fixupimm_ps(nan, sums, _mm512_set1_epi32(tokens), 0));
@@ -45,9 +47,14 @@ struct Sums {
     high = _mm512_and_si512(high, _mm512_set1_epi32(~0x1fff));
   }
 
+  /// A sum that is flushed to zero keeps its sign: zeros are made canonical before, not behind, what is added to them.
   [[nodiscard]] Sums onto(const float* out) const {
-    return {_mm512_add_ps(_mm512_loadu_ps(out), _mm512_castsi512_ps(low)),
-            _mm512_add_ps(_mm512_loadu_ps(out + 16), _mm512_castsi512_ps(high))};
+    Zeros zeros = Zeros::kept;
+    if (fault::on(fault::Id::added_zeros_canonical)) zeros = Zeros::canonical;
+    Sums sums = *this;
+    sums.low = canonical(_mm512_add_ps(_mm512_loadu_ps(out), _mm512_castsi512_ps(low)), zeros);
+    sums.high = canonical(_mm512_add_ps(_mm512_loadu_ps(out + 16), _mm512_castsi512_ps(high)), zeros);
+    return sums;
   }
 
   [[nodiscard]] __m512i bf16() const {
