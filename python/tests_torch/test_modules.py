@@ -93,13 +93,64 @@ def test_what_an_optimizer_writes_is_seen(kind, words):
         assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise"))
 
 
-def test_a_step_of_other_weights_changes_nothing(counted):
-    layer, other, x = linear(), torch.nn.Linear(3, 3), normal(ROWS, INNER)
+def test_a_step_of_other_weights_changes_no_frozen_one(counted):
+    layer, other, x = linear().requires_grad_(False), torch.nn.Linear(3, 3), normal(ROWS, INNER)
     layer(x, offs())
     other(torch.ones(3)).sum().backward()
     torch.optim.SGD(other.parameters(), lr=0.1, fused=True).step()
     layer(x, offs())
     assert len(counted) == 1
+    layer.weight.grad = torch.ones_like(layer.weight)
+    torch.optim.SGD(layer.parameters(), lr=0.1, fused=True).step()
+    assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise")) and len(counted) == 2
+
+
+def test_weights_copied_from_float32_masters_are_seen():
+    """The optimizer steps tensors of its own, and writes through .data do not count in the version."""
+    layer, x = linear(dtype=torch.bfloat16), normal(ROWS, INNER, dtype=torch.bfloat16)
+    master = layer.weight.detach().float().requires_grad_()
+    optimizer = torch.optim.SGD([master], lr=10.0)
+    for _ in range(3):
+        step(layer, x, offs())
+        master.grad = layer.weight.grad.float()
+        optimizer.step()
+        layer.weight.data.copy_(master)
+        assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise"))
+
+
+@pytest.fixture
+def mesh():
+    """Of this process alone."""
+    if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
+        pytest.skip("this torch lacks torch.distributed with gloo")
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield torch.distributed.init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+def losses(layers: list[rt.MoE], **words) -> list[float]:
+    """Of a few steps of training."""
+    optimizer = torch.optim.AdamW([p for layer in layers for p in layer.parameters()], lr=1e-2)
+    x, target, found = normal(64, MODEL), normal(64, MODEL, seed=1), []
+    for _ in range(8):
+        y = x
+        for layer in layers:
+            y = y + layer(y, **words)
+        loss = (y - target).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        found.append(loss.item())
+    return found
+
+
+def test_fully_sharded_layers_are_trained_as_plain_ones(mesh):
+    """The weight is one tensor in all steps, at one address, of one version; the optimizer has its shards."""
+    from torch.distributed.fsdp import fully_shard
+
+    expected = losses([moe(), moe()])
+    for words in ({}, {"is_first_microbatch": True}):
+        assert losses([fully_shard(moe(), mesh=mesh) for _ in range(2)], **words) == expected
 
 
 def test_microbatches_keep_what_was_quantised_across_a_step():
@@ -227,6 +278,8 @@ def test_what_layers_refuse():
         torch.func.functional_call(layer, dict(layer.named_parameters()), (x, offs())), torch.func.grad(lambda z: layer(z, offs()).sum())(x)
     with pytest.raises(ValueError, match=r"GroupedLinear: x is \[172, 139\] and w is \[5, 140, 136\]"):
         linear()(x[:, 1:], offs())
+    with pytest.raises(NotImplementedError, match="GroupedLinear: x is torch.float16 and w torch.bfloat16; without a recipe"):
+        linear(None, dtype=torch.bfloat16)(x.half(), offs())
     with pytest.raises(ValueError, match="MoE: top_k is 9 of 8 experts; it must be from 1 to 8"):
         rt.MoE(MODEL, HIDDEN, EXPERTS, 9)
 
@@ -358,6 +411,20 @@ def test_inference_with_many_rows_packs_nothing():
         for _ in range(3):
             layer(x, ends)
     assert not _packed.is_packed(layer._copies.operands[0][0])
+
+
+def test_a_trace_holds_no_packed_weights():
+    """It would hold an address that is freed with the copy."""
+    layer, x = linear().bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+    with torch.no_grad():
+        for _ in range(2):
+            expected = layer(x, FEW_ENDS)
+        for _ in range(2):
+            traced = torch.jit.trace(layer, (x, FEW_ENDS))
+            assert torch.equal(traced(x, FEW_ENDS), expected)
+            layer.weight.mul_(2)
+            expected = layer(x, FEW_ENDS)
+            assert torch.equal(traced(x, FEW_ENDS), expected)
 
 
 def test_packed_weights_that_are_gone_are_refused():

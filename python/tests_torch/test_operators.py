@@ -68,7 +68,8 @@ def forms() -> list:
     """Results whose tensors want gradients, in every form."""
     return [lambda x, w, y, o, recipe: rt.grouped_mm(x, w, o, recipe=recipe),
             lambda x, w, y, o, recipe: rt.grouped_mm(x.T, y, o, recipe=recipe),
-            lambda x, w, y, o, recipe: rt.grouped_mm(w.mT, x.T, o, recipe=recipe)]  # fmt: skip
+            lambda x, w, y, o, recipe: rt.grouped_mm(w.mT, x.T, o, recipe=recipe),
+            lambda x, w, y, o, recipe: rt.grouped_mm(x[:170].unflatten(0, (GROUPS, 34)), w, recipe=recipe)]  # fmt: skip
 
 
 def gradients(function, *tensors) -> list[torch.Tensor]:
@@ -78,7 +79,7 @@ def gradients(function, *tensors) -> list[torch.Tensor]:
     return [y, *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 
 
-@pytest.mark.parametrize("form", [0, 1, 2])
+@pytest.mark.parametrize("form", [0, 1, 2, 3])
 @pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
 def test_compiled_whole(recipe, form):
     torch._dynamo.reset()

@@ -82,8 +82,35 @@ def test_as_torch_computes_it():
     """bfloat16, where torch._grouped_mm takes the sizes: multiples of eight, no tail."""
     ends = torch.tensor([64, 64, 128, 192], dtype=torch.int32)
     x, w, y = normal(192, 64, dtype=torch.bfloat16), normal(4, 64, 32, seed=1, dtype=torch.bfloat16), normal(192, 32, seed=2, dtype=torch.bfloat16)
-    for a, b in ((x, w), (x.T, y), (w.mT, x.T)):
-        torch.testing.assert_close(rt.grouped_mm(a, b, ends), torch._grouped_mm(a, b, offs=ends), atol=0.25, rtol=0.02)
+    for a, b, offs in ((x, w, ends), (x.T, y, ends), (w.mT, x.T, ends), (x.view(4, 48, 64), w, None)):
+        torch.testing.assert_close(rt.grouped_mm(a, b, offs), torch._grouped_mm(a, b, offs=offs), atol=0.25, rtol=0.02)
+
+
+@pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
+@pytest.mark.parametrize("turned", [False, True])
+def test_without_offs_each_matrix_has_its_own(recipe, turned):
+    """[G, M, K] by [G, K, N] is the first form with M rows in each group."""
+    x, w, bias, dy = normal(GROUPS, 34, INNER), normal(GROUPS, INNER, OUTER, seed=1), normal(GROUPS, OUTER, seed=2), normal(GROUPS, 34, OUTER, seed=3)
+    x = (x.mT.contiguous().mT if turned else x).requires_grad_()
+    leaves = x, w.requires_grad_(), bias.requires_grad_()
+    y = rt.grouped_mm(x, w, None, bias, torch.float32, recipe=recipe)
+    rows = rt.grouped_mm(x.flatten(0, 1), w, torch.arange(34, 171, 34), bias, torch.float32, recipe=recipe)
+    assert y.shape == dy.shape and torch.equal(y.flatten(0, 1), rows)
+    found, expected = torch.autograd.grad(y, leaves, dy), torch.autograd.grad(rows, leaves, dy.flatten(0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected))
+
+
+@pytest.mark.parametrize("block", [(1, 128), (32, 32), (None, 128), (128, None)])
+def test_scaled_operands_without_offs(block):
+    """Blocks begin at each matrix's first row."""
+    x, w = rt.quantize(normal(GROUPS, 34, INNER), block), rt.quantize(normal(GROUPS, INNER, OUTER, seed=1), (128, 128))
+    y = rt.grouped_mm(x, w)
+    for g in range(GROUPS):
+        of = rt.ScaledTensor(x.values[g], x.scales[g], block)
+        assert torch.equal(y[g], rt.grouped_mm(of, rt.ScaledTensor(w.values[g : g + 1], w.scales[g : g + 1], (128, 128)), torch.tensor([34])))
+    turned = rt.quantize(normal(GROUPS, INNER, 34), block[::-1]).mT
+    dense = rt.ScaledTensor(turned.values.contiguous(), turned.scales.contiguous(), block)
+    assert torch.equal(rt.grouped_mm(turned, w), rt.grouped_mm(dense, w))
 
 
 @pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
@@ -96,6 +123,21 @@ def test_empty_groups_and_tails_are_exact_zeros(recipe):
     assert not y[ENDS[-1] :].any() and not x.grad[ENDS[-1] :].any() and not w.grad[1].any()
     for result in (y, x.grad, w.grad):
         assert result.isfinite().all()
+
+
+@pytest.mark.parametrize("recipe", RECIPES[1:], ids=str)
+def test_quantised_gradients_show_nan_and_no_inf(recipe):
+    for bad, finite in ((torch.inf, True), (torch.nan, False)):
+        x, w, dy = operands()
+        dy[60, 3] = bad
+        rt.grouped_mm(x, w, offs(), recipe=recipe).backward(dy)
+        assert x.grad.isfinite().all() == w.grad.isfinite().all() == finite
+
+
+def test_vmap_without_gradients():
+    x, w = normal(3, ROWS, INNER), operands()[1].detach()
+    expected = torch.stack([rt.grouped_mm(matrix, w, offs(), recipe="blockwise") for matrix in x])
+    assert torch.equal(torch.vmap(lambda matrix: rt.grouped_mm(matrix, w, offs(), recipe="blockwise"))(x), expected)
 
 
 def test_offs_are_int32_or_int64_in_any_memory():
@@ -226,6 +268,14 @@ def test_dequantize():
     assert torch.equal(real(rt.quantize(x, (1, 128)).transpose(0, 1)), real(rt.quantize(x, (1, 128))).T)
 
 
+def test_a_saved_scaled_tensor_is_loaded_by_default(tmp_path):
+    scaled = rt.quantize(normal(ROWS, INNER), (1, 32), "e4m3", "mx", "e8m0", offs())
+    torch.save({"w": scaled}, tmp_path / "scaled.pt")
+    loaded = torch.load(tmp_path / "scaled.pt")["w"]
+    assert (loaded.block, loaded.origin, loaded.grid) == (scaled.block, scaled.origin, scaled.grid)
+    assert torch.equal(loaded.dequantize(offs=offs()), scaled.dequantize(offs=offs()))
+
+
 def test_autocast_casts_the_operands_alone():
     x, w, dy = operands()
     bias = normal(GROUPS, OUTER, seed=3).requires_grad_()
@@ -278,6 +328,7 @@ def test_nothing_to_multiply(recipe, m, k, n, g):
     y = rt.grouped_mm(x, w, torch.full((g,), m), recipe=recipe)
     y.sum().backward()
     assert y.shape == (m, n) and x.grad.shape == x.shape and w.grad.shape == w.shape
+    assert rt.grouped_mm(x.detach().expand(g, m, k), w, recipe=recipe).shape == (g, m, n)
     assert not y.any() and (k == 0 or n == 0 or m == 0 or not x.grad.any() or g > 0)
 
 
@@ -301,6 +352,16 @@ REFUSED = [
     (lambda: rt.grouped_mm(X.double(), W, THREE), ValueError, "grouped_mm: x is torch.float64; give float32, bfloat16 or float16, or a ScaledTensor"),
     (lambda: rt.grouped_mm(X, W, THREE, recipe="fp8"), ValueError, "grouped_mm: recipe is 'fp8'; give a Recipe or one of bf16, "),
     (lambda: rt.grouped_mm(X, W.bfloat16(), THREE), NotImplementedError, "gmm: "),
+    (lambda: rt.grouped_mm(X.half(), W.bfloat16(), THREE), NotImplementedError, "grouped_mm: x is torch.float16 and w torch.bfloat16; without a recipe float16"),
+    (lambda: rt.grouped_mm(rt.quantize(X, (1, 128)), W.half(), THREE), NotImplementedError, "grouped_mm: x is torch.float8_e4m3fn and w torch.float16; without"),
+    (lambda: rt.grouped_mm(X, W, THREE, first_group=1.5), ValueError, "grouped_mm: first_group is 1.5; give a whole number"),
+    (lambda: rt.grouped_mm(X, W), ValueError, "grouped_mm: x is [6, 8], w is [3, 8, 4] and offs None; give [G, M, K] and [G, K, N], or offs"),
+    (lambda: rt.grouped_mm(W.mT, W[:2]), ValueError, "grouped_mm: x is [3, 4, 8], w is [2, 8, 4] and offs None; give"),
+    (lambda: rt.grouped_mm(W, W), ValueError, "grouped_mm: x is [3, 8, 4], w is [3, 8, 4] and offs None; give"),
+    (lambda: rt.grouped_mm(W.mT, W, THREE), ValueError, "[G, M, K] and [K, N], or, to grouped_mm without offs, [G, M, K] and [G, K, N]"),
+    (lambda: rt.grouped_mm(W.mT, W, first_group=1), ValueError, "grouped_mm: first_group belongs to x [M, K] with w [G, K, N]; leave it out"),
+    (lambda: rt.grouped_mm(rt.ScaledTensor(W.mT.to(torch.int8), torch.ones(3, 2, 1), (4, 8)), W), ValueError, "grouped_mm: the scales of x are global [3, 2, 1]; with"),
+    (lambda: rt.quantize(X, (1, 128)).to(torch.float32), ValueError, "ScaledTensor: to(torch.float32) asks for a dtype; to takes devices, dequantize("),
     (lambda: rt.grouped_mm(X, W, THREE, out_dtype=torch.float64), ValueError, "torch.float64"),
     (lambda: rt.grouped_mm(X, rt.ScaledTensor(W.to(torch.float8_e4m3fn), torch.ones(3, 1, 2), (128, 128)), THREE, recipe="bf16"), ValueError, "gmm: rhs scales are [3, 1, 2]"),
     (lambda: rt.grouped_mm(X, W, THREE.tolist()), ValueError, "grouped_mm: x is torch.float32, w torch.float32, offs list; give tensors"),

@@ -4,28 +4,32 @@ import torch
 from torch import Tensor, bfloat16, int32, int64, is_autocast_enabled, is_grad_enabled
 from torch.autograd import forward_ad
 
+from ragdot._choices import integer_of
 from ragdot._recipes import AS_IT_COMES, Recipe, recipe_of
 from ragdot.torch._operators import gmm, gmm_scaled
 from ragdot.torch._products import Matrix, multiply, multiply_groups
 from ragdot.torch._scaled import FLOATS, ScaledTensor, check_offs, kind_of, listed
+from ragdot.torch._views import scales_shape
 
 # Where scales of each form's operands may begin: groups cut the rows of x, the summed axis, or the columns of w.
 _X_ORIGINS = {(2, 3): ("global", "per_group"), (2, 2): ("global", "per_group_columns"), (3, 2): ("global",)}
 _W_ORIGINS = {(2, 3): ("global",), (2, 2): ("global", "per_group"), (3, 2): ("global", "per_group_columns")}
 
 
-def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None, *,
-               recipe: str | Recipe | None = None, first_group: int | None = None) -> torch.Tensor:  # fmt: skip
+def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor | None = None, bias: torch.Tensor | None = None,
+               out_dtype: torch.dtype | None = None, *, recipe: str | Recipe | None = None,
+               first_group: int | None = None) -> torch.Tensor:  # fmt: skip
     """Multiplies the groups of one axis, each with a matrix of its own.
 
     x [M, K], w [G, K, N]: out[m] = x[m] @ w[g(m)] + bias[g(m)], [M, N]; rows behind the last group are zero.
     x [K, M], w [M, N]: out[g] = x[:, rows of g] @ w[rows of g], [G, K, N]; of an empty group zero.
     x [G, M, K], w [K, N]: out[:, n] = x[g(n)] @ w[:, n], [M, N]; columns behind the last group are zero.
+    x [G, M, K], w [G, K, N], no offs: out[g] = x[g] @ w[g] + bias[g], [G, M, N]: the first form, with M rows in each group.
 
     x, w: bfloat16, float32 or float16, any strides, or a ScaledTensor, which no recipe touches and which gets no gradient.
     offs: int32 or int64 [G] end rows of the groups (columns in the third form). They ascend and end within the axis; anything else is
         refused.
-    bias: [G, N], first form only; float32, bfloat16 or float16.
+    bias: [G, N], first and fourth form only; float32, bfloat16 or float16.
     out_dtype: bfloat16, float16 or float32; None is that of x, bfloat16 for a ScaledTensor.
     recipe: None multiplies operands as they come, float16 as float32. "bf16" rounds them to bfloat16. "channelwise", "blockwise",
         "blockwise_e8m0", "mx", or a Recipe, quantise them, and gradients on the way back. docs/torch.md says how.
@@ -40,8 +44,10 @@ def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | No
     # What most small calls are, before all else: looking at more, and torch.compile's guards on what is looked at, would take longer
     # than the rest of such a call.
     x_scaled, w_scaled = isinstance(x, ScaledTensor), isinstance(w, ScaledTensor)
-    if not ((x_scaled or isinstance(x, Tensor)) and (w_scaled or isinstance(w, Tensor)) and isinstance(offs, Tensor)):
+    if not ((x_scaled or isinstance(x, Tensor)) and (w_scaled or isinstance(w, Tensor)) and (offs is None or isinstance(offs, Tensor))):
         raise ValueError(f"grouped_mm: x is {kind_of(x)}, w {kind_of(w)}, offs {kind_of(offs)}; give tensors, or a ScaledTensor for x or w")
+    if offs is None:
+        return _without_offs(x, w, bias, out_dtype, recipe, first_group)
     x_values, w_values = x.values if x_scaled else x, w.values if w_scaled else w
     x_shape, w_shape = x_values.shape, w_values.shape
     first_form = (len(x_shape) == 2 and len(w_shape) == 3 and x_shape[1] == w_shape[1] and offs.shape == w_shape[:1]
@@ -59,13 +65,38 @@ def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | No
     if out_dtype is None:
         out_dtype = dtype_of(x)
     how = recipe_of("grouped_mm", recipe)
+    check_pair("grouped_mm", x, w, how)
     if x.ndim == 2 and w.ndim == 3:
-        return multiply(x, w, bias, offs, how, out_dtype, first_group or 0)
+        return multiply(x, w, bias, offs, how, out_dtype, integer_of("grouped_mm", "first_group", first_group or 0))
     if bias is not None or first_group:
         raise ValueError("grouped_mm: bias and first_group belong to x [M, K] with w [G, K, N]; leave them out")
     if x.ndim == 3:
         return multiply(w.transpose(-1, -2), x.transpose(-1, -2), None, offs, how, out_dtype).transpose(0, 1)
     return multiply_groups(x.transpose(-1, -2), w, offs, how, out_dtype)
+
+
+def _without_offs(x: Matrix, w: Matrix, bias: torch.Tensor | None, out_dtype: torch.dtype | None, recipe: str | Recipe | None,
+                  first_group: int | None) -> torch.Tensor:  # fmt: skip
+    """The fourth form: x [G, M, K] as one matrix of G groups."""
+    if x.ndim != 3 or w.ndim != 3 or x.shape[0] != w.shape[0] or x.shape[2] != w.shape[1]:
+        raise ValueError(f"grouped_mm: x is {list(x.shape)}, w is {list(w.shape)} and offs None; give [G, M, K] and [G, K, N], or "
+                         "offs, the ends of the groups")  # fmt: skip
+    if first_group:
+        raise ValueError("grouped_mm: first_group belongs to x [M, K] with w [G, K, N]; leave it out")
+    count, rows, _ = x.shape
+    ends = torch.arange(1, count + 1, device=x.device) * rows
+    return grouped_mm(_as_one_matrix(x), w, ends, bias, out_dtype, recipe=recipe).unflatten(0, (count, rows))
+
+
+def _as_one_matrix(x: Matrix) -> Matrix:
+    """The rows of all matrices. Each matrix's blocks begin at its first row, as those of a group do."""
+    if not isinstance(x, ScaledTensor):
+        return x.flatten(0, 1)
+    needed = scales_shape(x.values, None, x.grid)
+    if x.origin != "global" or list(x.scales.shape) != needed:
+        raise ValueError(f"grouped_mm: the scales of x are {x.origin} {list(x.scales.shape)}; with x {list(x.shape)} in blocks of {x.block} and "
+                         f"without offs they must be global {needed}")  # fmt: skip
+    return ScaledTensor(x.values.flatten(0, 1), x.scales.flatten(0, 1), x.block, "per_group")
 
 
 def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.Tensor | None, out_dtype: torch.dtype | None = None,
@@ -75,8 +106,8 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
         if not isinstance(operand, ScaledTensor) and operand.dtype not in FLOATS:
             raise ValueError(f"{op}: {name} is {operand.dtype}; give {listed(FLOATS)}, or a ScaledTensor")
     if (x.ndim, w.ndim) not in ((2, 3), (2, 2), (3, 2)) or x.shape[-1] != w.shape[-2]:
-        raise ValueError(f"{op}: x is {list(x.shape)} and w is {list(w.shape)}; give [M, K] and [G, K, N], [K, M] and [M, N], or "
-                         "[G, M, K] and [K, N]")  # fmt: skip
+        raise ValueError(f"{op}: x is {list(x.shape)} and w is {list(w.shape)}; give [M, K] and [G, K, N], [K, M] and [M, N], "
+                         "[G, M, K] and [K, N], or, to grouped_mm without offs, [G, M, K] and [G, K, N]")  # fmt: skip
     check_offs(op, offs)
     if not x.device == w.device == offs.device or (bias is not None and bias.device != x.device):
         on_bias = "" if bias is None else f", bias on {bias.device}"
@@ -97,6 +128,15 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
         for operand in (x, w, bias):
             if isinstance(operand, torch.Tensor) and forward_ad.unpack_dual(operand).tangent is not None:
                 raise NotImplementedError(f"{op}: forward-mode derivatives are not offered; use backward()")
+
+
+def check_pair(op: str, x: Matrix, w: Matrix, recipe: Recipe) -> None:
+    """Raises where float16 meets what it is not multiplied with as it comes, in the caller's types: behind this it is float32."""
+    if recipe.format is None:
+        kinds = [z.values.dtype if isinstance(z, ScaledTensor) else z.dtype for z in (x, w)]
+        if torch.float16 in kinds and not all(kind in (torch.float16, torch.float32) for kind in kinds):
+            raise NotImplementedError(f"{op}: x is {kinds[0]} and w {kinds[1]}; without a recipe float16 is multiplied with float16 and float32 "
+                                      "alone, so convert an operand")  # fmt: skip
 
 
 def dtype_of(x: Matrix) -> torch.dtype:

@@ -10,7 +10,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ragdot._recipes import Recipe, recipe_of
-from ragdot.torch._grouped_mm import autocast, check_kinds, dtype_of
+from ragdot.torch._grouped_mm import autocast, check_kinds, check_pair, dtype_of
 from ragdot.torch._packed import is_packed
 from ragdot.torch._products import Matrix, Operand, multiply, one_copy, packed_operand, refuse_transforms, weight_operands
 
@@ -32,23 +32,30 @@ class _Copies(NamedTuple):
     def serve(self, weight: torch.Tensor, backward: bool) -> bool:
         """Whether there is a copy for each direction."""
         if is_packed(self.operands[0][0]):
-            return not backward and not torch.compiler.is_compiling()
+            return not backward and not _recorded()
         return not backward or self.operands[1] is not None or one_copy(weight, self.recipe)
+
+
+def _recorded() -> bool:
+    """Whether calls go into a graph or a trace, which runs again when copies have changed and the packed ones are gone."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 _FEW_ROWS = 32  # of each group: products of more are not bound by reading weights
 
-# The layers that keep copies. Fused optimizers write to weights without a trace that a layer could see.
+# The layers that keep copies. Optimizers write to weights without a trace that a layer could see: fused ones, and those that step others
+# which become the weights, as shards and float32 masters do.
 _layers: "weakref.WeakSet[GroupedLinear]" = weakref.WeakSet()
 
 
 def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """What an optimizer has stepped may have changed."""
+    """Every weight that wants gradients may have changed, and what the optimizer lists."""
     if torch.compiler.is_compiling() or not _layers:
         return
-    stepped = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+    listed = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
     for layer in list(_layers):
-        if layer._copies is not None and id(layer._copies.weight) in stepped:
+        weight = None if layer._copies is None else layer._copies.weight
+        if weight is not None and (weight.requires_grad or id(weight) in listed):
             layer._copies = layer._copies._replace(weight=None)
 
 
@@ -68,9 +75,10 @@ class GroupedLinear(torch.nn.Module):
     """out[m] = x[m] @ weight[g(m)].T + bias[g(m)] for the group g(m) of each row.
 
     weight: parameter [num_groups, out_features, in_features]; bias: [num_groups, out_features] or None. state_dict holds these alone.
-    recipe: as in grouped_mm; another one may be set at any time. A recipe that quantises does so to the weight once, and again after an
-        optimizer's step, or after it was written to in place (as load_state_dict does) or replaced. Writes through `weight.data` are not
-        seen: pass is_first_microbatch=True then. A weight made in inference mode is quantised in every call.
+    recipe: as in grouped_mm; another one may be set at any time. A recipe that quantises does so to the weight once, and again after a
+        step of any optimizer where it wants gradients, or after it was written to in place (as load_state_dict does) or replaced. Writes
+        through `weight.data` are seen behind a step alone: pass is_first_microbatch=True for others. A weight made in inference mode is
+        quantised in every call.
     fuse_wgrad_accumulation: the gradient is added to `weight.main_grad`, a float32 tensor of weight's shape that the caller made and
         zeroes; weight.grad stays as it is. Hooks that wait for weight.grad do not run.
     """
@@ -108,12 +116,13 @@ class GroupedLinear(torch.nn.Module):
         """x [M, in_features], offs [num_groups] end rows: [M, out_features] in x's dtype, bfloat16 for a ScaledTensor.
 
         is_first_microbatch: True quantises the weight, False takes what was quantised last. None finds out by itself; under
-        torch.compile and in a CUDA graph, where it cannot, it quantises in every call.
+        torch.compile and torch.jit.trace and in a CUDA graph, where it cannot, it quantises in every call.
         """
         (x,), w = autocast(x), self.weight.transpose(1, 2)
         if not self.recipe.quantizes:
             (w,) = autocast(w)
         check_kinds("GroupedLinear", x, w, offs, self.bias)
+        check_pair("GroupedLinear", x, w, self.recipe)
         copies = self._quantized(is_first_microbatch, x.shape[0]) if self.recipe.quantizes else None
         return multiply(x, w, self.bias, offs, self.recipe, dtype_of(x), copies=copies, main_grad=self._main_grad())
 
@@ -130,7 +139,7 @@ class GroupedLinear(torch.nn.Module):
                 raise ValueError(f"GroupedLinear: is_first_microbatch is False before any call with True{'' if kept is None else ' and gradients'}; "
                                  "the first call of a step needs True")  # fmt: skip
             return kept.operands
-        compiling = torch.compiler.is_compiling() or (weight.is_cuda and torch.cuda.is_current_stream_capturing())
+        compiling = _recorded() or (weight.is_cuda and torch.cuda.is_current_stream_capturing())
         if is_first_microbatch is None:
             if compiling:
                 return None

@@ -99,6 +99,8 @@ class ScaledTensor:
 
     def to(self, device: torch.device | str) -> "ScaledTensor":
         """Values and scales on a device."""
+        if isinstance(device, torch.dtype):
+            raise ValueError(f"ScaledTensor: to({device}) asks for a dtype; to takes devices, dequantize({device}) gives a plain tensor")
         return ScaledTensor(self.values.to(device), self.scales.to(device), self.block, self.origin)
 
     def transpose(self, dim0: int, dim1: int) -> "ScaledTensor":
@@ -115,6 +117,10 @@ class ScaledTensor:
         if self.origin == "per_group_columns":
             return self.mT.dequantize(dtype, offs).mT
         return ops.dequantize(self.values, self.scales, self.grid, offs, dtype)
+
+
+# What torch.load reads by default: it holds tensors, numbers and words alone.
+torch.serialization.add_safe_globals([ScaledTensor])
 
 
 def quantize(x: torch.Tensor, block: Block, format: str = "e4m3", scaling: str = "absmax", scale_format: str = "f32",
