@@ -49,6 +49,12 @@ Result<bench::Agenda> agenda_of(const BenchWords& words) {
   return bench::agenda_of(problem.value(), choices);
 }
 
+/// The recipes that the words name: those of --recipes, else that of the problem.
+std::vector<std::string> named_recipes(const BenchWords& words, const bench::Agenda& agenda) {
+  if (!words.choices.recipes.empty() || !words.preset.empty()) return words.choices.recipes;
+  return {agenda.comparisons.front().entries.front().recipe};
+}
+
 std::string command_line_of(const BenchWords& words) {
   std::string line = "ragdot bench";
   if (!words.preset.empty()) line += " --preset " + words.preset;
@@ -158,7 +164,8 @@ int bench_command(const BenchWords& words) {
     report.comparisons.push_back({comparisons[index].title, rows, ratios});
   };
   bench::run_passes(comparisons, settings, bench::usual_memory_bytes(), meter, report.limits, show, finished);
-  return words.json.write(json_of(report)) ? exit_code_of(report.rows()) : kUsage;
+  if (!words.json.write(json_of(report))) return kUsage;
+  return exit_code_of(report.rows(), named_recipes(words, agenda.value()));
 }
 
 }  // namespace
@@ -204,6 +211,7 @@ void add_bench(CLI::App& app, int& exit_code) {
       "  ragdot bench gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 rhs=e4m3:128x128 --recipes blockwise,bf16\n"
       "  ragdot bench --preset seed --recipes blockwise --tilings --json tilings.json\n"
       "  ragdot bench --compare old.json new.json --threshold 5\n"
+      "Exit code 3: the problem, or a recipe of --recipes, could not be timed.\n"
       "docs/bench.md says what is measured and what the columns mean.");
   verb->callback([words, &exit_code] { exit_code = bench_command(*words); });
 }

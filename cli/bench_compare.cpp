@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <map>
 
@@ -50,22 +51,22 @@ Timed timed_of(const Json& row) {
   return t;
 }
 
-Result<Rows> rows_of(const Json& report) {
-  if (!report.is_object() || report.value("command", "") != "bench" || !report.contains("rows"))
-    return no_result("a file is no result of ragdot bench");
+Result<Rows> rows_of(const Json& report, const std::string& file) {
   Rows all;
   try {
+    if (!report.is_object() || report.value("command", "") != "bench" || !report.contains("rows"))
+      return no_result(fmt::format("{} is no result of ragdot bench", file));
     for (const Json& row : report["rows"]) {
       const std::string name =
           fmt::format("{} {} {} {}: {} ({} threads{})", row.at("op").get<std::string>(), row.at("shape").get<std::string>(),
                       row.at("recipe").get<std::string>(), row.at("contender").get<std::string>(),
                       row.at("problem").get<std::string>(), row.at("threads").get<int>(), run_of(row));
       const Timed timed = timed_of(row);
-      if (!(timed.time.value > 0)) return no_result(fmt::format("the median of {} is {}", name, timed.time.value));
+      if (!(timed.time.value > 0)) return no_result(fmt::format("{}: the median of {} is {}", file, name, timed.time.value));
       all[name] = timed;
     }
   } catch (const Json::exception& error) {
-    return no_result(fmt::format("a row cannot be read ({})", error.what()));
+    return no_result(fmt::format("{}: a row cannot be read ({})", file, error.what()));
   }
   return all;
 }
@@ -144,6 +145,9 @@ std::string cpu_of(const Json& report) {
 }
 
 Result<Json> load(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return Status(Code::invalid_argument, fmt::format("bench: {} is a folder; name a result file", path));
   std::ifstream file(path);
   if (!file) return Status(Code::invalid_argument, fmt::format("bench: {} cannot be read; name a result file", path));
   Json json = Json::parse(file, nullptr, false);
@@ -175,10 +179,10 @@ void print_changes(const Changes& changes, double threshold) {
 
 }  // namespace
 
-Result<Changes> changes_between(const Json& before, const Json& after, double threshold) {
-  const auto old_rows = rows_of(before);
+Result<Changes> changes_between(const Json& before, const Json& after, double threshold, const Names& names) {
+  const auto old_rows = rows_of(before, names.before);
   if (!old_rows.ok()) return old_rows.status();
-  const auto new_rows = rows_of(after);
+  const auto new_rows = rows_of(after, names.after);
   if (!new_rows.ok()) return new_rows.status();
   Changes changes;
   if (cpu_of(before) != cpu_of(after))
@@ -216,7 +220,7 @@ int compare_files(const std::string& before, const std::string& after, double th
     complain(report->status().message());
     return kUsage;
   }
-  const auto changes = changes_between(old_report.value(), new_report.value(), threshold);
+  const auto changes = changes_between(old_report.value(), new_report.value(), threshold, {before, after});
   if (!changes.ok()) {
     complain(changes.status().message());
     return kUsage;

@@ -27,8 +27,14 @@ struct Changes {
   std::string warning;  // what makes the files hard to compare; empty for nothing
 };
 
+/// What refusals call the two files.
+struct Names {
+  std::string before = "the old file";
+  std::string after = "the new file";
+};
+
 /// `threshold` in percent. Refuses what is no result of ragdot bench.
-[[nodiscard]] Result<Changes> changes_between(const Json& before, const Json& after, double threshold);
+[[nodiscard]] Result<Changes> changes_between(const Json& before, const Json& after, double threshold, const Names& names = {});
 
 /// Prints what lies beyond the spread; the exit code is 1 where there is a regression.
 [[nodiscard]] int compare_files(const std::string& before, const std::string& after, double threshold);

@@ -139,11 +139,14 @@ Json json_of(const BenchReport& report) {
   return json;
 }
 
-int exit_code_of(const std::vector<Row>& rows) {
+int exit_code_of(const std::vector<Row>& rows, const std::vector<std::string>& named) {
   const auto any = [&](auto is) { return std::any_of(rows.begin(), rows.end(), is); };
   if (any([](const Row& r) { return r.outcome == Outcome::wrong; })) return kCheckFailed;
-  const bool timed = any([](const Row& r) { return r.outcome == Outcome::timed && r.entry.contender == bench::kRagdot; });
-  return timed ? kOk : kNotPossible;
+  const auto timed = [](const Row& r) { return r.outcome == Outcome::timed && r.entry.contender == bench::kRagdot; };
+  const bool all_named = std::all_of(named.begin(), named.end(), [&](const std::string& recipe) {
+    return any([&](const Row& r) { return timed(r) && r.entry.recipe == recipe; });
+  });
+  return any(timed) && all_named ? kOk : kNotPossible;
 }
 
 void print_machine(const BenchReport& report) {

@@ -34,9 +34,9 @@ struct BenchReport {
 
 [[nodiscard]] Json json_of(const BenchReport& report);
 
-/// 1 where a product was wrong; 3 where the library was timed nowhere. A rival or a kernel that does not take a recipe is a
-/// line in the table, no failure.
-[[nodiscard]] int exit_code_of(const std::vector<bench::Row>& rows);
+/// 1 where a product was wrong; 3 where the library was timed nowhere, or nowhere on one of the recipes that the user named. A
+/// rival, a kernel or another recipe that cannot be timed is a line in the table, no failure.
+[[nodiscard]] int exit_code_of(const std::vector<bench::Row>& rows, const std::vector<std::string>& named = {});
 
 void print_machine(const BenchReport& report);
 /// One comparison, a line for each row; with tilings best first.

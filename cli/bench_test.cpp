@@ -76,6 +76,24 @@ TEST_F(BenchVerb, ExitCodes) {
   EXPECT_EQ(exit_code_of({row, rival}), kCheckFailed);
 }
 
+TEST_F(BenchVerb, WhatTheWordsNameIsTimedOrItEndsWithThree) {
+  const std::vector<std::string> small = {"bench", "gmm", "g=2", "m=4", "k=8", "n=4", "--seconds", "0.01", "--starts", "2"};
+  EXPECT_EQ(command(with(small, {"lhs=i8", "rhs=bf16"})), kNotPossible) << "bf16 beside it was timed";
+  EXPECT_EQ(command(with(small, {"lhs=e4m3:1x32", "scale=e8m0"})), kNotPossible) << "absmax has no such scales";
+  EXPECT_EQ(command(with(small, {"lhs=i8", "rhs=bf16", "--recipes", "bf16"})), kOk) << "another recipe was asked for";
+  bench::Row row;
+  row.entry.recipe = "bf16";
+  EXPECT_EQ(exit_code_of({row}, {"bf16"}), kOk);
+  EXPECT_EQ(exit_code_of({row}, {"bf16", "mx"}), kNotPossible);
+  bench::Row other = row;
+  other.entry.recipe = "mx";
+  other.outcome = bench::Outcome::impossible;
+  EXPECT_EQ(exit_code_of({row, other}, {"mx"}), kNotPossible);
+  bench::Row possible = other;
+  possible.outcome = bench::Outcome::timed;
+  EXPECT_EQ(exit_code_of({row, other, possible}, {"mx"}), kOk) << "on one kernel of several";
+}
+
 /// The seconds of a contender in each of its starts, by recipe; "onednn_bf16" is that contender.
 using Starts = std::map<std::string, std::vector<double>>;
 
@@ -203,6 +221,13 @@ TEST_F(BenchCompare, RefusesWhatIsNoResult) {
   store("row.json", "{\"command\":\"bench\",\"rows\":[{\"op\":\"gmm\"}]}");
   for (const char* name : {"absent.json", "broken.json", "other.json", "row.json", "empty.json"})
     EXPECT_EQ(command({"bench", "--compare", path("ok.json"), path(name)}), kUsage) << name;
+  const auto says = [&](const std::string& before, const std::string& after, const std::string& sentence) {
+    EXPECT_EQ(command_says({"bench", "--compare", path(before), path(after)}, sentence), kUsage);
+  };
+  says("ok.json", "other.json", "bench: " + path("other.json") + " is no result of ragdot bench; compare files");
+  says("other.json", "ok.json", "bench: " + path("other.json") + " is no result");
+  says("ok.json", "row.json", "bench: " + path("row.json") + ": a row cannot be read");
+  says("ok.json", "", "bench: " + path("") + " is a folder; name a result file");
   EXPECT_EQ(command({"bench", "--compare", path("ratio.json"), path("ratio.json")}), kUsage);
   EXPECT_EQ(command({"bench", "--compare", path("ok.json")}), kUsage);
   EXPECT_EQ(command_says({"bench", "--compare", path("ok.json"), path("ok.json"), "--json", path("j")},

@@ -3,9 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <sstream>
+
+#include "testing/words.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -23,6 +26,18 @@ Status check_words(const std::string& path, const std::string& text) {
       if (word.rfind(std::string(key) + "=", 0) == 0)
         return refused(fmt::format("{}: its problem names {}; the tensors of a case say that, leave it out", path, word));
     }
+  }
+  return {};
+}
+
+/// A name that is misspelt would be an operand that the call is made without.
+Status check_names(const std::string& path, const SafetensorsFile& file) {
+  constexpr std::array<const char*, 8> kKnown = {"lhs",         "rhs",          "lhs_scale", "rhs_scale",
+                                                 "group_sizes", "group_starts", "bias",      "out"};
+  for (const TensorInfo& t : file.tensors()) {
+    if (std::find(kKnown.begin(), kKnown.end(), t.name) == kKnown.end())
+      return refused(fmt::format("{}: tensor {} is unknown; did you mean {}? Known: {}", path, t.name,
+                                 testing::nearest(t.name, kKnown), fmt::join(kKnown, ", ")));
   }
   return {};
 }
@@ -55,6 +70,7 @@ Status CaseFile::read_call() {
   const auto problem = testing::parse_problem(text->second, testing::Shapes::optional);
   if (!problem.ok()) return refused(fmt::format("{}: {}", path_, problem.status().message()));
   problem_ = problem.value();
+  if (Status s = check_names(path_, file_); !s.ok()) return s;
   if (Status s = read_operand("lhs", problem_.lhs, 2, lhs_); !s.ok()) return s;
   if (Status s = read_operand("rhs", problem_.rhs, is_gmm() ? 3 : 2, rhs_); !s.ok()) return s;
   if (is_gmm()) rhs_.scales.origin = ScaleOrigin::global;

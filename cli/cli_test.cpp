@@ -266,6 +266,12 @@ TEST_F(RunVerb, RefusesCasesThatDisagreeWithThemselves) {
        {lhs, flat, groups},
        "its problem says first=9, the groups from there on are 0 and its tensors have 1"},
       {"gmm lhs=f32 rhs=f32", {long_lhs, wide_rhs, groups}, "has 2^63 bytes or more"},
+      {"gmm lhs=f32 rhs=f32",
+       {lhs, rhs, groups, tensor("group_start", "I32", {1}, std::string(4, '\0'))},
+       "tensor group_start is unknown; did you mean group_starts? Known: lhs, rhs, lhs_scale, "},
+      {"gmm lhs=f32 rhs=f32",
+       {lhs, rhs, groups, tensor("lhs_scales", "F32", {1, 1}, std::string(4, '\0'))},
+       "tensor lhs_scales is unknown; did you mean lhs_scale?"},
   };
   for (const auto& [problem, tensors, sentence] : table) {
     fs::remove(path("c"));
@@ -358,6 +364,10 @@ TEST_F(VerifyVerb, RunsRandomCases) {
 
 TEST_F(VerifyVerb, RefusesWordsThatDoNotGoWithRandom) {
   EXPECT_EQ(command({"verify", "--random", "0"}), kUsage);
+  EXPECT_EQ(command_says({"verify", "--random", "1", "--seconds", "nan"}, "--seconds: nan is no number from 0 on"), kUsage);
+  EXPECT_EQ(command_says({"verify", "--random", "1", "--first", "-1"}, "--first: -1 is no whole number of 64 bits"), kUsage);
+  EXPECT_EQ(command_says({"verify", "--random", "1", "--seed", "-1"}, "--seed: -1 is no whole number of 64 bits"), kUsage);
+  EXPECT_EQ(command({"verify", "--random", "1", "--seed", "18446744073709551615"}), kOk);
   EXPECT_EQ(command({"verify", "--random", "-3"}), kUsage);
   EXPECT_EQ(command({"verify", "--random", "many"}), kUsage);
   EXPECT_EQ(command({"verify", "--random", "5", "--kernel", "avx3"}), kUsage);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -13,6 +14,7 @@
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "ragdot/kernels.hpp"
+#include "testing/words.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -28,6 +30,17 @@ constexpr const char* kFooter =
     "Exit codes: 0 ok, 1 a check failed, 2 usage, 3 not offered or not possible on this machine.\n"
     "Every problem is one string; docs/cli.md lists its keys.";
 
+/// The parser would say that a verb is missing. Options before the verb take no words, so the first word names it.
+Status check_verb(const CLI::App& app, const std::string& word) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands({})) names.push_back(verb->get_name());
+  if (std::find(names.begin(), names.end(), word) != names.end()) return {};
+  std::vector<const char*> known;
+  for (const std::string& name : names) known.push_back(name.c_str());
+  return {Code::invalid_argument, fmt::format("verb {} is unknown; did you mean {}? Known: {}", word,
+                                              testing::nearest(word, known), fmt::join(names, ", "))};
+}
+
 int parse_and_run(int argc, const char* const* argv) {
   CLI::App app("Grouped matrix multiplication with block-scaled FP8.", "ragdot");
   app.set_version_flag("--version", version());
@@ -40,6 +53,9 @@ int parse_and_run(int argc, const char* const* argv) {
   add_case(app, exit_code);
   add_quantize(app, exit_code);
   add_bench(app, exit_code);
+  if (argc > 1 && *argv[1] != '-') {
+    if (Status s = check_verb(app, argv[1]); !s.ok()) return refuse(s);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

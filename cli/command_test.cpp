@@ -69,6 +69,13 @@ TEST_F(Command, NumbersOfOptionsGetASentence) {
             kUsage);
 }
 
+TEST_F(Command, AWordThatIsNoVerbIsNamed) {
+  EXPECT_EQ(command_says({"inf"}, "verb inf is unknown; did you mean info? Known: info, verify, run, case, quantize, bench"),
+            kUsage);
+  EXPECT_EQ(command_says({"verifi", "--preset", "smoke"}, "did you mean verify?"), kUsage);
+  EXPECT_EQ(command_says({}, "A subcommand is required"), kUsage);
+}
+
 TEST_F(Command, BenchRefusesKernelsThatAreNoneBeforeItMeasures) {
   ::testing::internal::CaptureStdout();
   EXPECT_EQ(command_says({"bench", "gmm g=1 m=1 k=1 n=1", "--kernel", "avx2,nonsense"}, "bench: kernel nonsense is unknown"),

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli/exit_codes.hpp"
+#include "cli/output_file.hpp"
 #include "cli/report.hpp"
 #include "cli/safetensors.hpp"
 #include "cli/verbs.hpp"
@@ -55,7 +56,7 @@ std::vector<Part> parts_of(const Case& c) {
   return parts;
 }
 
-Status write_case(const CaseWords& words, const Case& c) {
+Status write_case(OutputFile file, const Case& c) {
   testing::Problem named = c.problem;
   named.dist = {};  // the tensors say what these four said
   named.starts = {};
@@ -64,9 +65,7 @@ Status write_case(const CaseWords& words, const Case& c) {
   const std::vector<Part> parts = parts_of(c);
   std::vector<TensorInfo> infos;
   for (const Part& p : parts) infos.push_back(p.info);
-  auto writer =
-      SafetensorsWriter::create(words.output, infos, {{"problem", to_string(named)}},
-                                words.overwrite ? SafetensorsWriter::Existing::replace : SafetensorsWriter::Existing::refuse);
+  auto writer = SafetensorsWriter::create(std::move(file), infos, {{"problem", to_string(named)}});
   if (!writer.ok()) return writer.status();
   for (const Part& p : parts) {
     if (Status s = writer.value().write(p.data, p.info.bytes); !s.ok()) return s;
@@ -78,9 +77,12 @@ int case_command(const CaseWords& words) {
   const auto problem = testing::parse_problem(fmt::to_string(fmt::join(words.problem, " ")));
   if (!problem.ok()) return refuse(problem.status());
   if (const Result<Plan> plan = testing::plan_of(problem.value()); !plan.ok()) return refuse(plan.status());
+  // Before the work, which must not be for nothing.
+  auto file = OutputFile::create(words.output, words.overwrite ? OutputFile::Existing::replace : OutputFile::Existing::refuse);
+  if (!file.ok()) return refuse(file.status());
   const Case c(problem.value());
   if (!c.status.ok()) return refuse(c.status);
-  if (Status s = write_case(words, c); !s.ok()) return refuse(s);
+  if (Status s = write_case(std::move(file.value()), c); !s.ok()) return refuse(s);
   return kOk;
 }
 
@@ -90,7 +92,10 @@ void add_case(CLI::App& app, int& exit_code) {
   auto words = std::make_shared<CaseWords>();
   CLI::App* verb = app.add_subcommand("case", "write the operands of a problem into a case file");
   verb->add_option("problem", words->problem, "OP key=value ...")->required()->type_name("PROBLEM");
-  verb->add_option("-o,--output", words->output, "where the case goes")->required()->type_name("CASE.safetensors");
+  verb->add_option("-o,--output", words->output, "where the case goes")
+      ->required()
+      ->check(not_empty("the name of a file"))
+      ->type_name("CASE.safetensors");
   verb->add_flag("--overwrite", words->overwrite, "replace CASE where it exists");
   verb->footer(
       "Example:\n"

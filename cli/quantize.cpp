@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 
 #include "cli/checkpoint_index.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/output_file.hpp"
+#include "cli/quantize_loss.hpp"
 #include "cli/report.hpp"
 #include "cli/safetensors.hpp"
 #include "cli/verbs.hpp"
@@ -42,15 +42,6 @@ struct Setting {
   Recipe recipe = Recipe::absmax;
 };
 
-/// What a quantised weight lost.
-struct Loss {
-  double relative_error = 0;  // of the finite values; NaN where there is none
-  std::int64_t nans = 0;
-  std::int64_t infs = 0;
-
-  [[nodiscard]] bool all_finite() const { return nans + infs == 0; }
-};
-
 /// One tensor of the output: copied, or quantised with its scales behind it.
 struct Step {
   const TensorInfo* from = nullptr;
@@ -71,7 +62,8 @@ struct Part {
 struct Checkpoint {
   std::optional<CheckpointIndex> index;
   std::vector<Part> parts;
-  std::vector<std::string> files;  // read or written
+  std::vector<std::string> inputs;
+  std::vector<std::string> outputs;
 
   [[nodiscard]] bool has(const std::string& tensor) const {
     return index ? index->file_of.count(tensor) != 0 : parts.front().file.find(tensor) != nullptr;
@@ -157,44 +149,6 @@ Result<std::vector<TensorInfo>> outputs_of(const Checkpoint& checkpoint, const P
   }
   return outputs;
 }
-
-/// ||x - dequantised|| / ||x||, one matrix of the batch at a time.
-Status measure(const ConstView& input, const Operand& quantised, Loss& loss) {
-  std::vector<float> exact(static_cast<std::size_t>(input.rows * input.cols));
-  std::vector<float> back(exact.size());
-  double difference = 0;
-  double size = 0;
-  for (std::int64_t b = 0; b < input.batch; ++b) {
-    const auto one = [b](ConstView v) {
-      v.data = static_cast<const std::byte*>(v.data) + b * v.batch_stride * element_bytes(v.format);
-      v.batch = 1;
-      return v;
-    };
-    Operand part = quantised;
-    part.values = one(quantised.values);
-    part.scales.view = one(quantised.scales.view);
-    const auto out = [&](std::vector<float>& to) {
-      return matrix(static_cast<void*>(to.data()), Format::f32, input.rows, input.cols);
-    };
-    if (Status s = dequantize({one(input), {}, out(exact)}); !s.ok()) return s;
-    if (Status s = dequantize({part, {}, out(back)}); !s.ok()) return s;
-    for (std::size_t i = 0; i < exact.size(); ++i) {
-      const double x = static_cast<double>(exact[i]);
-      const double d = x - static_cast<double>(back[i]);
-      loss.nans += std::isnan(x) ? 1 : 0;
-      loss.infs += std::isinf(x) ? 1 : 0;
-      if (!std::isfinite(x)) continue;
-      difference += d * d;
-      size += x * x;
-    }
-  }
-  const std::int64_t elements = input.batch * input.rows * input.cols;
-  loss.relative_error = size > 0 ? std::sqrt(difference / size) : loss.nans + loss.infs == elements ? std::nan("") : 0;
-  return {};
-}
-
-/// "3 NaN and 1 Inf".
-std::string text_of(const Loss& loss) { return fmt::format("{} NaN and {} Inf", loss.nans, loss.infs); }
 
 Status quantise_step(const SafetensorsFile& file, const Setting& setting, Step& step, SafetensorsWriter& writer) {
   const TensorInfo& t = *step.from;
@@ -312,7 +266,8 @@ Result<Checkpoint> open_checkpoint(const QuantizeWords& words) {
     auto file = SafetensorsFile::open(input);
     if (!file.ok()) return file.status();
     c.parts.push_back({std::move(file.value()), output, {}});
-    c.files.insert(c.files.end(), {input, output});
+    c.inputs.push_back(input);
+    c.outputs.push_back(output);
     return {};
   };
   if (!is_index(words.input)) {
@@ -352,12 +307,9 @@ Status write_index(const QuantizeWords& words, Checkpoint& checkpoint, const std
       if (s.quantise) checkpoint.index->file_of[s.scales.name] = checkpoint.index->file_of[s.from->name];
     }
   }
-  std::ofstream file(path, std::ios::binary);
-  file << text_of(*checkpoint.index, bytes);
-  file.close();
-  if (file) return {};
-  return {Code::invalid_argument,
-          fmt::format("{} cannot be written; the files of {} are whole without it", path, words.output)};
+  const Status s = write_whole(path, text_of(*checkpoint.index, bytes));
+  if (s.ok()) return s;
+  return {s.code(), fmt::format("{}; the files of {} are whole without it", s.message(), words.output)};
 }
 
 /// What refuses the outputs before anything is written.
@@ -417,7 +369,8 @@ int quantize_command(const QuantizeWords& words) {
   std::string index;
   if (checkpoint.index) {
     index = (std::filesystem::path(words.output) / std::filesystem::path(words.input).filename()).string();
-    checkpoint.files.insert(checkpoint.files.end(), {words.input, index});
+    checkpoint.inputs.push_back(words.input);
+    checkpoint.outputs.push_back(index);
     std::error_code error;
     std::filesystem::create_directories(words.output, error);
     if (!std::filesystem::is_directory(words.output))
@@ -427,7 +380,10 @@ int quantize_command(const QuantizeWords& words) {
     if (std::filesystem::equivalent(std::filesystem::absolute(words.input).parent_path(), words.output, error))
       return refuse({Code::invalid_argument, fmt::format("{}: is the folder of the input; give another one", words.output)});
   }
-  if (Status s = words.json.check(checkpoint.files); !s.ok()) return refuse(s);
+  for (const auto* files : {&checkpoint.inputs, &checkpoint.outputs}) {
+    if (Status s = words.json.check(*files); !s.ok()) return refuse(s);
+  }
+  if (Status s = check_outputs(checkpoint.outputs, checkpoint.inputs); !s.ok()) return refuse(s);
   for (Part& part : checkpoint.parts) part.steps = plan_steps(part.file, match, setting.value());
   if (Status s = check_chosen(words, checkpoint); !s.ok()) return refuse(s);
   auto writers = open_outputs(words, checkpoint, setting.value());
@@ -455,8 +411,10 @@ void add_quantize(CLI::App& app, int& exit_code) {
       ->type_name("IN");
   verb->add_option("-o,--output", words->output, "where the quantised checkpoint goes: a file, for an index a folder")
       ->required()
+      ->check(not_empty("the name of a file or folder"))
       ->type_name("OUT");
   verb->add_option("--match", words->match, "quantise the tensors whose names match, instead of the usual ones")
+      ->check(not_empty("a regular expression, or leave --match out"))
       ->type_name("REGEX");
   verb->add_option("--block", words->block, "rows x columns that share a scale; * for a whole axis")
       ->capture_default_str()

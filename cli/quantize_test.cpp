@@ -159,6 +159,15 @@ TEST_F(ShardedCheckpoint, ThatIsRefusedLeavesNoFiles) {
   refused({"quantize", path("absent.json"), "-o", path("out")}, path("absent.json") + ": cannot be read");
 }
 
+TEST_F(ShardedCheckpoint, IsNotReplacedThroughLinks) {
+  const std::string before = load("model/2.safetensors");
+  fs::create_directories(path("out"));
+  fs::create_symlink("../model/2.safetensors", path("out/1.safetensors"));
+  EXPECT_EQ(command_says(words({"--overwrite"}), path("out/1.safetensors") + ": is the file " + path("model/2.safetensors")),
+            kUsage);
+  EXPECT_EQ(load("model/2.safetensors"), before);
+}
+
 TEST_F(ShardedCheckpoint, WithScalesInAnotherFileIsRefused) {
   ASSERT_TRUE(write_file(path("model/3.safetensors"), {tensor("a.weight_scale_inv", "F32", {1}, bytes_of({1}))}, {}).ok());
   store_index({{"a.weight", "1.safetensors"},
@@ -176,6 +185,7 @@ TEST_F(QuantizeVerb, RefusesWordsInItsOwn) {
     EXPECT_EQ(command_says(words, sentence), kUsage);
   };
   says({"--match", "zzz"}, "quantize: --match zzz finds no f32, bf16 or f16 matrix among the 1 tensors of " + path("in"));
+  says({"--match", ""}, "--match: it is empty; give a regular expression, or leave --match out");
   says({"--block", "0x1"}, "quantize: --block 0x1 is no ROWSxCOLS; give numbers from 1 on");
   says({"--format", "zzz"}, "--format: zzz not in {e4m3,e5m2,i8}");
   says({"--scale", "e8m0"}, "quantize: --recipe absmax has scales that --scale e8m0 cannot hold");

@@ -12,25 +12,17 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "cli/exit_codes.hpp"
 #include "cli/machine.hpp"
+#include "cli/output_file.hpp"
 #include "ragdot/kernels.hpp"
 
 namespace ragdot::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Also where neither is there yet.
-bool same_file(const std::string& a, const std::string& b) {
-  std::error_code error;
-  if (fs::equivalent(a, b, error)) return true;
-  const fs::path whole = fs::weakly_canonical(fs::absolute(a, error), error);
-  return !error && whole == fs::weakly_canonical(fs::absolute(b, error), error);
-}
 
 /// Takes a text that is, as a whole, a number which `is_good`; `what` says which those are.
 template <class T, class Rule>
@@ -60,6 +52,8 @@ void JsonOption::add_to(CLI::App& app) {
 Status JsonOption::check(const std::vector<std::string>& others) const {
   if (!given() || on_stdout()) return {};
   const std::string& path = arguments.front();
+  if (path == "-")
+    return {Code::invalid_argument, "--json - is no file; leave out the - for stdout, or give ./- for a file of that name"};
   for (const std::string& other : others) {
     if (same_file(path, other))
       return {Code::invalid_argument, fmt::format("--json {} is the file {} of this call too; give another name", path, other)};
@@ -77,15 +71,15 @@ Status JsonOption::check(const std::vector<std::string>& others) const {
 
 bool JsonOption::write(const Json& json) const {
   if (!given()) return true;
+  // Names of files and variables are bytes of any kind; JSON is UTF-8.
+  const std::string text = json.dump(on_stdout() ? -1 : 1, ' ', false, Json::error_handler_t::replace) + "\n";
   if (on_stdout()) {
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}", text);
     return true;
   }
-  std::ofstream file(arguments.front());
-  file << json.dump(1) << '\n';
-  file.close();
-  if (!file) complain(unwritable(arguments.front()));
-  return static_cast<bool>(file);
+  const Status status = write_whole(arguments.front(), text);
+  if (!status.ok()) complain("--json " + status.message());
+  return status.ok();
 }
 
 Json machine_json() {
@@ -114,11 +108,19 @@ Status check_kernel_name(const char* verb, const std::string& name) {
 CLI::Validator whole_from(std::int64_t least) {
   return validator<std::int64_t>([least](std::int64_t x) { return x >= least; }, fmt::format("whole number from {} on", least));
 }
+CLI::Validator whole_64_bits() {
+  return validator<std::uint64_t>([](std::uint64_t) { return true; }, "whole number of 64 bits from 0 on");
+}
 CLI::Validator from_zero() {
   return validator<double>([](double x) { return x >= 0 && std::isfinite(x); }, "number from 0 on");
 }
 CLI::Validator above_zero() {
   return validator<double>([](double x) { return x > 0 && std::isfinite(x); }, "number above 0");
+}
+
+CLI::Validator not_empty(const std::string& instead) {
+  const auto check = [instead](const std::string& text) { return text.empty() ? "it is empty; give " + instead : ""; };
+  return {check, ""};
 }
 
 void Progress::show(const std::string& line) {

@@ -40,10 +40,13 @@ void complain(const std::string& sentence);
 /// Refuses a kernel's name that no list has; usable or not.
 [[nodiscard]] Status check_kernel_name(const char* verb, const std::string& name);
 
-/// What options take: whole numbers from `least` on, numbers from 0 on, numbers above 0.
+/// What options take: whole numbers from `least` on, those of 64 bits without a sign, numbers from 0 on, numbers above 0.
 [[nodiscard]] CLI::Validator whole_from(std::int64_t least);
+[[nodiscard]] CLI::Validator whole_64_bits();
 [[nodiscard]] CLI::Validator from_zero();
 [[nodiscard]] CLI::Validator above_zero();
+/// Any text but none; `instead` says what to give.
+[[nodiscard]] CLI::Validator not_empty(const std::string& instead);
 
 /// A line that replaces itself while stderr is a terminal; silent elsewhere.
 class Progress {

@@ -7,6 +7,7 @@
 
 #include "cli/case_file.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/output_file.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "testing/case.hpp"
@@ -72,16 +73,14 @@ Status compute(const CaseFile& c, int repeat, Answer& answer) {
                     : compute(c.tgmm_args(answer.out.data()), options, c, repeat, answer);
 }
 
-Status write_answer(const RunWords& words, const CaseFile& c, const Answer& answer) {
+Status write_answer(OutputFile file, const CaseFile& c, const Answer& answer) {
   const testing::Problem& p = c.problem();
   const TensorInfo out{"out", dtype_of(p.out), c.out_shape(), static_cast<std::int64_t>(answer.out.size())};
   const std::map<std::string, std::string> metadata = {
       {"problem", testing::to_string(p)},
       {"kernel", answer.kernel},
       {"tile", fmt::format("{}x{}x{}", answer.tile.tm, answer.tile.tk, answer.tile.tn)}};
-  auto writer =
-      SafetensorsWriter::create(words.output, {out}, metadata,
-                                words.overwrite ? SafetensorsWriter::Existing::replace : SafetensorsWriter::Existing::refuse);
+  auto writer = SafetensorsWriter::create(std::move(file), {out}, metadata);
   if (!writer.ok()) return writer.status();
   if (Status s = writer.value().write(answer.out.data(), out.bytes); !s.ok()) return s;
   return writer.value().finish();
@@ -89,14 +88,18 @@ Status write_answer(const RunWords& words, const CaseFile& c, const Answer& answ
 
 int run_command(const RunWords& words) {
   if (Status s = words.json.check({words.input, words.output}); !s.ok()) return refuse(s);
+  if (Status s = check_outputs({words.output}, {words.input}); !s.ok()) return refuse(s);
   auto file = CaseFile::open(words.input);
   if (!file.ok()) return refuse(file.status());
   CaseFile& c = file.value();
   if (Status s = apply(words, c.problem()); !s.ok()) return refuse(s);
+  // Before the work, which must not be for nothing.
+  auto out = OutputFile::create(words.output, words.overwrite ? OutputFile::Existing::replace : OutputFile::Existing::refuse);
+  if (!out.ok()) return refuse(out.status());
   Answer answer;
   if (Status s = compute(c, words.repeat, answer); !s.ok())
     return refuse({s.code(), fmt::format("{}: {}", words.input, s.message())});
-  if (Status s = write_answer(words, c, answer); !s.ok()) return refuse(s);
+  if (Status s = write_answer(std::move(out.value()), c, answer); !s.ok()) return refuse(s);
   std::sort(answer.seconds.begin(), answer.seconds.end());
   const double median = answer.seconds[answer.seconds.size() / 2];
   const std::string tile = fmt::format("{}x{}x{}", answer.tile.tm, answer.tile.tk, answer.tile.tn);
@@ -126,7 +129,10 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_option("case", words->input, "tensors lhs, rhs, group_sizes, ... and the metadata entry problem")
       ->required()
       ->type_name("CASE.safetensors");
-  verb->add_option("-o,--output", words->output, "where the answer goes")->required()->type_name("OUT.safetensors");
+  verb->add_option("-o,--output", words->output, "where the answer goes")
+      ->required()
+      ->check(not_empty("the name of a file"))
+      ->type_name("OUT.safetensors");
   verb->add_option("--kernel", words->kernel, "force a kernel by name")->type_name("NAME");
   verb->add_option("--tile", words->tile, "auto or TMxTKxTN")->type_name("TILE");
   verb->add_option("--threads", words->threads, "how many threads")->check(whole_from(0));

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/output_file.hpp"
 #include "ragdot/status.hpp"
 #include "ragdot/types.hpp"
 
@@ -53,18 +54,16 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// Writes tensors one after the other into a hidden file, which takes its name when all are there: `path`, or what that is a
-/// symbolic link to. Only regular files are replaced.
+/// Writes tensors one after the other into a file that takes its name when all are there.
 class SafetensorsWriter {
  public:
-  enum class Existing : std::int32_t { refuse, replace };
+  using Existing = OutputFile::Existing;
 
   [[nodiscard]] static Result<SafetensorsWriter> create(const std::string& path, std::vector<TensorInfo> tensors,
                                                         const std::map<std::string, std::string>& metadata, Existing existing);
-  SafetensorsWriter(SafetensorsWriter&& other) noexcept;
-  SafetensorsWriter& operator=(SafetensorsWriter&&) = delete;
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  ~SafetensorsWriter();
+  /// The same in a file that nothing has been written to.
+  [[nodiscard]] static Result<SafetensorsWriter> create(OutputFile file, std::vector<TensorInfo> tensors,
+                                                        const std::map<std::string, std::string>& metadata);
 
   /// The bytes of the next tensor in the order given to create.
   [[nodiscard]] Status write(const void* data, std::int64_t bytes);
@@ -72,12 +71,9 @@ class SafetensorsWriter {
   [[nodiscard]] Status finish();
 
  private:
-  SafetensorsWriter() = default;
+  explicit SafetensorsWriter(OutputFile file) : file_(std::move(file)) {}
 
-  std::string path_;
-  std::string hidden_path_;
-  Existing existing_ = Existing::refuse;
-  int file_ = -1;
+  OutputFile file_;
   std::vector<TensorInfo> tensors_;
   std::size_t next_ = 0;
 };

@@ -97,14 +97,6 @@ int random_command(const VerifyWords& words) {
     complain("verify: --random makes its own problems; leave out PROBLEM and --preset");
     return kUsage;
   }
-  if (o.cases < 1) {
-    complain(fmt::format("verify: --random {} runs nothing; give 1 or more cases", o.cases));
-    return kUsage;
-  }
-  if (o.seconds < 0) {
-    complain(fmt::format("verify: --seconds {} is negative; give seconds, or 0 for no limit", o.seconds));
-    return kUsage;
-  }
   if (!o.kernel.empty()) {
     if (Status s = check_kernel_name("verify", o.kernel); !s.ok()) return refuse(s);
     for (const KernelInfo& kernel : list_kernels()) {
@@ -161,13 +153,19 @@ void add_verify(CLI::App& app, int& exit_code) {
   verb->add_option("problem", words->problem, "OP key=value ...")->type_name("PROBLEM");
   verb->add_option("--preset", words->preset, fmt::format("one of {}", fmt::join(testing::preset_names(), ", ")))
       ->type_name("NAME");
-  words->random_option =
-      verb->add_option("--random", words->random.cases, "N random calls on every usable kernel")->type_name("N");
-  words->only_random = {
-      verb->add_option("--seconds", words->random.seconds, "with --random: no case begins after S seconds")->type_name("S"),
-      verb->add_option("--seed", words->random.seed, "with --random: another list of cases (1)")->type_name("X"),
-      verb->add_option("--first", words->random.first, "with --random: index of the first case (0)")->type_name("I"),
-      verb->add_option("--kernel", words->random.kernel, "with --random: this kernel alone")->type_name("K")};
+  words->random_option = verb->add_option("--random", words->random.cases, "N random calls on every usable kernel")
+                             ->check(whole_from(1))
+                             ->type_name("N");
+  words->only_random = {verb->add_option("--seconds", words->random.seconds, "with --random: no case begins after S seconds")
+                            ->check(from_zero())
+                            ->type_name("S"),
+                        verb->add_option("--seed", words->random.seed, "with --random: another list of cases (1)")
+                            ->check(whole_64_bits())
+                            ->type_name("X"),
+                        verb->add_option("--first", words->random.first, "with --random: index of the first case (0)")
+                            ->check(whole_64_bits())
+                            ->type_name("I"),
+                        verb->add_option("--kernel", words->random.kernel, "with --random: this kernel alone")->type_name("K")};
   words->json.add_to(*verb);
   verb->footer(
       "Examples:\n"

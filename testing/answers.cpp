@@ -1,15 +1,10 @@
-// The epilogue by the same scalar arithmetic as the reduction order's, so that it decides every bit as well.
+// Every output at once, in the order's own arithmetic and in exact numbers.
 #include "testing/answers.hpp"
 
-#include <cmath>
-
-#include "reference/fused.hpp"
 #include "testing/expected.hpp"
 
 namespace ragdot::testing {
 namespace {
-
-using reference::fused;
 
 /// Calls f(row, its first output's index) for each row of out that has outputs.
 template <class F>
@@ -17,12 +12,6 @@ void for_rows(const Case& c, F f) {
   for (std::int64_t b = 0; b < c.out_batch() && c.out_cols() > 0; ++b) {
     for (std::int64_t r = 0; r < c.out_rows(); ++r) f(OutRow{b, r}, (b * c.out_rows() + r) * c.out_cols());
   }
-}
-
-/// An empty group of tgmm adds nothing to its matrix, not even zero.
-bool left_alone(const Case& c, std::int64_t group) {
-  return !c.is_gmm() && c.problem.out_mode == OutMode::accumulate &&
-         c.sizes[static_cast<std::size_t>(c.problem.first + group)] == 0;
 }
 
 }  // namespace
@@ -37,22 +26,16 @@ Answers::Answers(const Case& c) : case_(c) {
     oracle.row(row.batch, row.row, &exact_[static_cast<std::size_t>(first)]);
     const std::int64_t group = local_group_of(c, row);
     for (std::int64_t i = first; i < first + c.out_cols(); ++i) {
-      float x = group < 0 ? 0.0F : order.at(row.batch, row.row, i - first);
+      const float x = group < 0 ? 0.0F : order.at(row.batch, row.row, i - first);
       ordered_[static_cast<std::size_t>(i)] = x;
-      // Beside an Inf, sums that pass the largest f32 decide whether it stays Inf or becomes NaN: the order alone knows.
-      reference::Exact& exact = exact_[static_cast<std::size_t>(i)];
-      exact.overflows = exact.overflows || (!std::isfinite(exact.value) && !std::isfinite(x));
-      if (!has_bits() || (group < 0 && !zeroes_outside(c)) || left_alone(c, group)) continue;
-      if (c.problem.bias && group >= 0) x = fused(1, x, c.bias[static_cast<std::size_t>(group * c.out_cols() + i - first)]);
-      if (c.problem.act == Activation::relu) x = x > 0 || std::isnan(x) ? x : 0.0F;
-      if (c.problem.out_mode == OutMode::accumulate)
-        x = fused(1, static_cast<float>(output_at(c.problem.out, c.initial_out.data(), i)), x);
-      store_output(c.problem.out, static_cast<double>(x), bits_.data(), i);
+      note_overflow(exact_[static_cast<std::size_t>(i)], x);
+      if (!has_bits() || (group < 0 && !zeroes_outside(c))) continue;
+      store_output(c.problem.out, static_cast<double>(finished(c, group, i, x)), bits_.data(), i);
     }
   });
 }
 
-bool Answers::has_bits() const { return case_.problem.act == Activation::none || case_.problem.act == Activation::relu; }
+bool Answers::has_bits() const { return has_order(case_); }
 
 Comparison Answers::compare_with_bound(const Bytes& out) const {
   Comparison found;

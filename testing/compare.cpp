@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "reference/fused.hpp"
 #include "testing/expected.hpp"
 #include "testing/random.hpp"
 
@@ -168,32 +169,62 @@ std::vector<OutRow> rows_to_check(const Case& c) {
 
 Comparison compare_with_oracle(const Case& c, const Bytes& out, const std::vector<OutRow>& rows) {
   const auto oracle = reference_of<reference::Oracle>(c);
+  const auto ordered = reference_of<reference::Ordered>(c);
   return merged(static_cast<std::int64_t>(rows.size()), [&](std::int64_t i) {
     Comparison found;
     std::vector<reference::Exact> exact(static_cast<std::size_t>(c.out_cols()));
     const OutRow& row = rows[static_cast<std::size_t>(i)];
     oracle.row(row.batch, row.row, exact.data());
+    for (std::int64_t col = 0; local_group_of(c, row) >= 0 && col < c.out_cols(); ++col) {
+      reference::Exact& e = exact[static_cast<std::size_t>(col)];
+      if (!std::isfinite(e.value)) note_overflow(e, ordered.at(row.batch, row.row, col));
+    }
     compare_row(c, row, exact.data(), out, found);
     return found;
   });
 }
 
-bool has_order(const Case& c) {
+void note_overflow(reference::Exact& exact, float product) {
+  exact.overflows = exact.overflows || (!std::isfinite(exact.value) && !std::isfinite(product));
+}
+
+bool has_order(const Case& c) { return c.problem.act == Activation::none || c.problem.act == Activation::relu; }
+
+bool is_bare(const Case& c) {
   return c.problem.act == Activation::none && !c.problem.bias && c.problem.out_mode == OutMode::overwrite;
+}
+
+// By the same scalar arithmetic as the order's, so that it decides every bit as well.
+float finished(const Case& c, std::int64_t group, std::int64_t index, float product) {
+  float x = product;
+  if (c.problem.bias && group >= 0)
+    x = reference::fused(1, x, c.bias[static_cast<std::size_t>(group * c.out_cols() + index % c.out_cols())]);
+  if (c.problem.act == Activation::relu) x = x > 0 || std::isnan(x) ? x : 0.0F;
+  if (c.problem.out_mode == OutMode::overwrite) return x;
+  const auto before = static_cast<float>(output_at(c.problem.out, c.initial_out.data(), index));
+  // An empty group of tgmm adds nothing to its matrix, not even zero.
+  if (!c.is_gmm() && c.sizes[static_cast<std::size_t>(c.problem.first + group)] == 0) return before;
+  return reference::fused(1, before, x);
 }
 
 Comparison compare_with_order(const Case& c, const Bytes& out, std::int64_t samples) {
   const auto ordered = reference_of<reference::Ordered>(c);
   const std::int64_t outputs = c.out_batch() * c.out_rows() * c.out_cols();
-  return merged(outputs == 0 ? 0 : samples, [&](std::int64_t i) {
+  const std::int64_t parts = std::min(samples, outputs);
+  return merged(parts, [&](std::int64_t i) {
     Comparison found;
+    // One of each part of out, so that none is taken twice; the first parts are one longer where they cannot be equal.
+    const std::int64_t length = outputs / parts;
+    const std::int64_t longer = outputs % parts;
     Random random(c.problem.seed * 31 + static_cast<std::uint64_t>(i));
-    const std::int64_t index = random.below(outputs);
+    const std::int64_t index = i * length + std::min(i, longer) + random.below(length + (i < longer ? 1 : 0));
     const std::int64_t col = index % c.out_cols();
     const std::int64_t row = index / c.out_cols() % c.out_rows();
     const std::int64_t batch = index / c.out_cols() / c.out_rows();
-    if (local_group_of(c, {batch, row}) < 0) return found;  // no product there
-    const double expected = rounded_to(c.problem.out, static_cast<double>(ordered.at(batch, row, col)));
+    const std::int64_t group = local_group_of(c, {batch, row});
+    if (group < 0) return found;  // no product there
+    const float product = finished(c, group, index, ordered.at(batch, row, col));
+    const double expected = rounded_to(c.problem.out, static_cast<double>(product));
     const double got = output_at(c.problem.out, out.data(), index);
     found.checked = 1;
     const bool same =

@@ -46,9 +46,22 @@ void compare_row(const Case& c, const OutRow& row, const reference::Exact* exact
 /// rows outside the local groups hold zeros or what they held.
 [[nodiscard]] Comparison compare_with_oracle(const Case& c, const Bytes& out, const std::vector<OutRow>& rows);
 
-/// `samples` random outputs have the bits of the reduction order. Only for calls without bias, activation and accumulation.
-[[nodiscard]] Comparison compare_with_order(const Case& c, const Bytes& out, std::int64_t samples);
+/// Beside an Inf, sums that pass the largest f32 decide whether it stays Inf or becomes NaN: the order alone knows, whose
+/// result is `product`.
+void note_overflow(reference::Exact& exact, float product);
+
+/// The order decides every bit of out: there is no activation but relu.
 [[nodiscard]] bool has_order(const Case& c);
+/// Neither bias nor activation nor accumulation.
+[[nodiscard]] bool is_bare(const Case& c);
+
+/// What the order makes of a product of local group `group` (-1: of none) at `index` of out: bias, relu and accumulation behind
+/// it. Only for calls that have an order.
+[[nodiscard]] float finished(const Case& c, std::int64_t group, std::int64_t index, float product);
+
+/// `samples` different random outputs, all where there are fewer, have the bits of the reduction order. Only for calls that
+/// have one.
+[[nodiscard]] Comparison compare_with_order(const Case& c, const Bytes& out, std::int64_t samples);
 
 /// Outputs that differ.
 [[nodiscard]] Comparison compare_bits(const Case& c, const Bytes& expected, const Bytes& got);

@@ -17,7 +17,7 @@ std::string check(const Case& c, const Answers& answers, const Bytes& first, con
   const Comparison others = answers.has_bits() ? Comparison() : compare_bits(c, first, out);
   tally.outputs += order.checked;
   tally.differing_bits += order.wrong + others.wrong;
-  if (c.problem.out == Format::f32 && has_order(c)) tally.worst_over_bound = std::max(tally.worst_over_bound, bound.worst);
+  if (c.problem.out == Format::f32 && is_bare(c)) tally.worst_over_bound = std::max(tally.worst_over_bound, bound.worst);
   if (order.wrong > 0)
     return fmt::format("{} of {} outputs are not those of the reduction order; first {}", order.wrong, order.checked,
                        order.first_bad);

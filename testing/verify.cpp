@@ -94,7 +94,7 @@ VerifyReport verify(const Problem& problem, const VerifyOptions& options) {
   const std::vector<OutRow> rows = rows_to_check(c);
   check_values(c, first, rows, report);
   std::vector<float> plain;
-  report.has_cosine = c.has_plain() && has_order(c);
+  report.has_cosine = c.has_plain() && is_bare(c);
   if (report.has_cosine) {
     if (Status s = c.plain_product(plain); !s.ok()) {
       refuse(report, s);
