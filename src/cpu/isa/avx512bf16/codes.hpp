@@ -37,7 +37,6 @@ class CodePairs {
     decode(_mm512_unpackhi_epi8(late, early), pairs[2], pairs[3]);
   }
 
- private:
   [[gnu::always_inline]] void decode(__m512i codes, __m512& first, __m512& second) const {
     __m512i low;
     __m512i high;
@@ -46,6 +45,7 @@ class CodePairs {
     second = _mm512_castsi512_ps(_mm512_unpackhi_epi8(low, high));
   }
 
+ private:
   avx512::ByteTables<kFormat> tables_;
 };
 
@@ -69,29 +69,40 @@ class Codes {
   CodePairs<kFormat> pairs_;
 };
 
+/// Codes of rows kOdd and 2 + kOdd of four, the later row first, such that unpacking leaves pairs of 16 columns in a vector.
+template <std::size_t kOdd>
+inline constexpr avx512::ByteOrder kPairOrder = [] {
+  avx512::ByteOrder order{};
+  for (std::size_t i = 0; i < 64; ++i) {
+    const std::size_t col = i % 16 / 8 * 16 + i / 16 * 4 + i % 8 / 2;
+    order[i] = static_cast<std::uint8_t>((i % 2 == 0 ? 64U : 0U) + kOdd * 32 + col);
+  }
+  return order;
+}();
+
 /// Granules of whole chunks of one strip. Packing could do the same, but looks up twice as many bytes for a value.
 template <Format kFormat>
 void decode_codes(const PackJob& job) {
   const Side& side = *job.side;
   const schedule::Piece& piece = job.pieces.front();
   std::byte* to = job.panel;
+  const __m512i orders[2] = {_mm512_loadu_si512(kPairOrder<0>.data()), _mm512_loadu_si512(kPairOrder<1>.data())};
   for (std::int64_t depth = piece.begin; depth < piece.end;) {
-    const Codes<kFormat> source(side.folds() ? side.scale(job.outer, depth) : nullptr);
+    const CodePairs<kFormat> source(side.folds() ? side.scale(job.outer, depth) : nullptr);
     const std::int64_t end = side.folds() ? std::min(piece.end, side.depth_grid.next_cut(depth)) : piece.end;
     for (const std::byte* from = side.value(job.outer, depth); depth < end;
          depth += schedule::kChunk, to += avx512::kTileBytes) {
       for (std::int64_t quad = 0; quad < schedule::kChunk / kQuad; ++quad, from += Codes<kFormat>::kQuadBytes) {
-        Quad weights;
-        source.take(from, weights);
-        const __m512 first = _mm512_shuffle_f32x4(weights[0], weights[1], 0x88);
-        const __m512 second = _mm512_shuffle_f32x4(weights[2], weights[3], 0x88);
-        const __m512 third = _mm512_shuffle_f32x4(weights[0], weights[1], 0xdd);
-        const __m512 fourth = _mm512_shuffle_f32x4(weights[2], weights[3], 0xdd);
-        _mm512_store_ps(to, _mm512_shuffle_f32x4(first, second, 0x88));
-        _mm512_store_ps(to + avx512::kRowBytes, _mm512_shuffle_f32x4(first, second, 0xdd));
-        _mm512_store_ps(to + avx512::kTileBytes, _mm512_shuffle_f32x4(third, fourth, 0x88));
-        _mm512_store_ps(to + avx512::kTileBytes + avx512::kRowBytes, _mm512_shuffle_f32x4(third, fourth, 0xdd));
-        to += 2 * avx512::kRowBytes;
+        const __m512i early = _mm512_loadu_si512(from);
+        const __m512i late = _mm512_loadu_si512(from + Codes<kFormat>::kQuadBytes / 2);
+        for (const __m512i& order : orders) {
+          __m512 first;
+          __m512 second;
+          source.decode(_mm512_permutex2var_epi8(early, order, late), first, second);
+          _mm512_store_ps(to, first);
+          _mm512_store_ps(to + avx512::kTileBytes, second);
+          to += avx512::kRowBytes;
+        }
       }
     }
   }
