@@ -32,6 +32,13 @@ double steepest(Activation activation) {
   }
 }
 
+/// One f32 addition: what is added counts as zero where it is subnormal, and so does the sum.
+void add(Expected& e, double x) {
+  constexpr double kFlushed = 0x1p-125;
+  e.value += x;
+  e.bound += kUnit * (std::abs(e.value) + e.bound) + kFlushed;
+}
+
 }  // namespace
 
 double rounded_to(Format format, double x) {
@@ -50,20 +57,14 @@ double rounded_to(Format format, double x) {
 
 Expected expected_output(const reference::Exact& exact, const Finish& f) {
   Expected e{exact.value, exact.bound, 0, 0};
-  if (f.has_bias) {
-    e.value += f.bias;
-    e.bound += kUnit * (std::abs(e.value) + e.bound);
-  }
+  if (f.has_bias) add(e, f.bias);
   if (f.activation != Activation::none) {
     const double x = std::abs(e.value) + e.bound;
     e.value = activated(f.activation, e.value);
     const double own = f.activation == Activation::relu ? 0 : std::max(4 * 2 * kUnit * std::abs(e.value), kUnit * x);
     e.bound = steepest(f.activation) * e.bound + own + 0x1p-126;
   }
-  if (f.accumulates) {
-    e.value += f.before;
-    e.bound += kUnit * (std::abs(e.value) + e.bound);
-  }
+  if (f.accumulates) add(e, f.before);
   e.low = rounded_to(f.out, e.value - e.bound);
   e.high = rounded_to(f.out, e.value + e.bound);
   return e;

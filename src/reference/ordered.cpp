@@ -76,7 +76,12 @@ float fused(float a, float b, float c) {
   }
   const Exactly x = split(a);
   const Exactly y = split(b);
-  return rounded(sum({x.mantissa * y.mantissa, x.exponent + y.exponent}, split(c)));
+  const Exactly z = split(c);
+  const Exactly product = {x.mantissa * y.mantissa, x.exponent + y.exponent};
+  if (product.mantissa == 0 && z.mantissa == 0) {  // two zeros: the sign is theirs where they share it
+    return std::signbit(a) != std::signbit(b) && std::signbit(c) ? -0.0F : 0.0F;
+  }
+  return rounded(sum(product, z));
 }
 
 struct Ordered::Decoded : DecodedCall {
