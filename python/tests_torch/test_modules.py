@@ -118,6 +118,16 @@ def test_weights_copied_from_float32_masters_are_seen():
         assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise"))
 
 
+def test_a_loaded_weight_is_quantised_again():
+    """fully_shard loads into shards, without a trace on the weight that is gathered from them."""
+    layer, other, x = linear(), linear(), normal(ROWS, INNER)
+    torch.nn.init.normal_(other.weight)
+    layer(x, offs())
+    with torch.autograd._unsafe_preserve_version_counter(layer.weight):
+        layer.load_state_dict(other.state_dict())
+    assert torch.equal(layer(x, offs()), rt.grouped_mm(x, other.weight.mT, offs(), recipe="blockwise"))
+
+
 @pytest.fixture
 def mesh():
     """Of this process alone."""

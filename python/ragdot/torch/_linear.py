@@ -56,7 +56,7 @@ def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     for layer in list(_layers):
         weight = None if layer._copies is None else layer._copies.weight
         if weight is not None and (weight.requires_grad or id(weight) in listed):
-            layer._copies = layer._copies._replace(weight=None)
+            layer._give_up_copies()
 
 
 register_optimizer_step_post_hook(_after_step)
@@ -129,6 +129,16 @@ class GroupedLinear(torch.nn.Module):
     def extra_repr(self) -> str:
         """Sizes and recipe."""
         return f"{self.num_groups}, {self.in_features}, {self.out_features}, bias={self.bias is not None}, recipe={self.recipe}"
+
+    def _give_up_copies(self) -> None:
+        """The weight may have changed. is_first_microbatch=False still takes what was quantised last."""
+        if self._copies is not None:
+            self._copies = self._copies._replace(weight=None)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        """What is loaded into the shards of a weight leaves no trace on the weight."""
+        self._give_up_copies()
+        super()._load_from_state_dict(*arguments)
 
     def _quantized(self, is_first_microbatch: bool | None, rows: int) -> tuple[Operand, Operand | None] | None:
         """None: the product is to quantise for itself."""
