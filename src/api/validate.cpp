@@ -22,15 +22,12 @@ Status check_options(const char* op, const Options& options) {
                      t.tn);
     }
   }
-  if (options.threads < 0) return refused("{}: threads is {}; it must be 1 or more, or 0 for all", op, options.threads);
-  return check_choice({op, "strictness"}, static_cast<std::int32_t>(options.strictness), 1, "0 (ieee) or 1 (strict)");
+  return check_execution(op, options);
 }
 
 Status check_out(const char* op, const View& out, Rank rank, OutMode mode) {
   if (Status s = check_view({op, "out"}, out, rank); !s.ok()) return s;
-  if (out.format != Format::f32 && out.format != Format::bf16 && out.format != Format::f16) {
-    return refused("{}: out is {}; it must be f32, bf16 or f16", op, name(out.format));
-  }
+  if (Status s = check_float_out(op, out); !s.ok()) return s;
   if (Status s = check_choice({op, "out_mode"}, static_cast<std::int32_t>(mode), 1, "0 (overwrite) or 1 (accumulate)");
       !s.ok()) {
     return s;

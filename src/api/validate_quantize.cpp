@@ -125,12 +125,6 @@ Status check_copies_apart(const char* op, const QuantizedOut& a, const Quantized
   return check_apart(op, "row_wise scales", a.scales.view, "col_wise scales", b.scales.view);
 }
 
-Status check_options(const char* op, const Options& options) {
-  if (options.threads < 0)
-    return refused(fmt::format("{}: threads is {}; it must be 1 or more, or 0 for all", op, options.threads));
-  return check_choice({op, "strictness"}, static_cast<std::int32_t>(options.strictness), 1, "0 (ieee) or 1 (strict)");
-}
-
 Status check_strict_scales(const NamedOperand& named, const GroupRows& groups) {
   return groups ? check_grouped_scales(named, *groups, 0, static_cast<std::int64_t>(groups->size())) : check_all_scales(named);
 }
@@ -209,20 +203,18 @@ Status check_quantize_memory(const NamedInput& in, std::span<const NamedOut> out
 }
 
 Status check_quantize(const NamedInput& in, std::span<const NamedOut> outs, const Options& options) {
-  if (Status s = check_options(in.op, options); !s.ok()) return s;
+  if (Status s = check_execution(in.op, options); !s.ok()) return s;
   if (Status s = check_quantize_shapes(in, outs); !s.ok()) return s;
   if (Status s = check_quantize_memory(in, outs); !s.ok()) return s;
   return check_read_scales(in, outs, options.strictness);
 }
 
 Status check_dequantize(const NamedInput& in, const View& out, const Options& options) {
-  if (Status s = check_options(in.op, options); !s.ok()) return s;
+  if (Status s = check_execution(in.op, options); !s.ok()) return s;
   if (Status s = check_input_shape(in); !s.ok()) return s;
   if (Status s = check_input_data(in); !s.ok()) return s;
   if (Status s = check_view({in.op, "out"}, out, Rank::batch); !s.ok()) return s;
-  if (out.format != Format::f32 && out.format != Format::bf16 && out.format != Format::f16) {
-    return refused(fmt::format("{}: out is {}; it must be f32, bf16 or f16", in.op, name(out.format)));
-  }
+  if (Status s = check_float_out(in.op, out); !s.ok()) return s;
   if (Status s = check_same_shape(in.op, "out", out, in.operand.values); !s.ok()) return s;
   if (Status s = check_data({in.op, "out"}, out, Rank::batch); !s.ok()) return s;
   if (Status s = check_apart_from_input(in, "out", out); !s.ok()) return s;

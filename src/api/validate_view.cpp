@@ -132,4 +132,16 @@ Status check_choice(const Subject& s, std::int32_t choice, std::int32_t last, co
   return {Code::invalid_argument, fmt::format("{}: {} is {}; it must be {}", s.op, s.what, choice, names)};
 }
 
+Status check_execution(const char* op, const Options& options) {
+  if (options.threads < 0) {
+    return {Code::invalid_argument, fmt::format("{}: threads is {}; it must be 1 or more, or 0 for all", op, options.threads)};
+  }
+  return check_choice({op, "strictness"}, static_cast<std::int32_t>(options.strictness), 1, "0 (ieee) or 1 (strict)");
+}
+
+Status check_float_out(const char* op, const View& out) {
+  if (out.format == Format::f32 || out.format == Format::bf16 || out.format == Format::f16) return {};
+  return {Code::invalid_argument, fmt::format("{}: out is {}; it must be f32, bf16 or f16", op, name(out.format))};
+}
+
 }  // namespace ragdot::api

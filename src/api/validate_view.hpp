@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "ragdot/execution.hpp"
 #include "ragdot/status.hpp"
 #include "ragdot/view.hpp"
 
@@ -32,5 +33,11 @@ enum class Rank : std::int32_t { matrix, batch };
 
 /// Refuses `choice` outside [0, last]; `names` tells the reader what the numbers mean: "0 (zero) and 1 (leave)".
 [[nodiscard]] Status check_choice(const Subject& subject, std::int32_t choice, std::int32_t last, const char* names);
+
+/// Threads and strictness, which every call has.
+[[nodiscard]] Status check_execution(const char* op, const Options& options);
+
+/// out is f32, bf16 or f16.
+[[nodiscard]] Status check_float_out(const char* op, const View& out);
 
 }  // namespace ragdot::api
