@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 #include <tuple>
 
@@ -257,6 +259,9 @@ TEST_F(Plans, AWorkspaceSharesNoMemoryWithACall) {
   call = args();
   call.groups.data = memory.data();
   EXPECT_EQ(run(plan.value(), call, workspace).message(), sentence("the group numbers"));
+  call = args();
+  call.lhs.values.data = reinterpret_cast<const void*>(std::numeric_limits<std::intptr_t>::max() - 8);
+  EXPECT_NE(run(plan.value(), call, workspace).message().find("beyond the address space"), std::string::npos);
   call = args();
   call.lhs.values.data = memory.data() + needed - 1;
   EXPECT_EQ(run(plan.value(), call, workspace).message(), sentence("lhs [12, 130]"));

@@ -32,7 +32,7 @@ namespace ragdot::api {
 [[nodiscard]] Status check_memory(const GmmArgs& args);
 [[nodiscard]] Status check_memory(const TgmmArgs& args);
 
-/// Whether a caller's workspace shares no memory with out and the inputs, whose memory is checked.
+/// What check_memory does, and that a caller's workspace shares no memory with out and the inputs.
 [[nodiscard]] Status check_workspace(const GmmArgs& args, std::span<const std::byte> workspace);
 [[nodiscard]] Status check_workspace(const TgmmArgs& args, std::span<const std::byte> workspace);
 

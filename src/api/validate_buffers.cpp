@@ -57,6 +57,7 @@ Status check_memory(const char* op, const View& out, Rank out_rank, const Groups
 
 Status check_workspace(const char* op, const View& out, Rank out_rank, const Groups& groups, std::span<const Input> inputs,
                        std::span<const std::byte> workspace) {
+  if (Status s = check_memory(op, out, out_rank, groups, inputs); !s.ok()) return s;
   const auto bytes = static_cast<std::int64_t>(workspace.size());
   const ConstView view = matrix(static_cast<const void*>(workspace.data()), Format::i8, 1, bytes);
   const std::string what =
