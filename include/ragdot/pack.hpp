@@ -15,8 +15,7 @@ namespace ragdot {
 
 /// A gmm rhs in the layout of one kernel, which reads it in one run. Opaque and self-describing: a call that it does not fit
 /// refuses it and says why. Copies share the memory; immutable, so any number of threads may use it. FP8 stays FP8; columns are
-/// filled up to a multiple of 32; holds no reference to its source. An
-/// empty one answers 0 and "".
+/// filled up to a multiple of 32; holds no reference to its source. An empty one answers 0 and "".
 class PackedRhs {
  public:
   struct Contents;

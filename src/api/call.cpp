@@ -1,6 +1,8 @@
 // The doors of the two products: check, plan, compute. Nothing is written before every check has passed.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "api/door.hpp"
 #include "api/validate.hpp"
 #include "format/fault.hpp"
