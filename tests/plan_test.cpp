@@ -268,6 +268,21 @@ TEST_F(Plans, AWorkspaceSharesNoMemoryWithACall) {
   expect_untouched();
 }
 
+TEST_F(Plans, SayOfTwoMistakesWhatACallWithoutOneSays) {
+  const auto plan = make_plan(args());
+  ASSERT_TRUE(plan.ok());
+  std::vector<std::byte> workspace(plan.value().workspace_bytes());
+  const std::array<std::int64_t, 2> starts = {-1, 5};
+  GmmArgs call = args();
+  call.groups.data = starts.data();
+  EXPECT_EQ(gmm(call).message(), "gmm: group start 0 is -1; starts are 0 or more");
+  EXPECT_EQ(run(plan.value(), call, workspace).message(), gmm(call).message());
+  call.lhs.values.data = nullptr;
+  EXPECT_EQ(gmm(call).message(), "gmm: lhs [12, 130]: data is null; give it");
+  EXPECT_EQ(run(plan.value(), call, workspace).message(), gmm(call).message());
+  expect_untouched();
+}
+
 TEST_F(Plans, PackedWeightsOfAnotherDepthAreRefused) {
   const Sample deeper = make_gmm(gmm_grids().front(), touching({5, 6}, 12, 131, 20), Data::mixed, 1);
   const auto packed = pack_rhs(deeper.rhs.operand());

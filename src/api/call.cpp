@@ -59,14 +59,14 @@ void run_backend(const Plan::Choice& choice, const TgmmArgs& args, const PackedR
 const PackedRhs& packed_of(const GmmArgs& args) { return args.packed_rhs; }
 PackedRhs packed_of(const TgmmArgs&) { return {}; }
 
-/// Checks what depends on pointers and group numbers, then computes. `args` is unpacked, from `packed` if that is present, and
-/// its shapes are checked.
+/// Checks what depends on group numbers, then computes. `args` is unpacked, from `packed` if that is present, and its shapes
+/// and memory are checked: the workspace is written here, group numbers first.
 template <class Args>
 Status compute(const Plan::Choice& choice, const Args& args, const PackedRhs& packed, std::byte* workspace) {
   std::byte* base = aligned(workspace);
   const std::span<RowRange> groups(reinterpret_cast<RowRange*>(base), static_cast<std::size_t>(args.groups.count));
   if (Status s = api::read_groups(op_name(args), args.groups, args.lhs.values.rows, groups); !s.ok()) return s;
-  if (Status s = api::check_buffers(args, groups, choice.strictness); !s.ok()) return s;
+  if (Status s = api::check_scales(args, groups, choice.strictness); !s.ok()) return s;
   run_backend(choice, args, packed, groups, base + choice.table_bytes());
   return {};
 }
@@ -93,6 +93,7 @@ Status one_shot(const Args& args, const Options& options) {
     if (!plan.ok()) return plan.status();
     const std::unique_ptr<std::byte[]> workspace(new std::byte[plan.value().workspace_bytes()]);
     const Result<Args> plain = unpacked(args);
+    if (Status s = api::check_memory(plain.value()); !s.ok()) return s;
     return compute(*plan.value().choice(), plain.value(), packed_of(args), workspace.get());
   });
 }
@@ -114,6 +115,7 @@ Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspa
     if (const std::string why = plan::mismatch(choice.problem, plan::problem_of(plain.value())); !why.empty()) {
       return {Code::invalid_argument, fmt::format("{}: {}", op, why)};
     }
+    if (Status s = api::check_memory(plain.value()); !s.ok()) return s;
     const std::span<std::byte> used = workspace.first(std::min(workspace.size(), plan.workspace_bytes()));
     if (Status s = api::check_workspace(plain.value(), used); !s.ok()) return s;
     return compute(choice, plain.value(), packed_of(args), workspace.data());

@@ -21,10 +21,11 @@ Status check_span(const char* op, const char* what, std::span<double> span, std:
 /// What check_shapes leaves open, without an out: a call that writes none needs no memory for it.
 template <class Args>
 Status check(const char* op, Args args, std::size_t outputs, std::span<double> exact, std::span<double> bound) {
+  args.out = {};
+  if (Status s = api::check_memory(args); !s.ok()) return s;
   std::vector<RowRange> groups(static_cast<std::size_t>(args.groups.count));
   if (Status s = api::read_groups(op, args.groups, args.lhs.values.rows, groups); !s.ok()) return s;
-  args.out = {};
-  if (Status s = api::check_buffers(args, groups, Strictness::ieee); !s.ok()) return s;
+  if (Status s = api::check_scales(args, groups, Strictness::ieee); !s.ok()) return s;
   if (Status s = check_span(op, "exact", exact, outputs); !s.ok()) return s;
   return check_span(op, "bound", bound, outputs);
 }

@@ -32,12 +32,12 @@ namespace ragdot::api {
 [[nodiscard]] Status check_memory(const GmmArgs& args);
 [[nodiscard]] Status check_memory(const TgmmArgs& args);
 
-/// What check_memory does, and that a caller's workspace shares no memory with out and the inputs.
+/// Behind check_memory: a caller's workspace shares no memory with out and the inputs.
 [[nodiscard]] Status check_workspace(const GmmArgs& args, std::span<const std::byte> workspace);
 [[nodiscard]] Status check_workspace(const TgmmArgs& args, std::span<const std::byte> workspace);
 
-/// Rules that need pointers or group numbers: those of check_memory, per_group scale rows, strict scales.
-[[nodiscard]] Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
-[[nodiscard]] Status check_buffers(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
+/// Rules that need group numbers, behind check_memory: per_group scale rows, strict scales.
+[[nodiscard]] Status check_scales(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
+[[nodiscard]] Status check_scales(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness);
 
 }  // namespace ragdot::api

@@ -57,7 +57,6 @@ Status check_memory(const char* op, const View& out, Rank out_rank, const Groups
 
 Status check_workspace(const char* op, const View& out, Rank out_rank, const Groups& groups, std::span<const Input> inputs,
                        std::span<const std::byte> workspace) {
-  if (Status s = check_memory(op, out, out_rank, groups, inputs); !s.ok()) return s;
   const auto bytes = static_cast<std::int64_t>(workspace.size());
   const ConstView view = matrix(static_cast<const void*>(workspace.data()), Format::i8, 1, bytes);
   const std::string what =
@@ -79,20 +78,18 @@ Status check_workspace(const TgmmArgs& args, std::span<const std::byte> workspac
   return check_workspace("tgmm", args.out, Rank::batch, args.groups, inputs_of(args), workspace);
 }
 
-Status check_buffers(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness) {
+Status check_scales(const GmmArgs& args, std::span<const RowRange> groups, Strictness strictness) {
   const NamedOperand lhs{"gmm", "lhs", "lhs scales", args.lhs, Rank::matrix};
   const NamedOperand rhs{"gmm", "rhs", "rhs scales", args.rhs, Rank::batch};
-  if (Status s = check_memory(args); !s.ok()) return s;
   if (Status s = check_group_scale_rows(lhs, groups); !s.ok()) return s;
   if (strictness == Strictness::ieee) return {};
   if (Status s = check_grouped_scales(lhs, groups, args.first_group, args.rhs.values.batch); !s.ok()) return s;
   return check_all_scales(rhs);
 }
 
-Status check_buffers(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness) {
+Status check_scales(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness) {
   const NamedOperand lhs{"tgmm", "lhs", "lhs scales", args.lhs, Rank::matrix};
   const NamedOperand rhs{"tgmm", "rhs", "rhs scales", args.rhs, Rank::matrix};
-  if (Status s = check_memory(args); !s.ok()) return s;
   for (const NamedOperand* operand : {&lhs, &rhs}) {
     if (Status s = check_group_scale_rows(*operand, groups); !s.ok()) return s;
     if (strictness == Strictness::ieee) continue;

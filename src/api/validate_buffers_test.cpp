@@ -148,7 +148,7 @@ INSTANTIATE_TEST_SUITE_P(Groups, BadGmmBuffers, testing::ValuesIn(kGroupNumbers)
 INSTANTIATE_TEST_SUITE_P(Strict, BadGmmBuffers, testing::ValuesIn(kStrict), case_name<BadCall<GmmCall>>);
 INSTANTIATE_TEST_SUITE_P(All, BadTgmmBuffers, testing::ValuesIn(kTgmm), case_name<BadCall<TgmmCall>>);
 
-TEST(CheckBuffers, OutMayBeAColumnSliceBesideAnInput) {
+TEST(CheckMemory, OutMayBeAColumnSliceBesideAnInput) {
   GmmCall c;
   c.args.out.row_stride = 6;
   c.args.lhs.values.data = c.memory.out.data() + 4 * sizeof(float);
@@ -156,7 +156,7 @@ TEST(CheckBuffers, OutMayBeAColumnSliceBesideAnInput) {
   EXPECT_EQ(c.call().message(), "");
 }
 
-TEST(CheckBuffers, AnAbsentViewMayHoldAnything) {
+TEST(CheckMemory, AnAbsentViewMayHoldAnything) {
   constexpr std::int64_t kFar = 1LL << 62;
   const ConstView absent{nullptr, Format::none, -1, -1, kFar, kFar, -kFar, kFar};
   GmmCall gmm;
@@ -168,7 +168,7 @@ TEST(CheckBuffers, AnAbsentViewMayHoldAnything) {
   EXPECT_EQ(tgmm.call().message(), "");
 }
 
-TEST(CheckBuffers, AnAxisOfOneElementMayHaveAnyStride) {
+TEST(CheckMemory, AnAxisOfOneElementMayHaveAnyStride) {
   constexpr std::int64_t kFar = 1LL << 57;
   GmmCall c;
   c.memory.sizes = {1, 0, 0};

@@ -54,11 +54,14 @@ Status read_sizes(const char* op, const Groups& groups, std::int64_t rows, std::
   return {};
 }
 
+/// How many numbers `data` has.
+std::int64_t numbers_of(const Groups& groups) { return groups.count + (groups.kind == Groups::Kind::offsets ? 1 : 0); }
+
 /// ends: `count` numbers that follow an unwritten 0. offsets: one more, the first start is written.
 Status read_ascending(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out) {
   const bool has_start = groups.kind == Groups::Kind::offsets;
   const char* one = has_start ? "offset" : "end";
-  const std::int64_t count = groups.count + (has_start ? 1 : 0);
+  const std::int64_t count = numbers_of(groups);
   std::int64_t previous = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t value = number_at(groups.data, groups.index, i);
@@ -104,10 +107,9 @@ ConstView index_view(const Groups& groups, const void* data, std::int64_t count)
 }  // namespace
 
 const char* overlapped_numbers(const Groups& groups, const ConstView& view) {
-  const std::int64_t numbers = groups.count + (groups.kind == Groups::Kind::offsets ? 1 : 0);
-  if (overlaps(view, index_view(groups, groups.data, numbers))) return "the group numbers";
+  if (overlaps(view, index_view(groups, groups.data, numbers_of(groups)))) return "the group numbers";
   const bool has_sizes = groups.kind == Groups::Kind::starts_and_sizes;
-  return has_sizes && overlaps(view, index_view(groups, groups.sizes, numbers)) ? "the group sizes" : nullptr;
+  return has_sizes && overlaps(view, index_view(groups, groups.sizes, groups.count)) ? "the group sizes" : nullptr;
 }
 
 Status check_groups(const char* op, const Groups& groups) {
@@ -129,9 +131,9 @@ Status check_groups(const char* op, const Groups& groups) {
 
 Status check_group_data(const char* op, const Groups& groups) {
   constexpr std::array<const char*, 4> kNames = {"group sizes", "group ends", "group offsets", "group starts"};
-  const std::int64_t count = groups.count + (groups.kind == Groups::Kind::offsets ? 1 : 0);
-  if (Status s = need_data(op, kNames.at(static_cast<std::size_t>(groups.kind)), groups.data, count); !s.ok()) return s;
-  return groups.kind == Groups::Kind::starts_and_sizes ? need_data(op, "group sizes", groups.sizes, count) : Status();
+  const char* what = kNames.at(static_cast<std::size_t>(groups.kind));
+  if (Status s = need_data(op, what, groups.data, numbers_of(groups)); !s.ok()) return s;
+  return groups.kind == Groups::Kind::starts_and_sizes ? need_data(op, "group sizes", groups.sizes, groups.count) : Status();
 }
 
 Status read_groups(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out) {

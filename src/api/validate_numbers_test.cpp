@@ -87,7 +87,7 @@ int accepted_calls() {
     std::array<RowRange, 8> ranges;
     const std::span<RowRange> groups(ranges.data(), static_cast<std::size_t>(c.args.groups.count));
     if (!read_groups("call", c.args.groups, c.args.lhs.values.rows, groups).ok()) continue;
-    if (!check_buffers(c.args, groups, Strictness::ieee).ok()) continue;
+    if (!check_memory(c.args).ok() || !check_scales(c.args, groups, Strictness::ieee).ok()) continue;
     ++accepted;
     EXPECT_LE(c.args.first_group + std::max<std::int64_t>(c.args.out.batch - 1, 0), c.args.groups.count);
     EXPECT_EQ(c.args.out.cols, c.args.rhs.values.cols);
