@@ -6,6 +6,8 @@ What the GPU takes is checked for real: the library sizes each call's workspace,
 import contextlib
 import copy
 import ctypes
+import importlib.util
+import pathlib
 import warnings
 
 import pytest
@@ -179,6 +181,13 @@ def test_no_rows(recipe, gpu):
     assert y.shape == (0, OUTER) and x.grad.shape == (0, INNER) and not w.grad.any()
 
 
+def test_sums_of_nothing(gpu):
+    for groups, inner in ((2, 0), (0, INNER)):
+        x, w = normal(ROWS, inner, dtype=BF16), normal(groups, inner, OUTER, dtype=BF16)
+        y = rt.grouped_mm(x, w, torch.zeros(groups, dtype=torch.int32))
+        assert y.shape == (ROWS, OUTER) and not y.any()
+
+
 @pytest.mark.parametrize("scaling", ["pow2", "mx"])
 def test_other_recipes_of_the_gpu(scaling, gpu):
     recipe = rt.Recipe(scaling=scaling, gradient_format="e5m2")
@@ -278,6 +287,56 @@ def test_a_whole_mixture_of_experts(gpu):
     y.float().square().mean().backward()
     assert y.shape == x.shape and all(p.grad.isfinite().all() for p in module.parameters())
     assert copy.deepcopy(module)(x).equal(y)
+
+
+@pytest.mark.parametrize("dtype", [BF16, torch.float32])
+@pytest.mark.parametrize("x_dtype", [BF16, torch.float32])
+def test_routers_of_every_dtype(dtype, x_dtype, request):
+    """float32 is split for the GPU's bf16 units: logits and gradients are those of the CPU's router, to 2^-15."""
+    module = rt.MoE(64, 96, 8, 2, dtype=dtype)
+    x = normal(40, 64, dtype=x_dtype)
+
+    def routed(x):
+        leaf = x.clone().requires_grad_()
+        module.zero_grad()
+        weights, experts = module.route(leaf)
+        weights.square().sum().backward()
+        return weights.detach(), experts, leaf.grad, module.router.weight.grad
+
+    wanted = routed(x)
+    request.getfixturevalue("gpu")
+    found = routed(x)
+    assert torch.equal(found[1], wanted[1])
+    torch.testing.assert_close(found[0], wanted[0], rtol=2**-15, atol=2**-15)
+    for a, b in zip(found[2:], wanted[2:]):
+        assert a.dtype == b.dtype
+        torch.testing.assert_close(a, b, rtol=2**-7, atol=2**-7 * b.abs().max().item())
+    y = module(x)
+    y.float().sum().backward()
+    assert torch.equal(module(x[:7]), y[:7])
+
+
+def test_what_the_checks_on_a_gpu_expect():
+    """tests/cuda/data.py says which bits products of small integers have, whatever their scales: the CPU's."""
+    spec = importlib.util.spec_from_file_location("data", pathlib.Path(__file__).resolve().parents[2] / "tests/cuda/data.py")
+    data = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(data)
+    generator = torch.Generator().manual_seed(3)
+
+    def integers(*shape):
+        return torch.randint(-3, 4, shape, generator=generator).to(torch.float8_e4m3fn)
+
+    def scales(*shape):
+        return torch.rand(shape, generator=generator) + 0.5
+
+    sizes, k, n = torch.tensor([130, 0, 1, 300]), 272, 136
+    m, ends = int(sizes.sum()), sizes.cumsum(0)
+    a, a_scales, b, b_scales = integers(m, k), scales(m, 3), integers(4, n, k), scales(4, 3, 2)
+    out = ops.gmm_general(a, b.mT, ends, a_scales, b_scales, [1, 128, 0, 128, 128, 0], None, 0, torch.float32)
+    assert torch.equal(out, data.gmm_in_order(a, a_scales, b, b_scales, sizes))
+    a, b, a_scales, b_scales = integers(k, m), integers(n, m), scales(6, k), scales(6, n)
+    out = ops.tgmm(a.T, b.T, ends, a_scales, b_scales, [128, 1, 1, 128, 1, 1], 0, 4, torch.float32, [0, 1, 2])
+    assert torch.equal(out, data.tgmm_in_order(a, a_scales, b, b_scales, sizes))
 
 
 def refused(call) -> str:

@@ -6,8 +6,11 @@
 #include <cstdio>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
+#include <vector>
 
 #include "api/c_abi.hpp"
 #include "api/door.hpp"
@@ -112,7 +115,6 @@ Result<Prepared<cuda::Quantize>> prepare(const QuantizeBothArgs& args, const Cud
 /// The rules of addresses. None is followed.
 template <class ProductArgs>
 Status check_memory(const ProductArgs& args, const cuda::Product& product) {
-  if (Status s = api::check_group_data(op_name(args), args.groups); !s.ok()) return s;
   if (Status s = api::check_memory(args); !s.ok()) return s;
   return cuda::check_addresses(product);
 }
@@ -132,30 +134,45 @@ struct NamedMemory {
   ConstView view;
 };
 
-/// The places that a copy with aligned groups is given: memory of its own.
-Status check_places(const QuantizeBothArgs& args, const ragdot_cuda_group_places& places) {
-  const Groups& groups = *args.groups;
+std::vector<NamedMemory> memory_of(const QuantizeArgs& args) {
+  return {{"input", args.input}, {"out", args.out.values}, {"out scales", args.out.scales.view}};
+}
+std::vector<NamedMemory> memory_of(const QuantizeBothArgs& args) {
+  return {{"input", args.input},
+          {"row_wise", args.row_wise.values},
+          {"row_wise scales", args.row_wise.scales.view},
+          {"col_wise", args.col_wise.values},
+          {"col_wise scales", args.col_wise.scales.view}};
+}
+
+/// The places that a copy with aligned groups is given.
+std::array<NamedMemory, 2> memory_of(const ragdot_cuda_group_places& places, const Groups& groups) {
   const auto numbers = [&](const void* data) {  // only the bytes matter
     return matrix(data, Format::f32, groups.count, groups.index == Groups::Index::i64 ? 2 : 1);
   };
-  const std::array<NamedMemory, 2> written = {
-      {{"col_wise_groups.starts", numbers(places.starts)}, {"col_wise_groups.sizes", numbers(places.sizes)}}};
-  const std::array<NamedMemory, 5> others = {{{"input", args.input},
-                                              {"row_wise", args.row_wise.values},
-                                              {"row_wise scales", args.row_wise.scales.view},
-                                              {"col_wise", args.col_wise.values},
-                                              {"col_wise scales", args.col_wise.scales.view}}};
-  for (const auto& w : written) {
-    if (w.view.data == nullptr) {
-      return {Code::invalid_argument, fmt::format("quantize_both: {} is null; give room for {} numbers", w.what, groups.count)};
+  return {{{"col_wise_groups.starts", numbers(places.starts)}, {"col_wise_groups.sizes", numbers(places.sizes)}}};
+}
+
+/// What is written beside a quantiser's copies is memory of its own.
+Status check_apart(const char* op, const NamedMemory& written, const std::optional<Groups>& groups,
+                   std::span<const NamedMemory> others) {
+  const char* shared = groups ? api::overlapped_numbers(*groups, written.view) : nullptr;
+  for (const NamedMemory& other : others) {
+    if (api::overlaps(written.view, other.view)) shared = other.what;
+  }
+  if (shared == nullptr) return {};
+  return {Code::invalid_argument, fmt::format("{}: {} overlaps {}; give it memory of its own", op, written.what, shared)};
+}
+
+Status check_places(const QuantizeBothArgs& args, const ragdot_cuda_group_places& places) {
+  std::vector<NamedMemory> others = memory_of(args);
+  for (const NamedMemory& written : memory_of(places, *args.groups)) {
+    if (written.view.data == nullptr) {
+      return {Code::invalid_argument,
+              fmt::format("quantize_both: {} is null; give room for {} numbers", written.what, args.groups->count)};
     }
-    const char* shared = api::overlapped_numbers(groups, w.view);
-    for (const auto& other : others) {
-      if (api::overlaps(w.view, other.view)) shared = other.what;
-    }
-    if (&w != written.data() && api::overlaps(w.view, written.front().view)) shared = written.front().what;
-    if (shared == nullptr) continue;
-    return {Code::invalid_argument, fmt::format("quantize_both: {} overlaps {}; give it memory of its own", w.what, shared)};
+    if (Status s = check_apart("quantize_both", written, args.groups, others); !s.ok()) return s;
+    others.push_back(written);
   }
   return {};
 }
@@ -175,6 +192,25 @@ Status check_workspace(const char* op, const Workspace& given, std::size_t neede
   return {Code::invalid_argument,
           fmt::format("{}: the address of the workspace is {}; it is a multiple of {}, as cudaMalloc gives it", op,
                       fmt::ptr(given.data), kAlignment)};
+}
+
+/// What is used of the workspace shares no memory with the call.
+template <class ProductArgs>
+Status check_apart(const ProductArgs& args, const CudaOptions&, const Workspace& used) {
+  return api::check_workspace(args, {static_cast<const std::byte*>(used.data), used.bytes});
+}
+template <class Args>
+  requires std::is_same_v<Args, QuantizeArgs> || std::is_same_v<Args, QuantizeBothArgs>
+Status check_apart(const Args& args, const CudaOptions& options, const Workspace& used) {
+  std::vector<NamedMemory> others = memory_of(args);
+  if (options.col_wise_groups) {
+    for (const NamedMemory& places : memory_of(*options.col_wise_groups, *args.groups)) others.push_back(places);
+  }
+  const auto bytes = static_cast<std::int64_t>(used.bytes);
+  const std::string what = fmt::format("the workspace of {} bytes", bytes);
+  const ConstView view = matrix(static_cast<const void*>(used.data), Format::i8, 1, bytes);
+  if (Status s = api::check_data({op_name(args), "the workspace"}, view, api::Rank::matrix); !s.ok()) return s;
+  return check_apart(op_name(args), {what.c_str(), view}, args.groups, others);
 }
 
 struct Pointer {
@@ -266,6 +302,8 @@ Status launch(const Args& args, const CudaOptions& options, const Workspace& wor
   }
   if (!cuda::writes(work)) return {};
   if (Status s = check_workspace(op, workspace, prepared.value().workspace_bytes); !s.ok()) return s;
+  const Workspace used = {workspace.data, prepared.value().workspace_bytes};
+  if (Status s = check_apart(args, options, used); !s.ok()) return s;
   work.multiprocessors = options.multiprocessors;
   work.workspace = workspace.data;
   const cuda::OpenedHalf& half = cuda::device_half();

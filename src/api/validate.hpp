@@ -18,7 +18,7 @@ namespace ragdot::api {
 /// Form, index type and count of `groups`, not the numbers. `op` starts the sentence.
 [[nodiscard]] Status check_groups(const char* op, const Groups& groups);
 
-/// Null pointers where `groups` has numbers. Reads none of them.
+/// Null pointers where `groups` has numbers, and addresses beyond the address space. Reads none of them.
 [[nodiscard]] Status check_group_data(const char* op, const Groups& groups);
 
 /// Reads `groups` (any of the four forms) into out[0 .. G): checks null, negative, unordered, overlapping, overflowing and
@@ -28,7 +28,7 @@ namespace ragdot::api {
 /// What of the group metadata shares a byte with `view`, in words, or null: "the group numbers", "the group sizes".
 [[nodiscard]] const char* overlapped_numbers(const Groups& groups, const ConstView& view);
 
-/// Rules that need pointers, none of which is followed: null data, overlap of out with an input.
+/// Rules that need pointers, none of which is followed: null data, that of groups first, overlap of out with an input.
 [[nodiscard]] Status check_memory(const GmmArgs& args);
 [[nodiscard]] Status check_memory(const TgmmArgs& args);
 

@@ -45,6 +45,7 @@ std::string overlapped(const ConstView& written, const Groups& groups, std::span
 }
 
 Status check_memory(const char* op, const View& out, Rank out_rank, const Groups& groups, std::span<const Input> inputs) {
+  if (Status s = check_group_data(op, groups); !s.ok()) return s;
   for (const Input& input : inputs) {
     if (Status s = check_data({op, input.what}, input.view, input.rank); !s.ok()) return s;
   }
@@ -59,6 +60,7 @@ Status check_workspace(const char* op, const View& out, Rank out_rank, const Gro
                        std::span<const std::byte> workspace) {
   const auto bytes = static_cast<std::int64_t>(workspace.size());
   const ConstView view = matrix(static_cast<const void*>(workspace.data()), Format::i8, 1, bytes);
+  if (Status s = check_data({op, "the workspace"}, view, Rank::matrix); !s.ok()) return s;
   const std::string what =
       overlaps(view, out) ? fmt::format("out {}", shape_text(out, out_rank)) : overlapped(view, groups, inputs);
   if (what.empty() || fault::on(fault::Id::workspace_overlap_accepted)) return {};

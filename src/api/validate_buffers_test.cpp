@@ -55,6 +55,9 @@ const std::vector<BadCall<GmmCall>> kNull = {
     {"BeyondTheAddressSpace",
      [](auto& c) { c.args.out.data = reinterpret_cast<void*>(std::numeric_limits<std::int64_t>::max() - 50); },
      "gmm: out [6, 4] with strides [4, 1]: beyond the address space; give the true shape"},
+    {"GroupsBeyondTheAddressSpace",
+     [](auto& c) { c.args.groups.data = reinterpret_cast<const void*>(std::numeric_limits<std::int64_t>::max() - 10); },
+     "gmm: group sizes [3, 1] with strides [1, 1]: beyond the address space; give the true shape"},
 };
 
 const std::vector<BadCall<GmmCall>> kOverlap = {

@@ -29,8 +29,14 @@ std::int64_t number_at(const void* data, Groups::Index index, std::int64_t i) {
 
 Status refused(const char* op, const std::string& why) { return {Code::invalid_argument, fmt::format("{}: {}", op, why)}; }
 
-Status need_data(const char* op, const char* what, const void* data, std::int64_t count) {
-  if (data != nullptr || count == 0) return {};
+/// The numbers of a group array as a view: only its bytes matter.
+ConstView index_view(const Groups& groups, const void* data, std::int64_t count) {
+  const std::int64_t words = groups.index == Groups::Index::i64 ? 2 : 1;
+  return matrix(data, Format::f32, count, words);
+}
+
+Status need_data(const char* op, const char* what, const Groups& groups, const void* data, std::int64_t count) {
+  if (data != nullptr || count == 0) return check_data({op, what}, index_view(groups, data, count), Rank::matrix);
   return refused(op, fmt::format("{} are null; {} numbers are needed", what, count));
 }
 
@@ -98,12 +104,6 @@ Status read_starts_and_sizes(const char* op, const Groups& groups, std::int64_t 
   return {};
 }
 
-/// The numbers of a group array as a view: only its bytes matter.
-ConstView index_view(const Groups& groups, const void* data, std::int64_t count) {
-  const std::int64_t words = groups.index == Groups::Index::i64 ? 2 : 1;
-  return matrix(data, Format::f32, count, words);
-}
-
 }  // namespace
 
 const char* overlapped_numbers(const Groups& groups, const ConstView& view) {
@@ -132,8 +132,9 @@ Status check_groups(const char* op, const Groups& groups) {
 Status check_group_data(const char* op, const Groups& groups) {
   constexpr std::array<const char*, 4> kNames = {"group sizes", "group ends", "group offsets", "group starts"};
   const char* what = kNames.at(static_cast<std::size_t>(groups.kind));
-  if (Status s = need_data(op, what, groups.data, numbers_of(groups)); !s.ok()) return s;
-  return groups.kind == Groups::Kind::starts_and_sizes ? need_data(op, "group sizes", groups.sizes, groups.count) : Status();
+  if (Status s = need_data(op, what, groups, groups.data, numbers_of(groups)); !s.ok()) return s;
+  if (groups.kind != Groups::Kind::starts_and_sizes) return {};
+  return need_data(op, "group sizes", groups, groups.sizes, groups.count);
 }
 
 Status read_groups(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out) {

@@ -243,6 +243,43 @@ TEST_F(CudaCalls, RefuseTheirWorkspace) {
   expect_nothing_launched();
 }
 
+TEST_F(CudaCalls, RefuseAWorkspaceThatOverlapsTheCall) {
+  const auto sentence = [](const char* op, std::size_t bytes, const std::string& what) {
+    return std::string(op) + ": the workspace of " + std::to_string(bytes) + " bytes overlaps " + what +
+           "; give it memory of its own";
+  };
+  std::size_t bytes = 0;
+  ASSERT_EQ(ragdot_cuda_gmm_workspace_bytes(&gmm_, nullptr, &bytes), RAGDOT_OK);
+  workspace_ = gmm_.out.data;
+  EXPECT_EQ(gmm(), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_EQ(ragdot_last_error(), sentence("gmm", bytes, "out [300, 100]"));
+  ASSERT_EQ(ragdot_cuda_tgmm_workspace_bytes(&tgmm_, nullptr, &bytes), RAGDOT_OK);
+  workspace_ = const_cast<void*>(tgmm_.groups.sizes);
+  EXPECT_EQ(tgmm(), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_EQ(ragdot_last_error(), sentence("tgmm", bytes, "the group sizes"));
+  ASSERT_EQ(ragdot_cuda_quantize_both_workspace_bytes(&both_, nullptr, &bytes), RAGDOT_OK);
+  for (const auto& [data, what] : {std::pair<const void*, const char*>{both_.input.data, "input"},
+                                   {both_.col_wise.scales.view.data, "col_wise scales"},
+                                   {groups_.data, "the group numbers"}}) {
+    workspace_ = const_cast<void*>(data);
+    EXPECT_EQ(both(), RAGDOT_INVALID_ARGUMENT);
+    EXPECT_EQ(ragdot_last_error(), sentence("quantize_both", bytes, what));
+  }
+  align_groups();
+  workspace_ = places_.sizes;
+  EXPECT_EQ(both(), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_EQ(ragdot_last_error(), sentence("quantize_both", bytes, "col_wise_groups.sizes"));
+  EXPECT_EQ(ragdot_cuda_quantize(&one_, nullptr, one_.out.values.data, kBytes), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_THAT(ragdot_last_error(), HasSubstr("overlaps out; give it memory of its own"));
+  options_.col_wise_groups = nullptr;
+  workspace_ = reinterpret_cast<void*>(std::uintptr_t{0x7fffffffffffff80});
+  EXPECT_EQ(gmm(), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_THAT(ragdot_last_error(), HasSubstr("beyond the address space"));
+  EXPECT_EQ(ragdot_cuda_quantize(&one_, nullptr, workspace_, kBytes), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_THAT(ragdot_last_error(), HasSubstr("beyond the address space"));
+  expect_nothing_launched();
+}
+
 TEST_F(CudaCalls, KeepTheRulesOfTheCpu) {
   gmm_.rhs.values.rows = 199;
   EXPECT_EQ(gmm(), RAGDOT_INVALID_ARGUMENT);

@@ -39,8 +39,9 @@ def integers(shape, dtype, generator):
     return torch.randint(-3, 4, shape, generator=generator, device="cuda").to(dtype)
 
 
-def twos(shape, generator):
-    return 2.0 ** torch.randint(-1, 2, shape, generator=generator, device="cuda").float()
+def scales_of(shape, generator):
+    """Of any bits: a product that scales in another order gives others."""
+    return torch.rand(shape, generator=generator, device="cuda") + 0.5
 
 
 def poisoned(shape, dtype, pitch=None):
@@ -63,8 +64,8 @@ def check_gmm(half, generator, sizes, m, k, n, formats, out_dtype, exactly, pitc
         a, b = make((m, k), BF16, generator), make((g, n, k), BF16, generator)
     elif exactly:
         a, b = integers((m, k), formats[0], generator), integers((g, n, k), formats[1], generator)
-        a_scales = twos((m, data.ceil(k, 128)), generator)
-        b_scales = twos((g, data.ceil(k, 128), data.ceil(n, 128)), generator)
+        a_scales = scales_of((m, data.ceil(k, 128)), generator)
+        b_scales = scales_of((g, data.ceil(k, 128), data.ceil(n, 128)), generator)
     else:
         a, a_scales = data.quantised_rows(torch.randn(m, k, generator=generator, device="cuda"), formats[0])
         b, b_scales = data.quantised_squares(torch.randn(g, k, n, generator=generator, device="cuda"), formats[1])
@@ -76,6 +77,8 @@ def check_gmm(half, generator, sizes, m, k, n, formats, out_dtype, exactly, pitc
     if formats[0] == BF16:
         variants.append((b.transpose(1, 2).contiguous(), True))
     exact, total = data.gmm_exact(a[:covered], None if a_scales is None else a_scales[:covered], b, b_scales, counts)
+    if exactly and a_scales is not None:
+        exact = data.gmm_in_order(a[:covered], a_scales[:covered], b, b_scales, counts)
     for operand, across in variants:
         out = poisoned((m, n), out_dtype, pitch)
         device_half.prepared(half, "gmm", a, operand, out, numbers, a_scales, b_scales, b_across=across)()
@@ -109,7 +112,8 @@ def check_tgmm(half, generator, sizes, m, k, n, formats, out_dtype, exactly, acc
         blocks = sum(data.ceil(s, 128) for s in sizes)
         if exactly:
             a, b = (padded_transpose(integers((m, w), f, generator), pitch) for w, f in ((k, formats[0]), (n, formats[1])))
-            a_scales, b_scales = twos((max(blocks, 1), data.ceil(k, 4) * 4), generator)[:, :k], twos((max(blocks, 1), n), generator)
+            a_scales = scales_of((max(blocks, 1), data.ceil(k, 4) * 4), generator)[:, :k]
+            b_scales = scales_of((max(blocks, 1), n), generator)
         else:
             a, a_scales = data.quantised_columns(torch.randn(covered, k, generator=generator, device="cuda"), counts, formats[0])
             b, b_scales = data.quantised_columns(torch.randn(covered, n, generator=generator, device="cuda"), counts, formats[1])
@@ -117,6 +121,8 @@ def check_tgmm(half, generator, sizes, m, k, n, formats, out_dtype, exactly, acc
                 a, b = (torch.cat([t._base[:, :covered], torch.zeros(len(t), pitch - covered, dtype=t.dtype, device="cuda")], 1)[:, :m]
                         for t in (a, b))
         exact, total = data.tgmm_exact(a[:, :covered], a_scales, b[:, :covered], b_scales, counts)
+        if exactly:
+            exact = data.tgmm_in_order(a[:, :covered], a_scales, b[:, :covered], b_scales, counts)
         a.view(torch.uint8)[:, covered:] = 0x7F
         b.view(torch.uint8)[:, covered:] = 0x7F
         variants = [(a, False, b, False)]
@@ -129,7 +135,7 @@ def check_tgmm(half, generator, sizes, m, k, n, formats, out_dtype, exactly, acc
         device_half.prepared(half, "tgmm", left, right, out, numbers, a_scales, b_scales, a_across=across_a, b_across=across_b,
                              accumulate=accumulate)()
         torch.cuda.synchronize()
-        wanted = exact if before is None else exact + before.double()
+        wanted = exact if before is None else exact + before.to(exact.dtype)
         label = f"{name} across={across_a},{across_b}"
         if exactly:
             expect(label + " bits", torch.equal(out, wanted.to(out_dtype)))

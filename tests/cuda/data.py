@@ -111,6 +111,42 @@ def gmm_exact(a, a_scales, b, b_scales, sizes):
     return exact, total
 
 
+def scaled_in_order(terms, rows, cols):
+    """acc = fma(row scale * column scale, term, acc), each step rounded to float32; for terms that are exact and of few bits, as those
+    of small integers are. terms [B, M, N] in float64, rows [B, M] and cols [B, N] of scales; float32 [M, N]."""
+    acc = torch.zeros(terms.shape[1:], device=terms.device)
+    for term, row, col in zip(terms, rows, cols):
+        acc = ((row[:, None] * col[None]).double() * term + acc.double()).float()
+    return acc
+
+
+def gmm_in_order(a, a_scales, b, b_scales, sizes):
+    """The bits that blockwise gmm promises where all sums of a segment are exact. b is [L, N, K]."""
+    m, k = a.shape
+    n = b.shape[1]
+    out = torch.zeros(m, n, device=a.device)
+    row = 0
+    for g, size in enumerate(sizes.tolist()):
+        left = padded(a[row : row + size].double(), 1, BLOCK).unflatten(1, (-1, BLOCK)).transpose(0, 1)
+        right = padded(b[g].double(), 1, BLOCK).unflatten(1, (-1, BLOCK)).transpose(0, 1)
+        out[row : row + size] = scaled_in_order(left @ right.mT, a_scales[row : row + size].t(), spread(b_scales[g], BLOCK, 1, n))
+        row += size
+    return out
+
+
+def tgmm_in_order(a, a_scales, b, b_scales, sizes):
+    """Those of blockwise tgmm; a is [K, M], b is [N, M]."""
+    out = torch.zeros(len(sizes), a.shape[0], b.shape[0], device=a.device)
+    row, block = 0, 0
+    for g, size in enumerate(sizes.tolist()):
+        blocks = ceil(size, BLOCK)
+        left, right = (padded(x[:, row : row + size].double(), 1, BLOCK).unflatten(1, (-1, BLOCK)).transpose(0, 1) for x in (a, b))
+        out[g] = scaled_in_order(left @ right.mT, a_scales[block : block + blocks], b_scales[block : block + blocks])
+        row += size
+        block += blocks
+    return out
+
+
 def tgmm_exact(a, a_scales, b, b_scales, sizes):
     """In float64; a is [K, M], b is [N, M]."""
     k, n = a.shape[0], b.shape[0]

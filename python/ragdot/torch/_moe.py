@@ -4,6 +4,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from ragdot._recipes import Recipe
+from ragdot.torch import _views
 from ragdot.torch._grouped_mm import grouped_mm
 from ragdot.torch._linear import GroupedLinear
 
@@ -26,6 +27,13 @@ class _Gather(torch.autograd.Function):
         (inverse,) = ctx.saved_tensors
         rows = grad.index_select(0, inverse)
         return rows.unflatten(0, (-1, ctx.copies)).sum(1), None, None, None
+
+
+def _split(x: torch.Tensor, turned: bool) -> torch.Tensor:
+    """float32 [rows, K] as bfloat16 [rows, 3 K]: the products of a plain and a turned one sum to the float32 ones but for 2^-16 of each."""
+    high = x.bfloat16()
+    low = (x - high.float()).bfloat16()
+    return torch.cat([high, low, high] if turned else [high, high, low], 1)
 
 
 class MoE(torch.nn.Module):
@@ -73,6 +81,8 @@ class MoE(torch.nn.Module):
         router = self.router.weight
         if tokens.dtype != router.dtype:
             tokens, router = tokens.float(), router.float()
+        if tokens.dtype == torch.float32 and _views.on_gpu(tokens):
+            tokens, router = _split(tokens, False), _split(router, True)
         logits = grouped_mm(tokens, router.T.unsqueeze(0), ends, out_dtype=torch.float32)
         weights, experts = logits.softmax(-1).topk(self.top_k)
         if self.normalize_weights:

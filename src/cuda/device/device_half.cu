@@ -1,6 +1,7 @@
 // What libragdot_cuda.so exports: one function that gives the table of launch.hpp.
 #include <cuda_runtime.h>
 
+#include "cuda/device/errors.cuh"
 #include "cuda/device/product.hpp"
 #include "cuda/device/quantize.hpp"
 
@@ -9,11 +10,13 @@ namespace {
 
 const char* refusal() {
   int devices = 0;
-  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+  const cudaError_t counted = cudaGetDeviceCount(&devices);
+  if (counted == cudaErrorInsufficientDriver || counted == cudaErrorNoDevice || devices == 0) {
     cudaGetLastError();  // or a later call would find it
     return "there is no NVIDIA driver as new as the CUDA of this build, or no GPU; run on a machine with one, or call the "
            "CPU's functions";
   }
+  if (counted != cudaSuccess) return sentence(counted);  // of an earlier kernel that failed, or in the child of a fork
   int device = 0;
   int major = 0;
   int minor = 0;
@@ -37,11 +40,13 @@ const char* product(const Product& product, void* stream) {
 
 const char* not_device_pointer(const void* address) {
   cudaPointerAttributes attributes{};
-  if (cudaPointerGetAttributes(&attributes, address) != cudaSuccess) {
+  const cudaError_t asked = cudaPointerGetAttributes(&attributes, address);
+  if (asked == cudaErrorInvalidValue) {
     cudaGetLastError();
     return "an address that the driver does not know";
   }
-  if (attributes.devicePointer != nullptr) return nullptr;
+  // Another error is not the address's: an earlier kernel failed, which the launch will say.
+  if (asked != cudaSuccess || attributes.devicePointer != nullptr) return nullptr;
   return "memory of the host, which the GPU cannot reach";
 }
 

@@ -302,7 +302,7 @@ __device__ __forceinline__ void reduce_scaled(float (&sum)[64], const SharedMemo
 #pragma unroll
         for (int e = 0; e < 8; ++e) {
           const int i = t * 8 + e;
-          sum[i] = fmaf(e % 4 < 2 ? upper : lower, of_cols[e / 4 * 2 + e % 2] * d[i], sum[i]);
+          sum[i] = fmaf((e % 4 < 2 ? upper : lower) * of_cols[e / 4 * 2 + e % 2], d[i], sum[i]);
         }
       }
       release<S>(shared.base, ring.stage);
