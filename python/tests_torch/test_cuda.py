@@ -6,8 +6,6 @@ What the GPU takes is checked for real: the library sizes each call's workspace,
 import contextlib
 import copy
 import ctypes
-import importlib.util
-import pathlib
 import warnings
 
 import pytest
@@ -314,29 +312,6 @@ def test_routers_of_every_dtype(dtype, x_dtype, request):
     y = module(x)
     y.float().sum().backward()
     assert torch.equal(module(x[:7]), y[:7])
-
-
-def test_what_the_checks_on_a_gpu_expect():
-    """tests/cuda/data.py says which bits products of small integers have, whatever their scales: the CPU's."""
-    spec = importlib.util.spec_from_file_location("data", pathlib.Path(__file__).resolve().parents[2] / "tests/cuda/data.py")
-    data = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(data)
-    generator = torch.Generator().manual_seed(3)
-
-    def integers(*shape):
-        return torch.randint(-3, 4, shape, generator=generator).to(torch.float8_e4m3fn)
-
-    def scales(*shape):
-        return torch.rand(shape, generator=generator) + 0.5
-
-    sizes, k, n = torch.tensor([130, 0, 1, 300]), 272, 136
-    m, ends = int(sizes.sum()), sizes.cumsum(0)
-    a, a_scales, b, b_scales = integers(m, k), scales(m, 3), integers(4, n, k), scales(4, 3, 2)
-    out = ops.gmm_general(a, b.mT, ends, a_scales, b_scales, [1, 128, 0, 128, 128, 0], None, 0, torch.float32)
-    assert torch.equal(out, data.gmm_in_order(a, a_scales, b, b_scales, sizes))
-    a, b, a_scales, b_scales = integers(k, m), integers(n, m), scales(6, k), scales(6, n)
-    out = ops.tgmm(a.T, b.T, ends, a_scales, b_scales, [128, 1, 1, 128, 1, 1], 0, 4, torch.float32, [0, 1, 2])
-    assert torch.equal(out, data.tgmm_in_order(a, a_scales, b, b_scales, sizes))
 
 
 def refused(call) -> str:

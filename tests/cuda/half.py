@@ -5,6 +5,7 @@ import os
 
 import torch
 
+INTERFACE = 2  # kInterface of launch.hpp, whose structs these are
 FORMATS = {torch.float32: 1, torch.bfloat16: 2, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
 
@@ -40,6 +41,8 @@ def load(path):
     library = c.CDLL(os.path.abspath(path))
     library.ragdot_cuda_device_half.restype = c.POINTER(DeviceHalf)
     half = library.ragdot_cuda_device_half().contents
+    if half.interface != INTERFACE:
+        raise RuntimeError(f"{path} has interface {half.interface} and half.py {INTERFACE}; build both from one source")
     why = half.refusal()
     if why:
         raise RuntimeError(why.decode())

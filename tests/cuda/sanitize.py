@@ -4,6 +4,7 @@ tails of tiles, rows outside, columns that no whole store fits."""
 import sys
 
 import check
+import edges
 import half as device_half
 import torch
 
@@ -18,6 +19,8 @@ def main():
             check.check_gmm(half, generator, [0, 1030], 1037, 272, 136, formats, out_dtype, True)  # tiles of 192 rows
             check.check_tgmm(half, generator, sizes, 180, 144, 136, formats, out_dtype, True)
             check.check_tgmm(half, generator, sizes, 180, 192, 136, formats, out_dtype, True)
+    edges.check_wrong_numbers(half, generator, m=180, k=144)
+    edges.check_gaps(half, generator)
     print(f"{len(check.failures)} failures")
     return 1 if check.failures else 0
 

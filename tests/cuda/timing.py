@@ -159,9 +159,9 @@ def main():
         cases.append({"case": label, "ms": times, "flops": flops})
         del contenders
         torch.cuda.empty_cache()
-    if len(sys.argv) > 2 and sys.argv[2]:
-        with open(sys.argv[2], "w") as file:
-            json.dump({"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__, "cases": cases}, file, indent=1)
+        if len(sys.argv) > 2 and sys.argv[2]:  # behind each case: what follows may be cut short
+            with open(sys.argv[2], "w") as file:
+                json.dump({"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__, "cases": cases}, file, indent=1)
 
 
 if __name__ == "__main__":
