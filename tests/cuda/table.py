@@ -9,8 +9,11 @@ import sys
 
 def gpu():
     asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or "a GPU that nvidia-smi does not name"
+    try:
+        named = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        named = ""
+    return named or "a GPU that nvidia-smi does not name"
 
 
 def last_line(log):
