@@ -323,6 +323,18 @@ class Backwards final : public Executor {
   int threads = 4;
 };
 
+TEST(PlansOfNoColumn, TakeAnyNumberOfRows) {
+  constexpr std::int64_t kRows = std::numeric_limits<std::int64_t>::max() - 1;
+  const std::array<std::int64_t, 1> sizes = {kRows};
+  TgmmArgs args;
+  args.lhs = matrix(static_cast<const void*>(nullptr), Format::e5m2, kRows, 0);
+  args.rhs = args.lhs;
+  args.groups = Groups::from_sizes(std::span<const std::int64_t>(sizes));
+  args.out = matrices(static_cast<void*>(nullptr), Format::f32, 1, 0, 0);
+  EXPECT_EQ(make_plan(args).status().message(), "");
+  EXPECT_EQ(tgmm(args).message(), "");
+}
+
 TEST_F(Plans, MatricesWithoutElementsArePackedAtOnce) {
   constexpr std::int64_t kMany = std::int64_t{1} << 49;
   constexpr std::int64_t kHuge = std::int64_t{1} << 56;

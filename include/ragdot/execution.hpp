@@ -17,7 +17,9 @@ class Executor {
 
   /// Calls task(context, i) once for every i in [0, tasks), on any threads in any order, and returns when all have returned.
   /// The calling thread must be able to do all of them alone. Tasks throw nothing. What an executor throws comes out of the
-  /// call (std::bad_alloc as Code::out_of_memory), with out half written; its tasks must have returned by then.
+  /// call (std::bad_alloc as Code::out_of_memory), with out half written; its tasks must have returned by then. A task takes up
+  /// to 192 KiB of stack. The caller's floating-point environment is put aside for the time of the call, so run() must not do
+  /// unrelated work that depends on it.
   virtual void run(int tasks, void (*task)(void* context, int index), void* context) = 0;
 
   /// How many tasks can make progress at once; less than 1 counts as 1.

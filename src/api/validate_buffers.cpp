@@ -86,7 +86,7 @@ Status check_scales(const GmmArgs& args, std::span<const RowRange> groups, Stric
   if (Status s = check_group_scale_rows(lhs, groups); !s.ok()) return s;
   if (strictness == Strictness::ieee) return {};
   if (Status s = check_grouped_scales(lhs, groups, args.first_group, args.rhs.values.batch); !s.ok()) return s;
-  return check_all_scales(rhs);
+  return check_all_scales(rhs, groups.subspan(static_cast<std::size_t>(args.first_group)));
 }
 
 Status check_scales(const TgmmArgs& args, std::span<const RowRange> groups, Strictness strictness) {

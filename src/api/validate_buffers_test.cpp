@@ -104,8 +104,8 @@ const std::vector<BadCall<GmmCall>> kStrict = {
      "gmm: lhs scales [0, 0] is inf; a strict call needs finite scales above zero"},
     {"Zero", [](auto& c) { strict_lhs(c, 11, 0); },
      "gmm: lhs scales [5, 1] is 0; a strict call needs finite scales above zero"},
-    {"Negative", [](auto& c) { strict_rhs(c, 5, -1.5F); },
-     "gmm: rhs scales [1, 0, 1] is -1.5; a strict call needs finite scales above zero"},
+    {"Negative", [](auto& c) { strict_rhs(c, 9, -1.5F); },
+     "gmm: rhs scales [2, 0, 1] is -1.5; a strict call needs finite scales above zero"},
     {"Subnormal", [](auto& c) { strict_rhs(c, 0, 1e-40F); },
      "gmm: rhs scales [0, 0, 0] is 0; a strict call needs finite scales above zero"},
     {"HalfNan",
@@ -200,6 +200,23 @@ TEST(CheckStrictScales, LeavesOutScalesThatNoRowUses) {
   EXPECT_NE(c.call().message(), "");
   c.memory.lhs_scales[10] = 1;
   strict_lhs(c, 3, kNan);
+  EXPECT_EQ(c.call().message(), "");
+}
+
+TEST(CheckStrictScales, LeavesOutWeightsOfEmptyGroups) {
+  GmmCall c;
+  c.memory.sizes = {2, 0, 4};
+  strict_rhs(c, 5, kNan);  // of matrix 1, whose scales are four
+  EXPECT_EQ(c.call().message(), "");
+  c.memory.sizes = {2, 1, 3};
+  EXPECT_EQ(c.call().message(), "gmm: rhs scales [1, 0, 1] is nan; a strict call needs finite scales above zero");
+  c.memory.rhs_scales[5] = 1;
+  strict_rhs(c, 4, kNan);
+  c.args.first_group = 1;  // matrix 1 is that of group 2
+  c.args.rhs.values.batch = c.args.rhs.scales.view.batch = c.args.bias.rows = 2;
+  c.memory.sizes = {2, 0, 4};
+  EXPECT_NE(c.call().message(), "");
+  c.memory.sizes = {2, 4, 0};
   EXPECT_EQ(c.call().message(), "");
 }
 

@@ -39,7 +39,8 @@ enum class RowAxis : std::int32_t { plain, grouped };
 /// Strict calls: every scale that an element of some group in [first, first + count) of `groups` uses is finite and above zero.
 [[nodiscard]] Status check_grouped_scales(const NamedOperand& named, std::span<const RowRange> groups, std::int64_t first,
                                           std::int64_t count);
-/// The same for an operand without groups along its rows: every scale that an element uses.
-[[nodiscard]] Status check_all_scales(const NamedOperand& named);
+/// The same for an operand without groups along its rows: every scale that an element uses. `groups`, if it is not empty, has
+/// one for each matrix: those of matrices whose group is empty are left out.
+[[nodiscard]] Status check_all_scales(const NamedOperand& named, std::span<const RowRange> groups = {});
 
 }  // namespace ragdot::api

@@ -61,10 +61,11 @@ Status check_grouped_scales(const NamedOperand& n, std::span<const RowRange> gro
   return {};
 }
 
-Status check_all_scales(const NamedOperand& n) {
+Status check_all_scales(const NamedOperand& n, std::span<const RowRange> groups) {
   const Scales& s = n.operand.scales;
   if (!s.present() || n.operand.values.rows == 0 || n.operand.values.cols == 0) return {};
   for (std::int64_t batch = 0; batch < s.view.batch; ++batch) {
+    if (!groups.empty() && groups[static_cast<std::size_t>(batch)].size() == 0) continue;
     if (Status status = check_rows(n, batch, 0, s.view.rows); !status.ok()) return status;
   }
   return {};

@@ -46,6 +46,7 @@ std::size_t next_pieces(schedule::PieceWalk& walk, std::int64_t most, std::int64
   std::size_t count = 0;
   for (std::int64_t left = most; left > 0 && count < kMostPieces && !walk.done();) {
     const Piece piece = walk.next(left);
+    if (piece.depth() == 0) break;  // what is left holds no chunk of the next segment
     pieces[count++] = piece;
     left -= padded(piece.depth(), unit);
   }

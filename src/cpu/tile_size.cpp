@@ -65,7 +65,8 @@ Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic)
 /// Rows that most groups have at most: twice the average.
 std::int64_t usual_group(const plan::Problem& p) {
   constexpr std::int64_t kLeast = 256;
-  return std::max(kLeast, 2 * schedule::ceil_div(p.m, std::max<std::int64_t>(p.groups, 1)));
+  const std::int64_t average = schedule::ceil_div(p.m, std::max<std::int64_t>(p.groups, 1));
+  return std::max(kLeast, average > p.m / 2 ? p.m : 2 * average);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/quantize/independent.hpp"
+#include "ragdot/kernels.hpp"
 #include "ragdot/quantize.hpp"
 
 namespace ragdot {
@@ -94,6 +95,47 @@ TEST(Quantize, NanAndInf) {
             "quantize: input [0, 0, 1] is NaN; i8 has none; replace it, or quantise to e4m3 or e5m2");
   EXPECT_EQ(i8.values, std::vector<std::byte>(4, std::byte{0xaa}));
   EXPECT_EQ(copy.values, before);
+}
+
+/// e4m3 bytes of what is read with a given scale.
+std::vector<std::byte> with_fixed_scale(const Operand& input, float scale) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(input.values.cols));
+  QuantizedOut out;
+  out.values = matrix(static_cast<void*>(bytes.data()), Format::e4m3, 1, input.values.cols);
+  out.scales = {matrix(static_cast<void*>(&scale), Format::f32, 1, 1), 1, kWholeAxis};
+  out.recipe = Recipe::fixed;
+  EXPECT_TRUE(requantize({input, {}, out}).ok());
+  return bytes;
+}
+
+TEST(Quantize, SignsOfNanOnEveryKernel) {
+  constexpr std::byte kNan{0x7f};
+  constexpr std::byte kNegativeNan{0xff};
+  const std::vector<float> x(40, -NAN);
+  const std::vector<std::uint16_t> bf16(40, 0xffc0);
+  const std::vector<std::uint16_t> f16(40, 0xfe00);
+  const std::vector<std::uint8_t> e4m3(40, 0xff);
+  const std::vector<float> zeros(40, 0.0F);
+  const std::vector<float> infinite(40, INFINITY);
+  const auto row = [](const auto& values, Format format) {
+    return Operand(matrix(static_cast<const void*>(values.data()), format, 1, 40));
+  };
+  for (const char* kernel : {"portable", "avx2", "avx512"}) {
+    if (!force_kernel(kernel).ok()) continue;
+    const auto all = [&](const Operand& input, float scale, std::byte byte) {
+      EXPECT_EQ(with_fixed_scale(input, scale), std::vector<std::byte>(40, byte)) << kernel << ' ' << scale;
+    };
+    all(row(x, Format::f32), 1, kNegativeNan);
+    all(row(bf16, Format::bf16), 1, kNegativeNan);
+    all(row(f16, Format::f16), 1, kNan);
+    all(row(e4m3, Format::e4m3), 1, kNan);
+    all(row(x, Format::f32), NAN, kNegativeNan);
+    all(row(infinite, Format::f32), NAN, kNan);
+    all(row(infinite, Format::f32), -NAN, kNegativeNan);
+    all(row(infinite, Format::f32), INFINITY, kNegativeNan);
+    all(row(zeros, Format::f32), 0, kNegativeNan);
+  }
+  EXPECT_TRUE(force_kernel("").ok());
 }
 
 TEST(Quantize, ThreadsAndFloatEnvironmentChangeNothing) {
