@@ -86,11 +86,14 @@ def from_dlpack(what: str, x: Any, offered: tuple[str, ...] = _ANY) -> np.ndarra
                          "ragdot.torch") from error  # fmt: skip
     if device not in (_DLPACK_CPU, _DLPACK_PINNED):
         raise ValueError(f"{what} lies on DLPack device type {device}; copy it to the CPU")
-    capsule = x.__dlpack__()
+    try:
+        capsule = x.__dlpack__()
+    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{what} is a {type(x).__name__} whose memory is not to be had ({error}); give a plain array of the CPU") from error
     tensor = _Tensor.from_address(_capsule_pointer(capsule, b"dltensor"))
     dtype = _DLPACK.get((tensor.code, tensor.bits)) if tensor.lanes == 1 else None
     if dtype is None:
-        raise ValueError(f"{what} has DLPack type code {tensor.code} with {tensor.bits} bits; give {listed(offered)}")
+        raise ValueError(f"{what} is {getattr(x, 'dtype', f'of DLPack type code {tensor.code} with {tensor.bits} bits')}; give {listed(offered)}")
     shape = tuple(tensor.shape[: tensor.ndim])
     # Strides may be left out where the array is dense in C order.
     strides = tuple(dtype.itemsize * stride for stride in tensor.strides[: tensor.ndim]) if tensor.strides else None

@@ -169,6 +169,15 @@ class Plan:
             raise ValueError(f"{self._op}: this plan leaves rows outside as they are; give out, the array whose other rows are kept")
         return new_array(self._columns if self._op == "tgmm" else (rows, *self._columns), self._dtype)
 
+    def __copy__(self) -> "Plan":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Plan":
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Plan is memory of one process; pickle the arguments of plan and plan where it is used")
+
     @property
     def workspace_bytes(self) -> int:
         """Of each call that runs at the same time as others."""

@@ -58,6 +58,13 @@ class Lender:
         return new(ctypes.addressof(self.tensor), b"dltensor", ctypes.cast(self.destructor, ctypes.c_void_p))
 
 
+class Keeper(Lender):
+    """A tensor that does not lend its memory."""
+
+    def __dlpack__(self):
+        raise BufferError("it requires a gradient")
+
+
 @pytest.mark.parametrize("dtype", CODES, ids=str)
 def test_every_dtype_lies_on_its_own_memory(dtype):
     array = np.arange(24, dtype=np.float32).reshape(4, 6).astype(dtype)[:, ::2]
@@ -104,7 +111,8 @@ def test_large_results_begin_at_a_cache_line():
 
 @pytest.mark.parametrize("lender, sentence", [
     (Lender(np.ones((2, 2), np.float32), device=2), "x lies on DLPack device type 2; copy it to the CPU"),
-    (Lender(np.ones((2, 2), np.float32), code=(5, 64)), "x has DLPack type code 5 with 64 bits; give float32, "),
+    (Lender(np.ones((2, 2), np.float32), code=(5, 64)), "x is of DLPack type code 5 with 64 bits; give float32, "),
+    (Keeper(np.ones((2, 2), np.float32)), "x is a Keeper whose memory is not to be had (it requires a gradient); give a plain array of the CPU"),
 ])  # fmt: skip
 def test_what_cannot_be_taken_is_refused(lender, sentence):
     with pytest.raises(ValueError) as refused:

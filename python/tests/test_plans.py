@@ -1,5 +1,7 @@
 """Plans: the bits of the one-shot call for every op, whatever changes from call to call, from several threads."""
 
+import copy
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -140,6 +142,18 @@ def test_what_does_not_fit_the_plan_is_refused_and_the_plan_lives_on():
         with pytest.raises(ValueError, match=sentence):
             plan(*arguments, **words)
         np.testing.assert_array_equal(bits(plan(lhs, rhs, SIZES)), bits(expected))
+
+
+def test_copies_are_the_plan_itself():
+    """Which lives as long as one of them."""
+    lhs, rhs = operands("gmm")
+    plan = ragdot.plan("gmm", lhs, rhs, SIZES)
+    expected, copies = plan(lhs, rhs, SIZES), [copy.copy(plan), copy.deepcopy(plan)]
+    with pytest.raises(TypeError, match="a Plan is memory of one process; pickle the arguments"):
+        pickle.dumps(plan)
+    del plan
+    for same in copies:
+        np.testing.assert_array_equal(bits(same(lhs, rhs, SIZES)), bits(expected))
 
 
 def test_one_plan_serves_many_threads():

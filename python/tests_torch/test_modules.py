@@ -105,64 +105,6 @@ def test_a_step_of_other_weights_changes_no_frozen_one(counted):
     assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise")) and len(counted) == 2
 
 
-def test_weights_copied_from_float32_masters_are_seen():
-    """The optimizer steps tensors of its own, and writes through .data do not count in the version."""
-    layer, x = linear(dtype=torch.bfloat16), normal(ROWS, INNER, dtype=torch.bfloat16)
-    master = layer.weight.detach().float().requires_grad_()
-    optimizer = torch.optim.SGD([master], lr=10.0)
-    for _ in range(3):
-        step(layer, x, offs())
-        master.grad = layer.weight.grad.float()
-        optimizer.step()
-        layer.weight.data.copy_(master)
-        assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise"))
-
-
-def test_a_loaded_weight_is_quantised_again():
-    """fully_shard loads into shards, without a trace on the weight that is gathered from them."""
-    layer, other, x = linear(), linear(), normal(ROWS, INNER)
-    torch.nn.init.normal_(other.weight)
-    layer(x, offs())
-    with torch.autograd._unsafe_preserve_version_counter(layer.weight):
-        layer.load_state_dict(other.state_dict())
-    assert torch.equal(layer(x, offs()), rt.grouped_mm(x, other.weight.mT, offs(), recipe="blockwise"))
-
-
-@pytest.fixture
-def mesh():
-    """Of this process alone."""
-    if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
-        pytest.skip("this torch lacks torch.distributed with gloo")
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield torch.distributed.init_device_mesh("cpu", (1,))
-    torch.distributed.destroy_process_group()
-
-
-def losses(layers: list[rt.MoE], **words) -> list[float]:
-    """Of a few steps of training."""
-    optimizer = torch.optim.AdamW([p for layer in layers for p in layer.parameters()], lr=1e-2)
-    x, target, found = normal(64, MODEL), normal(64, MODEL, seed=1), []
-    for _ in range(8):
-        y = x
-        for layer in layers:
-            y = y + layer(y, **words)
-        loss = (y - target).square().mean()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        found.append(loss.item())
-    return found
-
-
-def test_fully_sharded_layers_are_trained_as_plain_ones(mesh):
-    """The weight is one tensor in all steps, at one address, of one version; the optimizer has its shards."""
-    from torch.distributed.fsdp import fully_shard
-
-    expected = losses([moe(), moe()])
-    for words in ({}, {"is_first_microbatch": True}):
-        assert losses([fully_shard(moe(), mesh=mesh) for _ in range(2)], **words) == expected
-
-
 def test_microbatches_keep_what_was_quantised_across_a_step():
     layer, x = linear(), normal(ROWS, INNER)
     first = step(layer, x, offs(), is_first_microbatch=True)
@@ -202,6 +144,18 @@ def test_another_recipe_is_seen():
         assert torch.equal(layer(x, offs()), linear(recipe)(x, offs()))
     with pytest.raises(ValueError, match="GroupedLinear: recipe is 'fp8'"):
         layer.recipe = "fp8"
+
+
+def test_compiled_layers_have_recipes_of_their_own():
+    """Whatever was compiled before, and another one that is set later."""
+    torch.compiler.reset()
+    x, modules = normal(5, MODEL), [moe(None), moe("blockwise"), moe("mx")]
+    for module in modules:
+        assert torch.equal(torch.compile(module, backend="eager", fullgraph=True)(x), module(x))
+    compiled = torch.compile(modules[0], backend="eager", fullgraph=True)
+    for recipe in ("blockwise", None, "mx"):
+        modules[0].gate_up.recipe = modules[0].down.recipe = recipe
+        assert torch.equal(compiled(x), modules[0](x)) and torch.equal(compiled(x), moe(recipe)(x))
 
 
 def test_inference_quantises_for_one_direction_alone(counted):
@@ -282,6 +236,14 @@ def test_what_layers_refuse():
         layer(x, offs())
     with pytest.raises(ValueError, match="GroupedLinear: is_first_microbatch is False before any call with True and gradients"):
         layer(x, offs(), is_first_microbatch=False)
+    layer(x, offs(), is_first_microbatch=True)
+    layer.recipe = "blockwise"
+    with pytest.raises(ValueError, match="GroupedLinear: is_first_microbatch is False before any call with True and this recipe"):
+        layer(x, offs(), is_first_microbatch=False)
+    with pytest.raises(ValueError, match=r"GroupedLinear: a.weight in the state is torch.float8_e4m3fn, quantised; load ScaledTensor"):
+        torch.nn.ModuleDict({"a": linear()}).load_state_dict({"a.weight": layer.weight.detach().to(torch.float8_e4m3fn)}, strict=False)
+    with pytest.raises(ValueError, match=r"MoE: x is \[3, 63\]; model_size is 64"):
+        moe()(normal(3, MODEL - 1))
     with pytest.raises(ValueError, match="GroupedLinear: offs end 6 groups and there are 5 matrices"):
         layer(x, torch.tensor([*ENDS, ROWS]))
     with pytest.raises(NotImplementedError, match="ragdot.torch: torch.func is not offered"):
@@ -363,6 +325,24 @@ def test_moe_of_mixed_types(recipe, x_dtype, dtype):
     torch.testing.assert_close(weights.double(), exact.values / exact.values.sum(-1, keepdim=True), rtol=1e-5, atol=0)
     y, *gradients = step(layer, x)
     assert y.dtype == x.dtype and [grad.dtype for grad in gradients] == [x.dtype, *(p.dtype for p in layer.parameters())]
+
+
+def test_a_router_is_a_module_like_others():
+    """Its hooks run, and another one may take its place."""
+    layer, x, seen = moe(), normal(3, 5, MODEL), []
+    y = layer(x)
+    assert y._base is None
+    layer.router.register_forward_hook(lambda module, inputs, logits: seen.append(logits))
+    layer(x)
+    assert [logits.shape for logits in seen] == [(15, EXPERTS)] and seen[0].dtype == torch.float32
+    other = torch.nn.Linear(MODEL, EXPERTS)
+    with torch.no_grad():
+        other.weight.copy_(layer.router.weight)
+        other.bias.copy_(torch.arange(EXPERTS) * 100.0)
+    layer.router = other
+    assert layer.route(x.flatten(0, 1))[1].equal(torch.tensor([[EXPERTS - 1, EXPERTS - 2]]).expand(15, 2))
+    layer(x).sum().backward()
+    assert other.bias.grad is not None and layer(x[0, 0]).shape == (MODEL,)
 
 
 def test_a_scaled_tensor_through_a_layer():

@@ -86,7 +86,8 @@ const std::vector<BadCall<GmmCall>> kOverlap = {
 
 const std::vector<BadCall<GmmCall>> kGroupNumbers = {
     {"NegativeSize", [](auto& c) { c.memory.sizes[1] = -1; }, "gmm: group size 1 is -1; sizes are 0 or more"},
-    {"TooManyRows", [](auto& c) { c.memory.sizes[1] = 1; }, "gmm: group sizes sum to 7; there are 6 rows"},
+    {"TooManyRows", [](auto& c) { c.memory.sizes[1] = 1; },
+     "gmm: group sizes sum to 7; there are 6 rows, and the sum may be no larger"},
     {"PerGroupScaleRows",
      [](auto& c) { c.args.lhs.scales = {matrix(c.memory.lhs_scales.data(), Format::f32, 6, 2), 3, 4, ScaleOrigin::per_group}; },
      "gmm: lhs scales are [6, 2]; lhs [6, 8] in 3 groups with per_group block 3x4 needs 3 rows"},
@@ -133,7 +134,8 @@ const std::vector<BadCall<TgmmCall>> kTgmm = {
      "tgmm: out [3, 8, 4] overlaps lhs scales [3, 8]; give out memory of its own"},
     {"ScaleRows", [](auto& c) { c.args.rhs.scales.view.rows = 4; },
      "tgmm: rhs scales are [4, 4]; rhs [6, 4] in 3 groups with per_group block 2x1 needs 3 rows"},
-    {"TooManyRows", [](auto& c) { c.memory.sizes[0] = 3; }, "tgmm: group sizes sum to 7; there are 6 rows"},
+    {"TooManyRows", [](auto& c) { c.memory.sizes[0] = 3; },
+     "tgmm: group sizes sum to 7; there are 6 rows, and the sum may be no larger"},
     {"StrictLhs", [](auto& c) { strict_lhs(c, 16, kNan); },
      "tgmm: lhs scales [2, 0] is nan; a strict call needs finite scales above zero"},
     {"StrictRhs", [](auto& c) { strict_rhs(c, 3, -kInf); },

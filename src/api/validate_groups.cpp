@@ -56,7 +56,7 @@ Status read_sizes(const char* op, const Groups& groups, std::int64_t rows, std::
     sum += size;
   }
   if (sum > rows + (fault::on(fault::Id::sum_one_above_rows_accepted) ? 1 : 0))
-    return refused(op, fmt::format("group sizes sum to {}; there are {} rows", sum, rows));
+    return refused(op, fmt::format("group sizes sum to {}; there are {} rows, and the sum may be no larger", sum, rows));
   return {};
 }
 
@@ -73,7 +73,8 @@ Status read_ascending(const char* op, const Groups& groups, std::int64_t rows, s
     const std::int64_t value = number_at(groups.data, groups.index, i);
     if (i == 0 && value < 0) return refused(op, fmt::format("group {} 0 is {}; {}s are 0 or more", one, value, one));
     if (value < previous && !fault::on(fault::Id::falling_ends_accepted)) {
-      return refused(op, fmt::format("group {} {} is {}, below the {} before it; {}s ascend", one, i, value, previous, one));
+      return refused(op, fmt::format("group {} {} is {}, below the {} before it; {}s ascend, as running sums of sizes do", one,
+                                     i, value, previous, one));
     }
     if (value > rows) return refused(op, fmt::format("group {} {} is {}; there are {} rows", one, i, value, rows));
     const std::int64_t g = has_start ? i - 1 : i;

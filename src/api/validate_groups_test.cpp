@@ -86,20 +86,23 @@ TYPED_TEST(ReadGroups, TakesNoGroups) {
 TYPED_TEST(ReadGroups, RefusesSizes) {
   using V = std::vector<TypeParam>;
   EXPECT_EQ(read(Groups::from_sizes(span(V{2, -5, 4})), 6), "gmm: group size 1 is -5; sizes are 0 or more");
-  EXPECT_EQ(read(Groups::from_sizes(span(V{2, 1, 4})), 6), "gmm: group sizes sum to 7; there are 6 rows");
+  EXPECT_EQ(read(Groups::from_sizes(span(V{2, 1, 4})), 6),
+            "gmm: group sizes sum to 7; there are 6 rows, and the sum may be no larger");
 }
 
 TYPED_TEST(ReadGroups, RefusesEnds) {
   using V = std::vector<TypeParam>;
   EXPECT_EQ(read(Groups::from_ends(span(V{-1, 2})), 6), "gmm: group end 0 is -1; ends are 0 or more");
-  EXPECT_EQ(read(Groups::from_ends(span(V{3, 2})), 6), "gmm: group end 1 is 2, below the 3 before it; ends ascend");
+  EXPECT_EQ(read(Groups::from_ends(span(V{3, 2})), 6),
+            "gmm: group end 1 is 2, below the 3 before it; ends ascend, as running sums of sizes do");
   EXPECT_EQ(read(Groups::from_ends(span(V{3, 7})), 6), "gmm: group end 1 is 7; there are 6 rows");
 }
 
 TYPED_TEST(ReadGroups, RefusesOffsets) {
   using V = std::vector<TypeParam>;
   EXPECT_EQ(read(Groups::from_offsets(span(V{-1, 2})), 6), "gmm: group offset 0 is -1; offsets are 0 or more");
-  EXPECT_EQ(read(Groups::from_offsets(span(V{0, 3, 2})), 6), "gmm: group offset 2 is 2, below the 3 before it; offsets ascend");
+  EXPECT_EQ(read(Groups::from_offsets(span(V{0, 3, 2})), 6),
+            "gmm: group offset 2 is 2, below the 3 before it; offsets ascend, as running sums of sizes do");
   EXPECT_EQ(read(Groups::from_offsets(span(V{0, 3, 7})), 6), "gmm: group offset 2 is 7; there are 6 rows");
   EXPECT_EQ(read(Groups::from_offsets(span(V{7})), 6), "gmm: group offset 0 is 7; there are 6 rows");
 }

@@ -152,7 +152,8 @@ const std::vector<BadCall<QuantizeCall>> kChoices = {
      "quantize_both: group sizes are null; 1099511627776 numbers are needed"},
     {"GroupsCount", [](auto& c) { c.args.groups->count = -1; },
      "quantize_both: groups.count is -1; it must be 0 or more and below 2^50"},
-    {"GroupsSum", [](auto& c) { c.sizes[1] = 1; }, "quantize_both: group sizes sum to 7; there are 6 rows"},
+    {"GroupsSum", [](auto& c) { c.sizes[1] = 1; },
+     "quantize_both: group sizes sum to 7; there are 6 rows, and the sum may be no larger"},
     {"GroupSizeNegative", [](auto& c) { c.sizes[1] = -3; }, "quantize_both: group size 1 is -3; sizes are 0 or more"},
 };
 

@@ -1,12 +1,14 @@
 """A linear layer for each group: ordinary parameters, weights quantised once until they change."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 import weakref
 from typing import Any, NamedTuple
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ragdot._recipes import Recipe, recipe_of
@@ -21,13 +23,14 @@ class _Copies(NamedTuple):
     operands: tuple[Operand, Operand | None]
     recipe: Recipe
     weight: torch.Tensor | None = None  # None: it may have changed
+    storage: StorageWeakRef | None = None  # none that is made later gets its number
     address: int = 0
     version: int = 0
 
     def fit(self, weight: torch.Tensor, recipe: Recipe) -> bool:
         """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
         return (self.weight is weight and self.recipe is recipe and not weight.is_inference() and self.address == weight.data_ptr()
-                and self.version == weight._version)  # fmt: skip
+                and self.version == weight._version and self.storage.cdata == weight.untyped_storage()._cdata)  # fmt: skip
 
     def serve(self, weight: torch.Tensor, backward: bool) -> bool:
         """Whether there is a copy for each direction."""
@@ -86,11 +89,11 @@ class GroupedLinear(torch.nn.Module):
     def __init__(self, num_groups: int, in_features: int, out_features: int, bias: bool = False, *, recipe: str | Recipe | None = "blockwise",
                  fuse_wgrad_accumulation: bool = False, device: torch.device | str | None = None, dtype: torch.dtype | None = None):  # fmt: skip
         super().__init__()
+        self._copies: _Copies | None = None
         self.num_groups, self.in_features, self.out_features = num_groups, in_features, out_features
         self.recipe, self.fuse_wgrad_accumulation = recipe, fuse_wgrad_accumulation
         self.weight = torch.nn.Parameter(torch.empty(num_groups, out_features, in_features, device=device, dtype=dtype))
         self.bias = torch.nn.Parameter(torch.empty(num_groups, out_features, device=device, dtype=dtype)) if bias else None
-        self._copies: _Copies | None = None
         self.reset_parameters()
 
     @property
@@ -100,7 +103,14 @@ class GroupedLinear(torch.nn.Module):
 
     @recipe.setter
     def recipe(self, recipe: str | Recipe | None) -> None:
-        self._recipe = recipe_of("GroupedLinear", recipe)
+        # An object of its own: torch.compile does not guard what it has seen elsewhere, such as the recipe of another layer.
+        self._recipe = dataclasses.replace(recipe_of("GroupedLinear", recipe))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """fully_shard sets the weight before each use of memory that it has filled without a trace."""
+        if name == "weight":
+            self._give_up_copies()
+        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_copies": None}
@@ -135,19 +145,24 @@ class GroupedLinear(torch.nn.Module):
         if self._copies is not None:
             self._copies = self._copies._replace(weight=None)
 
-    def _load_from_state_dict(self, *arguments: Any) -> None:
-        """What is loaded into the shards of a weight leaves no trace on the weight."""
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """What is loaded into the shards of a weight leaves no trace on the weight. Codes without their scales are no weights."""
+        loaded = state_dict.get(f"{prefix}weight")
+        if isinstance(loaded, torch.Tensor) and loaded.element_size() == 1:
+            raise ValueError(f"GroupedLinear: {prefix}weight in the state is {loaded.dtype}, quantised; load ScaledTensor(values, scales, "
+                             "block).dequantize(), or multiply by the ScaledTensor with grouped_mm")  # fmt: skip
         self._give_up_copies()
-        super()._load_from_state_dict(*arguments)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _quantized(self, is_first_microbatch: bool | None, rows: int) -> tuple[Operand, Operand | None] | None:
         """None: the product is to quantise for itself."""
         refuse_transforms()
         weight, backward, kept = self.weight, torch.is_grad_enabled(), self._copies
         if is_first_microbatch is False:
-            if kept is None or not kept.serve(weight, backward):
-                raise ValueError(f"GroupedLinear: is_first_microbatch is False before any call with True{'' if kept is None else ' and gradients'}; "
-                                 "the first call of a step needs True")  # fmt: skip
+            if kept is None or kept.recipe is not self.recipe or not kept.serve(weight, backward):
+                what = "" if kept is None else " and this recipe" if kept.recipe is not self.recipe else " and gradients"
+                raise ValueError(f"GroupedLinear: is_first_microbatch is False before any call with True{what}; the first call of a step "
+                                 "needs True")  # fmt: skip
             return kept.operands
         compiling = _recorded() or (weight.is_cuda and torch.cuda.is_current_stream_capturing())
         if is_first_microbatch is None:
@@ -161,7 +176,8 @@ class GroupedLinear(torch.nn.Module):
         self._copies = _Copies(operands, self.recipe)
         # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
         if not compiling and not weight.is_inference():
-            self._copies = self._copies._replace(weight=weight, address=weight.data_ptr(), version=weight._version)
+            self._copies = self._copies._replace(weight=weight, storage=StorageWeakRef(weight.untyped_storage()), address=weight.data_ptr(),
+                                                 version=weight._version)  # fmt: skip
             _layers.add(self)
         return operands
 

@@ -36,12 +36,30 @@ def _split(x: torch.Tensor, turned: bool) -> torch.Tensor:
     return torch.cat([high, low, high] if turned else [high, high, low], 1)
 
 
+class Router(torch.nn.Linear):
+    """Logits [tokens, num_experts] in float32, without bias."""
+
+    def __init__(self, model_size: int, num_experts: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None):
+        super().__init__(model_size, num_experts, bias=False, device=device, dtype=dtype)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """As one group: torch's own product gives a token other bits beside other tokens, and close calls another expert."""
+        ends = torch.full((1,), tokens.shape[0], dtype=torch.int64, device=tokens.device)
+        weight = self.weight
+        if tokens.dtype != weight.dtype:
+            tokens, weight = tokens.float(), weight.float()
+        if tokens.dtype == torch.float32 and _views.on_gpu(tokens):
+            tokens, weight = _split(tokens, False), _split(weight, True)
+        return grouped_mm(tokens, weight.T.unsqueeze(0), ends, out_dtype=torch.float32)
+
+
 class MoE(torch.nn.Module):
     """Each token goes to its top_k experts, down(silu(gate(x)) * up(x)), whose results are added with the router's weights.
 
-    router: torch.nn.Linear to num_experts without bias; its softmax, over the chosen experts scaled to sum to 1 with
-        normalize_weights, weights their results and receives gradients. gate_up, down: GroupedLinear, which `recipe` and
-        fuse_wgrad_accumulation are for; gate_up.weight has gate's rows first.
+    router: a torch.nn.Linear to num_experts without bias, or what you set in its place: a module that gives logits [tokens, num_experts].
+        Their softmax, over the chosen experts scaled to sum to 1 with normalize_weights, weights the experts' results and receives
+        gradients. gate_up, down: GroupedLinear, which `recipe` and fuse_wgrad_accumulation are for; gate_up.weight has gate's rows
+        first.
 
     A token's result does not depend on the tokens beside it, nor on the number of threads: rows are sorted stably by expert, no token
     is dropped or padded, and results are added in order of rank, in float32.
@@ -56,12 +74,14 @@ class MoE(torch.nn.Module):
         self.num_experts, self.top_k, self.normalize_weights = num_experts, top_k, normalize_weights
         where = {"device": device, "dtype": dtype}
         experts = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
-        self.router = torch.nn.Linear(model_size, num_experts, bias=False, **where)
+        self.router = Router(model_size, num_experts, **where)
         self.gate_up = GroupedLinear(num_experts, model_size, 2 * hidden_size, **experts)
         self.down = GroupedLinear(num_experts, hidden_size, model_size, **experts)
 
     def forward(self, x: torch.Tensor, *, is_first_microbatch: bool | None = None) -> torch.Tensor:
         """x [..., model_size]: the same shape. is_first_microbatch: as in GroupedLinear."""
+        if x.shape[-1] != self.gate_up.in_features:
+            raise ValueError(f"MoE: x is {list(x.shape)}; model_size is {self.gate_up.in_features}, x's last dimension has to be")
         tokens = x.reshape(-1, x.shape[-1])
         weights, experts = self.route(tokens)
         experts = experts.flatten()
@@ -71,20 +91,13 @@ class MoE(torch.nn.Module):
         rows = _Gather.apply(tokens, order, inverse, self.top_k)
         gate, up = self.gate_up(rows, offs, is_first_microbatch=is_first_microbatch).chunk(2, -1)
         rows = self.down(torch.nn.functional.silu(gate) * up, offs, is_first_microbatch=is_first_microbatch)
-        rows = _Gather.apply(rows, inverse, order, 1).unflatten(0, (-1, self.top_k))
-        return (rows.float() * weights.unsqueeze(-1)).sum(1).to(rows.dtype).reshape(x.shape)
+        rows = _Gather.apply(rows, inverse, order, 1).reshape(*x.shape[:-1], self.top_k, x.shape[-1])
+        # In x's shape before the sum: a view of it would be the result, and fully_shard's hooks want none.
+        return (rows.float() * weights.reshape(*x.shape[:-1], self.top_k, 1)).sum(-2).to(rows.dtype)
 
     def route(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""
-        # As one group: torch's own product gives a token other bits beside other tokens, and close calls another expert.
-        ends = torch.full((1,), tokens.shape[0], dtype=torch.int64, device=tokens.device)
-        router = self.router.weight
-        if tokens.dtype != router.dtype:
-            tokens, router = tokens.float(), router.float()
-        if tokens.dtype == torch.float32 and _views.on_gpu(tokens):
-            tokens, router = _split(tokens, False), _split(router, True)
-        logits = grouped_mm(tokens, router.T.unsqueeze(0), ends, out_dtype=torch.float32)
-        weights, experts = logits.softmax(-1).topk(self.top_k)
+        weights, experts = self.router(tokens).softmax(-1, dtype=torch.float32).topk(self.top_k)
         if self.normalize_weights:
             weights = weights / weights.sum(-1, keepdim=True)
         return weights, experts
