@@ -1,10 +1,13 @@
 """gmm, tgmm and the quantisers in traced code: the bits of ragdot's own, refusals while tracing and at run time."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from jax import export
 from data import GROUPS, INNER, OUTER, ROWS, SIZES, bf16, normal, on_device, same
 
 import ragdot
@@ -262,3 +265,16 @@ def test_a_kernel_forced_after_tracing_brings_its_own_workspace():
             check(LIBRARY.ragdot_force_kernel(kernel["name"].encode()))
             same(call(on_device(lhs), on_device(rhs), SIZES), want)
     check(LIBRARY.ragdot_force_kernel(None))
+
+
+def test_export():
+    """With the calls into this library allowed; symbolic sizes are refused."""
+    x, w, sizes = jnp.ones((16, 64), jnp.bfloat16), jnp.ones((4, 64, 32), jnp.bfloat16), jnp.full(4, 4, jnp.int32)
+    allowed = [export.DisabledSafetyCheck.custom_call(f"ragdot_{name}") for name in ("gmm", "quantize")]
+    (rows,) = export.symbolic_shape("m")
+    for recipe in ("bf16", "blockwise"):
+        function = jax.jit(functools.partial(rj.ragged_dot, recipe=recipe))
+        exported = export.export(function, disabled_checks=allowed)(x, w, sizes)
+        assert (exported.call(x, w, sizes) == function(x, w, sizes)).all()
+        with pytest.raises(NotImplementedError, match=r"has shape \[m, 64\]; symbolic dimensions are not offered, export one program for each size"):
+            export.export(function)(jax.ShapeDtypeStruct((rows, 64), x.dtype), w, sizes)

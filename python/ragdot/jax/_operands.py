@@ -81,12 +81,19 @@ class Split:
         return self.grid[2] == ORIGINS[LOCAL]
 
 
+def check_fixed(op: str, name: str, x: jax.Array) -> None:
+    """Refuses symbolic dimensions (jax.export): calls are planned while tracing."""
+    if not all(isinstance(extent, int) for extent in x.shape):
+        raise NotImplementedError(f"{op}: {name} has shape {list(x.shape)}; symbolic dimensions are not offered, export one program for each size")
+
+
 def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
     """Values, scales and grid of an array or a ScaledArray."""
     scaled = isinstance(x, ScaledArray)
     values = jnp.asarray(x.values if scaled else x)
     if values.ndim != ndim:
         raise ValueError(f"{op}: {name} has shape {list(values.shape)}; it must be {shape}")
+    check_fixed(op, name, values)
     if values.dtype not in FORMATS:
         raise ValueError(f"{op}: {name} is {values.dtype}; give {listed(VALUES if scaled else OPERANDS)}")
     if not scaled:

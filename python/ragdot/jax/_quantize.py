@@ -11,7 +11,7 @@ from ragdot._arrays import DTYPES, FLOATS, SCALES, VALUES, dtype_of
 from ragdot._choices import number_of
 from ragdot._scaled import Block, ScaledArray, block_of
 from ragdot.jax._handlers import call
-from ragdot.jax._operands import LOCAL, ORIGINS, CallGroups, groups_of
+from ragdot.jax._operands import LOCAL, ORIGINS, CallGroups, check_fixed, groups_of
 
 _SCALINGS = {name: number for name, number in _abi.RECIPES.items() if name != "fixed"}
 
@@ -20,6 +20,7 @@ def _input(op: str, x: Any) -> jax.Array:
     x = jnp.asarray(x)
     if x.ndim not in (2, 3):
         raise ValueError(f"{op}: x has shape {list(x.shape)}; it must be [rows, columns] or [batch, rows, columns]")
+    check_fixed(op, "x", x)
     if x.dtype not in [DTYPES[name] for name in FLOATS]:
         raise ValueError(f"{op}: x is {x.dtype}; give float32, bfloat16 or float16")
     return x
