@@ -105,6 +105,29 @@ def test_a_step_of_other_weights_changes_no_frozen_one(counted):
     assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise")) and len(counted) == 2
 
 
+@pytest.mark.parametrize("recipe", [None, "blockwise"])
+def test_shards_of_the_experts_sum_to_the_layer(recipe):
+    layer, x, dy = linear(recipe, bias=True), normal(ROWS, INNER), normal(ROWS, OUTER, seed=1)
+
+    def results(module, **words):
+        leaf = x.clone().requires_grad_()
+        y = module(leaf, offs(), **words)
+        y.backward(dy)
+        return y.detach(), leaf.grad, *(p.grad for p in module.parameters())
+
+    whole, parts = results(layer), []
+    for first, count in ((0, 2), (2, GROUPS - 2)):
+        shard = rt.GroupedLinear(count, INNER, OUTER, bias=True, recipe=recipe)
+        with torch.no_grad():
+            for parameter, full in zip(shard.parameters(), layer.parameters()):
+                parameter.copy_(full[first : first + count])
+        parts.append(results(shard, first_group=first))
+    for i, (a, b) in enumerate(zip(*parts)):
+        assert torch.equal(a + b if i < 2 else torch.cat([a, b]), whole[i])
+    with pytest.raises(ValueError, match="gmm: rhs has 2 matrices for groups from first_group 4 on; there are 5 groups"):
+        rt.GroupedLinear(2, INNER, OUTER)(x, offs(), first_group=4)
+
+
 def test_microbatches_keep_what_was_quantised_across_a_step():
     layer, x = linear(), normal(ROWS, INNER)
     first = step(layer, x, offs(), is_first_microbatch=True)

@@ -11,6 +11,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from ragdot._choices import integer_of
 from ragdot._recipes import Recipe, recipe_of
 from ragdot.torch._grouped_mm import autocast, check_kinds, check_pair, dtype_of
 from ragdot.torch._packed import is_packed
@@ -122,8 +123,10 @@ class GroupedLinear(torch.nn.Module):
             if parameter is not None:
                 torch.nn.init.uniform_(parameter, -bound, bound)
 
-    def forward(self, x: Matrix, offs: torch.Tensor, *, is_first_microbatch: bool | None = None) -> torch.Tensor:
+    def forward(self, x: Matrix, offs: torch.Tensor, *, first_group: int | None = None, is_first_microbatch: bool | None = None) -> torch.Tensor:
         """x [M, in_features], offs [num_groups] end rows: [M, out_features] in x's dtype, bfloat16 for a ScaledTensor.
+
+        first_group: offs may end more groups; the layer has those from this one on, and rows of the others are zero.
 
         is_first_microbatch: True quantises the weight, False takes what was quantised last. None finds out by itself; under
         torch.compile and torch.jit.trace and in a CUDA graph, where it cannot, it quantises in every call.
@@ -131,10 +134,11 @@ class GroupedLinear(torch.nn.Module):
         (x,), w = autocast(x), self.weight.transpose(1, 2)
         if not self.recipe.quantizes:
             (w,) = autocast(w)
-        check_kinds("GroupedLinear", x, w, offs, self.bias)
+        check_kinds("GroupedLinear", x, w, offs, self.bias, None, first_group)
         check_pair("GroupedLinear", x, w, self.recipe)
         copies = self._quantized(is_first_microbatch, x.shape[0]) if self.recipe.quantizes else None
-        return multiply(x, w, self.bias, offs, self.recipe, dtype_of(x), copies=copies, main_grad=self._main_grad())
+        first = integer_of("GroupedLinear", "first_group", first_group or 0)
+        return multiply(x, w, self.bias, offs, self.recipe, dtype_of(x), first, copies=copies, main_grad=self._main_grad())
 
     def extra_repr(self) -> str:
         """Sizes and recipe."""
