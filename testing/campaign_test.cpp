@@ -26,7 +26,7 @@ TEST(RandomCases, AreTheSameEverywhere) {
     for (const char c : to_string(random.problem) + to_string(random.call))
       hash = hash * 0x100000001b3ULL + static_cast<unsigned char>(c);
   }
-  EXPECT_EQ(hash, 24270578757140731ULL)
+  EXPECT_EQ(hash, 7110212055775926826ULL)
       << "the generator changed: results of older campaigns are no longer those of the same seed";
 }
 
@@ -86,9 +86,11 @@ TEST(RandomCases, StarveNothing) {
   for (const char* count : {"0", "1", "2..8", "9..40"}) expect_often("groups", count);
   for (const char* empty : {"none", "some", "all"}) expect_often("empty groups", empty);
   for (const char* local : {"all", "none", "first ones", "from a later one"}) expect_often("local groups", local);
-  for (const char* layout : {"dense", "transposed", "padded", "offset", "transposed padded offset"}) {
-    for (const char* what : {"lhs", "rhs", "lhs scales", "rhs scales", "out"})
-      expect_often((std::string(what) + " layout").c_str(), layout);
+  for (const char* what : {"lhs", "rhs", "lhs scales", "rhs scales", "out"}) {
+    const std::string property = std::string(what) + " layout";
+    for (const char* layout : {"dense", "transposed", "interleaved", "padded", "offset"})
+      expect_often(property.c_str(), layout);
+    if (property != "lhs layout" && property != "rhs layout") expect_often(property.c_str(), "gaps");
   }
   for (const char* property : {"gaps", "rows of no group", "accumulate", "bias"}) expect_often(property, "yes");
   expect_often("weights", "packed");

@@ -12,7 +12,8 @@ namespace {
 
 std::string text_of(const char* name, const Layout& layout) {
   if (layout == Layout()) return "";
-  return fmt::format(" {}{}{}{}", name, layout.transposed ? " transposed" : "",
+  return fmt::format(" {}{}{}{}{}{}", name, layout.transposed ? " transposed" : "", layout.interleaved ? " interleaved" : "",
+                     layout.gap > 0 ? fmt::format(" with gaps of {}", layout.gap) : "",
                      layout.padding > 0 ? fmt::format(" padded by {}", layout.padding) : "",
                      layout.offset > 0 ? fmt::format(" at byte {}", layout.offset) : "") +
          ",";

@@ -41,7 +41,7 @@ class Draw {
   void operand(OperandSpec& o, Format format);
   void operands(Problem& p);
   void output(Problem& p);
-  Layout layout();
+  Layout layout(bool values);
   Call call(const Problem& p);
 
   Random random_;
@@ -148,9 +148,12 @@ void Draw::output(Problem& p) {
   if (one_in(3)) p.act = word(kActivations);
 }
 
-Layout Draw::layout() {
+/// Lines of values are contiguous.
+Layout Draw::layout(bool values) {
   Layout l;
   if (one_in(2)) return l;
+  l.interleaved = one_in(4);
+  if (!values && one_in(4)) l.gap = between(1, 5);
   l.transposed = one_in(3);
   if (one_in(2)) l.padding = between(1, 40);
   if (one_in(2)) l.offset = between(1, 64);
@@ -167,7 +170,8 @@ bool groups_touch(const Problem& p) {
 
 Call Draw::call(const Problem& p) {
   Call c;
-  for (Layout* l : {&c.lhs, &c.rhs, &c.lhs_scales, &c.rhs_scales, &c.bias, &c.out}) *l = layout();
+  for (Layout* l : {&c.lhs, &c.rhs}) *l = layout(true);
+  for (Layout* l : {&c.lhs_scales, &c.rhs_scales, &c.bias, &c.out}) *l = layout(false);
   using Kind = Groups::Kind;
   c.groups = p.starts.empty()  ? of({Kind::sizes, Kind::ends, Kind::offsets, Kind::starts_and_sizes})
              : groups_touch(p) ? of({Kind::offsets, Kind::starts_and_sizes})

@@ -48,11 +48,15 @@ Value segments_of(const Problem& p) {
 
 Value scale_of(const OperandSpec& o) { return o.scaled ? word_of(kScaleFormats, o.scale) : "none"; }
 
-Value layout_of(const Layout& l) {
-  Value text = l.transposed ? "transposed" : "";
-  if (l.padding > 0) text += text.empty() ? "padded" : " padded";
-  if (l.offset > 0) text += text.empty() ? "offset" : " offset";
-  return text.empty() ? "dense" : text;
+/// One for each word that holds.
+void count_layout(const char* property, const Layout& l, Coverage& coverage) {
+  auto& counts = coverage[property];
+  if (l == Layout()) ++counts["dense"];
+  if (l.transposed) ++counts["transposed"];
+  if (l.interleaved) ++counts["interleaved"];
+  if (l.gap > 0) ++counts["gaps"];
+  if (l.padding > 0) ++counts["padded"];
+  if (l.offset > 0) ++counts["offset"];
 }
 
 void count_groups(const Problem& p, Coverage& coverage) {
@@ -101,11 +105,11 @@ void count_properties(const RandomCase& random, Coverage& coverage) {
   count("entry", c.entry == Entry::plan ? "plan" : "one shot");
   count("group metadata", word_of(kGroupKinds, c.groups));
   count("group index", c.index == Groups::Index::i32 ? "int32" : "int64");
-  count("lhs layout", layout_of(c.lhs));
-  count("rhs layout", layout_of(c.rhs));
-  if (p.lhs.scaled) count("lhs scales layout", layout_of(c.lhs_scales));
-  if (p.rhs.scaled) count("rhs scales layout", layout_of(c.rhs_scales));
-  count("out layout", layout_of(c.out));
+  count_layout("lhs layout", c.lhs, coverage);
+  count_layout("rhs layout", c.rhs, coverage);
+  if (p.lhs.scaled) count_layout("lhs scales layout", c.lhs_scales, coverage);
+  if (p.rhs.scaled) count_layout("rhs scales layout", c.rhs_scales, coverage);
+  count_layout("out layout", c.out, coverage);
 }
 
 }  // namespace ragdot::testing

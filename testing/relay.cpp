@@ -10,15 +10,22 @@ std::int64_t byte_of(const ConstView& v, std::int64_t b, std::int64_t r, std::in
   return (b * v.batch_stride + r * v.row_stride + c * v.col_stride) * element_bytes(v.format);
 }
 
+/// Elements from a line to the next.
+std::int64_t line_of(const ConstView& from, const Layout& layout) {
+  return (layout.transposed ? from.rows : from.cols) * (1 + layout.gap) + layout.padding;
+}
+
 }  // namespace
 
 ConstView relaid(const ConstView& from, const Layout& layout, const void* data) {
-  const std::int64_t inner = (layout.transposed ? from.rows : from.cols) + layout.padding;
+  const std::int64_t step = 1 + layout.gap;
+  const std::int64_t line = line_of(from, layout);
+  const std::int64_t outer = layout.interleaved ? from.batch * line : line;
   ConstView to = from;
   to.data = data;
-  to.batch_stride = (layout.transposed ? from.cols : from.rows) * inner;
-  to.row_stride = layout.transposed ? 1 : inner;
-  to.col_stride = layout.transposed ? inner : 1;
+  to.batch_stride = layout.interleaved ? line : (layout.transposed ? from.cols : from.rows) * line;
+  to.row_stride = layout.transposed ? step : outer;
+  to.col_stride = layout.transposed ? outer : step;
   return to;
 }
 
@@ -43,7 +50,8 @@ void copy_elements(const ConstView& from, const View& to) { copy_elements(from, 
 
 ConstView relay(const ConstView& from, const Layout& layout, Bytes& buffer) {
   ConstView to = relaid(from, layout, nullptr);
-  buffer.assign(static_cast<std::size_t>(to.batch * to.batch_stride * element_bytes(to.format) + layout.offset),
+  const std::int64_t lines = to.batch * (layout.transposed ? to.cols : to.rows);
+  buffer.assign(static_cast<std::size_t>(lines * line_of(from, layout) * element_bytes(to.format) + layout.offset),
                 std::byte{0xff});
   to.data = buffer.data() + layout.offset;
   copy_elements(from, to, buffer.data() + layout.offset);

@@ -9,12 +9,15 @@
 
 namespace ragdot::testing {
 
-/// Where a matrix lies. Rows are contiguous, or columns where it is transposed; `padding` elements lie behind each line,
-/// `offset` bytes before the first.
+/// Where a matrix lies. Lines are rows, or columns where it is transposed; `padding` elements lie behind each, `offset` bytes
+/// before the first, `gap` elements between two neighbours of a line. Interleaved, the matrices of a batch take turns line by
+/// line.
 struct Layout {
   bool transposed = false;
   std::int64_t padding = 0;
   std::int64_t offset = 0;
+  std::int64_t gap = 0;  // of values: 0, as their lines are contiguous
+  bool interleaved = false;
 
   bool operator==(const Layout&) const = default;
 };
