@@ -233,12 +233,18 @@ Json json_of(const QuantizeWords& words, const Checkpoint& checkpoint) {
           {"scale", words.scale},   {"output", words.output}, {"tensors", tensors}};
 }
 
-/// --match that chooses nothing was not what the user meant.
+/// --match that chooses nothing was not what the user meant; without it nothing may be a file of norms and embeddings.
 Status check_chosen(const QuantizeWords& words, const Checkpoint& checkpoint) {
   const auto chooses = [](const Part& part) {
     return std::any_of(part.steps.begin(), part.steps.end(), [](const Step& s) { return s.quantise; });
   };
-  if (words.match.empty() || std::any_of(checkpoint.parts.begin(), checkpoint.parts.end(), chooses)) return {};
+  if (std::any_of(checkpoint.parts.begin(), checkpoint.parts.end(), chooses)) return {};
+  if (words.match.empty()) {
+    complain(
+        fmt::format("quantize: none of the {} tensors of {} looks like weights, so all are copied; --match chooses by name",
+                    checkpoint.tensors(), words.input));
+    return {};
+  }
   return {Code::invalid_argument,
           fmt::format("quantize: --match {} finds no f32, bf16 or f16 matrix among the {} tensors of {}; give a part of a name "
                       "that is there",

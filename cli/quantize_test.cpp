@@ -36,6 +36,15 @@ TEST_F(QuantizeVerb, LeavesConvolutionsAlone) {
   EXPECT_THAT(quantised({"--match", "conv1d"}), ::testing::ElementsAre("linear_attn.conv1d.weight"));
 }
 
+TEST_F(QuantizeVerb, SaysWhenNothingLooksLikeWeights) {
+  const std::string eight(8, '\0');
+  ASSERT_TRUE(write_file(path("in"), {tensor("norm", "F32", {2}, eight), tensor("b.weight", "F64", {1, 1}, eight)}, {}).ok());
+  EXPECT_EQ(command_says(
+                {"quantize", path("in"), "-o", path("out")},
+                "none of the 2 tensors of " + path("in") + " looks like weights, so all are copied; --match chooses by name"),
+            kOk);
+}
+
 TEST_F(QuantizeVerb, SaysWhatIsDamaged) {
   std::vector<float> some = some_weights(6);
   some[1] = kNan;

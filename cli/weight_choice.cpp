@@ -10,7 +10,7 @@ bool ends_with(const std::string& name, const char* end) { return name.ends_with
 
 /// A tensor that no rule of names can make quantisable; null when it is one.
 const char* unfit(const TensorInfo& t) {
-  if (t.dtype != "F32" && t.dtype != "BF16" && t.dtype != "F16") return "no float weights";
+  if (t.dtype != "F32" && t.dtype != "BF16" && t.dtype != "F16") return "not F32, BF16 or F16";
   if (t.shape.size() != 2 && t.shape.size() != 3) return "neither a matrix nor stacked matrices";
   return t.bytes == 0 ? "empty" : nullptr;
 }
