@@ -83,5 +83,5 @@ def fill_operand(op: str, name: str, x: Any, ndim: int, shape: str, operand: _ab
         return (values,)
     scales = to_read(f"{op}: {name} scales", x.scales, ndim, shape, SCALES)
     origin = number_of(op, f"origin of {name}", x.origin, _abi.ORIGINS)
-    operand.scales = _abi.Scales(view_of(scales), *block_of(op, x.block), origin)
+    operand.scales = _abi.Scales(view_of(scales), *block_of(f"{op}: {name}", x.block), origin)
     return values, scales

@@ -101,7 +101,7 @@ def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
     scales = jnp.asarray(x.scales)
     if scales.ndim != ndim or scales.dtype not in FORMATS:
         raise ValueError(f"{op}: {name} scales are {scales.dtype}{list(scales.shape)}; they must be float32, bfloat16 or float8_e8m0fnu {shape}")
-    return Split(values, scales, (*block_of(op, x.block), number_of(op, f"origin of {name}", x.origin, ORIGINS)), True)
+    return Split(values, scales, (*block_of(f"{op}: {name}", x.block), number_of(op, f"origin of {name}", x.origin, ORIGINS)), True)
 
 
 def fill(operand: _abi.Operand, x: Split, transposed: bool = False) -> None:
