@@ -276,5 +276,10 @@ def test_export():
         function = jax.jit(functools.partial(rj.ragged_dot, recipe=recipe))
         exported = export.export(function, disabled_checks=allowed)(x, w, sizes)
         assert (exported.call(x, w, sizes) == function(x, w, sizes)).all()
-        with pytest.raises(NotImplementedError, match=r"has shape \[m, 64\]; symbolic dimensions are not offered, export one program for each size"):
-            export.export(function)(jax.ShapeDtypeStruct((rows, 64), x.dtype), w, sizes)
+        symbolic = jax.ShapeDtypeStruct((rows, 64), x.dtype)
+        for arguments, what in (((symbolic, w, sizes), r"\[m, 64\]"), ((x, w, jax.ShapeDtypeStruct((rows,), jnp.int32)), r"\[m\]")):
+            with pytest.raises(NotImplementedError, match=f"has shape {what}; symbolic dimensions are not offered, export one program for each size"):
+                export.export(function)(*arguments)
+    bias = jax.ShapeDtypeStruct((rows, 32), jnp.float32)
+    with pytest.raises(NotImplementedError, match=r"gmm: bias has shape \[m, 32\]; symbolic"):
+        export.export(jax.jit(lambda b: rj.gmm(x, w, sizes, bias=b)))(bias)

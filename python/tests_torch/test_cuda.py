@@ -184,6 +184,8 @@ def test_sums_of_nothing(gpu):
         x, w = normal(ROWS, inner, dtype=BF16), normal(groups, inner, OUTER, dtype=BF16)
         y = rt.grouped_mm(x, w, torch.zeros(groups, dtype=torch.int32))
         assert y.shape == (ROWS, OUTER) and not y.any()
+    with pytest.raises(NotImplementedError, match="gmm: bias is not offered on the GPU"):
+        rt.grouped_mm(normal(ROWS, 0, dtype=BF16), normal(GROUPS, 0, OUTER, dtype=BF16), offs(), torch.ones(GROUPS, OUTER))
 
 
 @pytest.mark.parametrize("scaling", ["pow2", "mx"])

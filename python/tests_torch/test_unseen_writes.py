@@ -1,7 +1,11 @@
 """Weights that are written to without a trace that a layer could look for: float32 masters, fully_shard, .data."""
 
+import copy
+import pickle
+
 import pytest
 import torch
+import torch.nn.utils.parametrize
 from problems import INNER, ROWS, normal, offs
 from test_modules import MODEL, linear, moe, step
 
@@ -79,6 +83,25 @@ def test_writes_to_shards_are_seen(mesh, reshard):
                 for parameter in module.parameters():
                     parameter.mul_(factor)
             assert torch.equal(layer(x), plain(x))
+
+
+def test_copies_of_layers_have_no_copies_of_weights():
+    """Whatever copies a layer's attributes, as parametrised modules do."""
+    layer, x = linear().requires_grad_(False), normal(ROWS, INNER)
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", torch.nn.Identity())
+    y = layer(x, offs())
+    assert layer._copies is not None
+    for other in (copy.deepcopy(layer), copy.copy(layer._copies), pickle.loads(pickle.dumps(layer._copies))):
+        assert other is None or (other._copies is None and torch.equal(other(x, offs()), y))
+
+
+def test_a_state_is_judged_behind_the_hooks_that_load_it():
+    layer, other, x = linear(), linear(), normal(ROWS, INNER)
+    torch.nn.init.normal_(other.weight)
+    state = {"weight": other.weight.detach().to(torch.float8_e4m3fn)}
+    layer.register_load_state_dict_pre_hook(lambda module, state, prefix, *_: state.update({"weight": state["weight"].float()}))
+    layer.load_state_dict(dict(state))
+    assert torch.equal(layer.weight, state["weight"].float())
 
 
 def test_data_set_twice_is_seen():

@@ -1,4 +1,4 @@
-"""Calls of ragdot/cuda.h with memory of the GPU at hand: python3 calls.py FOLDER, which holds libragdot.so.0 and
+"""Calls of ragdot/cuda.h with memory of the GPU at hand: python3 calls.py FOLDER, which holds libragdot.so and
 libragdot_cuda.so. A training step's three products from its quantisers on, groups aligned and not. Ends with the failures."""
 
 import ctypes as c
@@ -56,7 +56,7 @@ def groups(kind, first, second=None):
 
 class Library:
     def __init__(self, folder):
-        self.c = c.CDLL(str(pathlib.Path(folder).resolve() / "libragdot.so.0"))
+        self.c = c.CDLL(str(pathlib.Path(folder).resolve() / "libragdot.so"))
         for name in ("ragdot_last_error", "ragdot_cuda_refusal"):
             getattr(self.c, name).restype = c.c_char_p
 

@@ -2,13 +2,13 @@
 # What a machine with a GPU is for (./dev gpu): the check programs, compute-sanitizer over small slices of them, and times.
 #
 #   gpu.sh ready                  exits 1 and says what is missing here
-#   gpu.sh pack BUILD HANDLERS    gathers what the steps need into build/gpu, to be carried where nothing can be built: from a build
-#                                 folder, and libragdot_jax.so
-#   gpu.sh run [STEP...]          all steps, or those that are named, in this order; a table behind each; logs in build/gpu/logs
+#   gpu.sh pack BUILD LIBRARIES   gathers what the steps need into build/gpu, to be carried where nothing can be built: from a build
+#                                 folder, and the wheel's libraries
+#   gpu.sh run [STEP...]          all steps, or those that are named; a table after each; logs in build/gpu/logs
 #   gpu.sh step STEP              one, as it is
 #
 # RAGDOT_GPU_SECONDS (150) ends a step that takes longer. RAGDOT_GPU_ARCHIVE names a file that holds table and logs, written anew
-# behind each step: what is left of a machine that goes away.
+# after each step: what is left of a machine that goes away.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -34,9 +34,10 @@ ready() {
 }
 
 pack() {
-  local build=$1 handlers=$2 tbb
+  local build=$1 libraries=$2 tbb
   mkdir -p "$folder"
-  cp -L "$build/libragdot.so.0" "$build/libragdot_cuda.so" "$handlers" "$build/tests/quantize_check" "$folder/"
+  cp -L "$build/libragdot.so.0" "$build/tests/quantize_check" "$folder/"
+  cp -L "$libraries"/libragdot.so "$libraries"/libragdot_cuda.so "$libraries"/libragdot_jax.so "$folder/"
   tbb=$(ldd "$build/libragdot.so.0" | sed -n 's/.*libtbb\.so\.12 => \([^ ]*\) .*/\1/p')
   [ -z "$tbb" ] || cp -L "$tbb" "$folder/"
   git describe --always --dirty >"$folder/commit"
@@ -54,7 +55,7 @@ sanitized() {
 }
 
 # door FILE: a check of a framework's door, from this source tree with the libraries of the folder.
-door() { RAGDOT_LIBRARY="$PWD/$folder/libragdot.so.0" PYTHONPATH="$PWD/python" python3 "python/tools/gpu/$1"; }
+door() { RAGDOT_LIBRARY="$PWD/$folder/libragdot.so" PYTHONPATH="$PWD/python" python3 "python/tools/gpu/$1"; }
 
 step() {
   case $1 in
@@ -65,7 +66,10 @@ step() {
     torch | jax) door "$1_check.py" ;;
     memcheck | racecheck | initcheck | synccheck) sanitized "$1" ;;
     quantiser-times) "$folder/quantize_check" 0 1 ;;
-    product-times) python3 "$here/timing.py" "$folder/libragdot_cuda.so" "$logs/products.json" ;;
+    product-times)
+      rm -f "$logs/products.json"
+      python3 "$here/timing.py" "$folder/libragdot_cuda.so" "$logs/products.json"
+      ;;
     *) echo "there is no step $1; steps are: ${steps[*]}"; return 2 ;;
   esac
 }
@@ -87,7 +91,7 @@ run() {
     timeout -k 5 "$seconds" bash "$here/gpu.sh" step "$name" >"$logs/$name.log" 2>&1 || result=$?
     case $result in
       0) result=passed ;;
-      124 | 137) result="FAILED (ended behind $seconds s)" ;;
+      124 | 137) result="FAILED (ended: $seconds s, or memory)" ;;
       *) result=FAILED ;;
     esac
     if [ "$result" != passed ]; then
@@ -110,5 +114,5 @@ case ${1:-} in
     shift
     run "$@"
     ;;
-  *) die "say ready, pack BUILD HANDLERS, run [STEP...] or step STEP" ;;
+  *) die "say ready, pack BUILD LIBRARIES, run [STEP...] or step STEP" ;;
 esac

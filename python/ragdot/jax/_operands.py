@@ -47,11 +47,18 @@ class CallGroups:
     local: int
 
 
+def check_fixed(op: str, name: str, x: jax.Array) -> None:
+    """Refuses symbolic dimensions (jax.export): calls are planned while tracing."""
+    if not all(isinstance(extent, int) for extent in x.shape):
+        raise NotImplementedError(f"{op}: {name} has shape {list(x.shape)}; symbolic dimensions are not offered, export one program for each size")
+
+
 def groups_of(op: str, group_sizes: Any, group_offset: Any, local: int | None) -> CallGroups:
     """Checked groups; local None: all that group_sizes has."""
     sizes = jnp.asarray(group_sizes)
     if sizes.ndim != 1 or sizes.dtype not in (np.int32, np.int64):
         raise ValueError(f"{op}: group_sizes is {sizes.dtype}{list(sizes.shape)}; it must be int32 or int64 [groups]")
+    check_fixed(op, "group_sizes", sizes)
     local = sizes.shape[0] if local is None else local
     if group_offset is None:
         if sizes.shape[0] != local:
@@ -81,12 +88,6 @@ class Split:
         return self.grid[2] == ORIGINS[LOCAL]
 
 
-def check_fixed(op: str, name: str, x: jax.Array) -> None:
-    """Refuses symbolic dimensions (jax.export): calls are planned while tracing."""
-    if not all(isinstance(extent, int) for extent in x.shape):
-        raise NotImplementedError(f"{op}: {name} has shape {list(x.shape)}; symbolic dimensions are not offered, export one program for each size")
-
-
 def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
     """Values, scales and grid of an array or a ScaledArray."""
     scaled = isinstance(x, ScaledArray)
@@ -99,6 +100,7 @@ def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
     if not scaled:
         return Split(values, jnp.zeros(0, jnp.float32), (1, 1, 0), False)
     scales = jnp.asarray(x.scales)
+    check_fixed(op, f"{name} scales", scales)
     if scales.ndim != ndim or scales.dtype not in FORMATS:
         raise ValueError(f"{op}: {name} scales are {scales.dtype}{list(scales.shape)}; they must be float32, bfloat16 or float8_e8m0fnu {shape}")
     return Split(values, scales, (*block_of(f"{op}: {name}", x.block), number_of(op, f"origin of {name}", x.origin, ORIGINS)), True)

@@ -13,7 +13,7 @@ from ragdot._calls import count_of
 from ragdot._choices import integer_of, number_of
 from ragdot._library import LIBRARY, check
 from ragdot.jax._handlers import call
-from ragdot.jax._operands import CallGroups, fill, groups_of, is_full, split
+from ragdot.jax._operands import CallGroups, check_fixed, fill, groups_of, is_full, split
 
 
 def _workspace(args: _abi.GmmArgs | _abi.TgmmArgs, groups: CallGroups, local_scales: bool, threads: int | None) -> jax.ShapeDtypeStruct:
@@ -61,6 +61,7 @@ def gmm(lhs: Any, rhs: Any, group_sizes: Any, *, bias: Any = None, activation: s
         bias = jnp.asarray(bias)
         if bias.ndim != 2 or bias.dtype != jnp.float32:
             raise ValueError(f"gmm: bias is {bias.dtype}{list(bias.shape)}; it must be float32 [groups, columns]")
+        check_fixed("gmm", "bias", bias)
         args.bias = dense_view(DTYPES["f32"], bias.shape)
     args.activation = number_of("gmm", "activation", activation or "none", _abi.ACTIVATIONS)
     workspace = _workspace(args, groups, lhs_of.covers_local or rhs_of.covers_local, threads)

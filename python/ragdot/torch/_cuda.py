@@ -109,7 +109,7 @@ def gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: to
     if bias is not None:
         args.bias, bias = view_of(bias, VALUE_FORMATS)
     out = empty_lines(lhs, (lhs.shape[0], rhs.shape[2]), dtype)
-    if not lhs.shape[1] or not rhs.shape[0]:
+    if bias is None and not (lhs.shape[1] and rhs.shape[0]):
         return out.zero_().contiguous()  # no kernel takes sums of nothing
     args.out, _ = view_of(out, VALUE_FORMATS)
     _launch("gmm", args, lhs.device)

@@ -24,7 +24,7 @@ class _Copies(NamedTuple):
     operands: tuple[Operand, Operand | None]
     recipe: Recipe
     weight: torch.Tensor | None = None  # None: it may have changed
-    storage: StorageWeakRef | None = None  # none that is made later gets its number
+    storage: StorageWeakRef | None = None  # no later storage gets the number of one that is referred to
     address: int = 0
     version: int = 0
 
@@ -32,6 +32,12 @@ class _Copies(NamedTuple):
         """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
         return (self.weight is weight and self.recipe is recipe and not weight.is_inference() and self.address == weight.data_ptr()
                 and self.version == weight._version and self.storage.cdata == weight.untyped_storage()._cdata)  # fmt: skip
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """A copied layer has none of its own, nor has one that was pickled."""
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
 
     def serve(self, weight: torch.Tensor, backward: bool) -> bool:
         """Whether there is a copy for each direction."""
@@ -104,8 +110,10 @@ class GroupedLinear(torch.nn.Module):
 
     @recipe.setter
     def recipe(self, recipe: str | Recipe | None) -> None:
-        # An object of its own: torch.compile does not guard what it has seen elsewhere, such as the recipe of another layer.
-        self._recipe = dataclasses.replace(recipe_of("GroupedLinear", recipe))
+        new = recipe_of("GroupedLinear", recipe)
+        if self.__dict__.get("_recipe") != new:
+            # An object of its own: torch.compile does not guard what it has seen elsewhere, such as the recipe of another layer.
+            self._recipe = dataclasses.replace(new)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """fully_shard sets the weight before each use of memory that it has filled without a trace."""
@@ -151,12 +159,12 @@ class GroupedLinear(torch.nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """What is loaded into the shards of a weight leaves no trace on the weight. Codes without their scales are no weights."""
-        loaded = state_dict.get(f"{prefix}weight")
-        if isinstance(loaded, torch.Tensor) and loaded.element_size() == 1:
-            raise ValueError(f"GroupedLinear: {prefix}weight in the state is {loaded.dtype}, quantised; load ScaledTensor(values, scales, "
-                             "block).dequantize(), or multiply by the ScaledTensor with grouped_mm")  # fmt: skip
         self._give_up_copies()
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+        loaded, errors = state_dict.get(f"{prefix}weight"), arguments[-1]  # as hooks have left it
+        if isinstance(loaded, torch.Tensor) and loaded.element_size() == 1:
+            errors.append(f"GroupedLinear: {prefix}weight in the state is {loaded.dtype}, quantised; load ScaledTensor(values, scales, block)"
+                          ".dequantize(), or multiply by the ScaledTensor with grouped_mm")  # fmt: skip
 
     def _quantized(self, is_first_microbatch: bool | None, rows: int) -> tuple[Operand, Operand | None] | None:
         """None: the product is to quantise for itself."""

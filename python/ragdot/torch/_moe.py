@@ -5,7 +5,7 @@ from torch.autograd.function import once_differentiable
 
 from ragdot._recipes import Recipe
 from ragdot.torch import _views
-from ragdot.torch._grouped_mm import grouped_mm
+from ragdot.torch._grouped_mm import autocast, grouped_mm
 from ragdot.torch._linear import GroupedLinear
 
 
@@ -45,7 +45,7 @@ class Router(torch.nn.Linear):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """As one group: torch's own product gives a token other bits beside other tokens, and close calls another expert."""
         ends = torch.full((1,), tokens.shape[0], dtype=torch.int64, device=tokens.device)
-        weight = self.weight
+        tokens, weight = autocast(tokens, self.weight)
         if tokens.dtype != weight.dtype:
             tokens, weight = tokens.float(), weight.float()
         if tokens.dtype == torch.float32 and _views.on_gpu(tokens):
@@ -71,7 +71,7 @@ class MoE(torch.nn.Module):
         super().__init__()
         if not 1 <= top_k <= num_experts:
             raise ValueError(f"MoE: top_k is {top_k} of {num_experts} experts; it must be from 1 to {num_experts}")
-        self.num_experts, self.top_k, self.normalize_weights = num_experts, top_k, normalize_weights
+        self.model_size, self.num_experts, self.top_k, self.normalize_weights = model_size, num_experts, top_k, normalize_weights
         where = {"device": device, "dtype": dtype}
         experts = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
         self.router = Router(model_size, num_experts, **where)
@@ -80,8 +80,8 @@ class MoE(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, *, is_first_microbatch: bool | None = None) -> torch.Tensor:
         """x [..., model_size]: the same shape. is_first_microbatch: as in GroupedLinear."""
-        if x.shape[-1] != self.gate_up.in_features:
-            raise ValueError(f"MoE: x is {list(x.shape)}; model_size is {self.gate_up.in_features}, x's last dimension has to be")
+        if x.shape[-1] != self.model_size:
+            raise ValueError(f"MoE: x is {list(x.shape)}; model_size is {self.model_size}, which x's last dimension has to be")
         tokens = x.reshape(-1, x.shape[-1])
         weights, experts = self.route(tokens)
         experts = experts.flatten()

@@ -11,7 +11,8 @@ namespace {
 const char* refusal() {
   int devices = 0;
   const cudaError_t counted = cudaGetDeviceCount(&devices);
-  if (counted == cudaErrorInsufficientDriver || counted == cudaErrorNoDevice || devices == 0) {
+  const bool none = counted == cudaSuccess && devices == 0;
+  if (none || counted == cudaErrorInsufficientDriver || counted == cudaErrorNoDevice) {
     cudaGetLastError();  // or a later call would find it
     return "there is no NVIDIA driver as new as the CUDA of this build, or no GPU; run on a machine with one, or call the "
            "CPU's functions";
