@@ -266,7 +266,7 @@ def test_what_layers_refuse():
     layer.recipe = "blockwise"
     with pytest.raises(ValueError, match="GroupedLinear: is_first_microbatch is False before any call with True and this recipe"):
         layer(x, offs(), is_first_microbatch=False)
-    with pytest.raises(RuntimeError, match=r"GroupedLinear: a.weight in the state is torch.float8_e4m3fn, quantised; load ScaledTensor"):
+    with pytest.raises(RuntimeError, match=r"GroupedLinear: a.weight in the state is torch.float8_e4m3fn, quantised; QuantizedGroupedLinear is for it"):
         torch.nn.ModuleDict({"a": linear()}).load_state_dict({"a.weight": layer.weight.detach().to(torch.float8_e4m3fn)}, strict=False)
     with pytest.raises(ValueError, match=r"MoE: x is \[3, 63\]; model_size is 64, which"):
         moe()(normal(3, MODEL - 1))

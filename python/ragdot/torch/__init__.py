@@ -4,6 +4,7 @@ from ragdot._recipes import Recipe
 from ragdot.torch._grouped_mm import grouped_mm
 from ragdot.torch._linear import GroupedLinear
 from ragdot.torch._moe import MoE
+from ragdot.torch._quantized import QuantizedGroupedLinear
 from ragdot.torch._scaled import ScaledTensor, quantize
 
-__all__ = ["GroupedLinear", "MoE", "Recipe", "ScaledTensor", "grouped_mm", "quantize"]
+__all__ = ["GroupedLinear", "MoE", "QuantizedGroupedLinear", "Recipe", "ScaledTensor", "grouped_mm", "quantize"]

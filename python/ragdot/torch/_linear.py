@@ -163,8 +163,8 @@ class GroupedLinear(torch.nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         loaded, errors = state_dict.get(f"{prefix}weight"), arguments[-1]  # as hooks have left it
         if isinstance(loaded, torch.Tensor) and loaded.element_size() == 1:
-            errors.append(f"GroupedLinear: {prefix}weight in the state is {loaded.dtype}, quantised; load ScaledTensor(values, scales, block)"
-                          ".dequantize(), or multiply by the ScaledTensor with grouped_mm")  # fmt: skip
+            errors.append(f"GroupedLinear: {prefix}weight in the state is {loaded.dtype}, quantised; QuantizedGroupedLinear is for it,"
+                          " or load ScaledTensor(values, scales, block).dequantize()")  # fmt: skip
 
     def _quantized(self, is_first_microbatch: bool | None, rows: int) -> tuple[Operand, Operand | None] | None:
         """None: the product is to quantise for itself."""
