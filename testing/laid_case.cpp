@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "testing/words.hpp"
 
 namespace ragdot::testing {
@@ -92,11 +90,6 @@ TgmmArgs LaidCase::tgmm_args(const View& out) const {
   return args;
 }
 
-ConstView LaidCase::dense_out(const Bytes& bytes) const {
-  return matrices(static_cast<const void*>(bytes.data()), case_.problem.out, case_.out_batch(), case_.out_rows(),
-                  case_.out_cols());
-}
-
 Status LaidCase::planned(const Options& options) const {
   const View out =
       matrices(static_cast<void*>(nullptr), case_.problem.out, case_.out_batch(), case_.out_rows(), case_.out_cols());
@@ -130,18 +123,12 @@ Status LaidCase::run(Options options, Bytes& out) const {
   if (call_.out == Layout()) return compute(options, dense);
   Bytes memory;
   const ConstView laid = relay(dense, call_.out, memory);
-  View target = dense;
-  target.data = memory.data() + call_.out.offset;
-  target.batch_stride = laid.batch_stride;
-  target.row_stride = laid.row_stride;
-  target.col_stride = laid.col_stride;
+  const View target = writable(laid, memory.data() + call_.out.offset);
   if (Status s = compute(options, target); !s.ok()) return s;
   copy_elements(laid, dense);
-  const Bytes poison(out.size(), std::byte{0xff});
-  copy_elements(dense_out(poison), target);
-  const auto written = std::find_if(memory.begin(), memory.end(), [](std::byte b) { return b != std::byte{0xff}; });
-  if (written == memory.end()) return {};
-  return {Code::invalid_argument, fmt::format("byte {} of out, where no element lies, was written", written - memory.begin())};
+  const auto written = written_between(target, memory);
+  if (!written) return {};
+  return {Code::invalid_argument, fmt::format("byte {} of out, where no element lies, was written", *written)};
 }
 
 }  // namespace ragdot::testing

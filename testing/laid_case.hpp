@@ -48,7 +48,6 @@ class LaidCase {
   [[nodiscard]] GmmArgs gmm_args(const View& out) const;
   [[nodiscard]] TgmmArgs tgmm_args(const View& out) const;
   [[nodiscard]] Status compute(const Options& options, const View& out) const;
-  [[nodiscard]] ConstView dense_out(const Bytes& bytes) const;
 
   const Case& case_;
   Call call_;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <iterator>
 
 namespace ragdot::testing {
 
@@ -18,6 +20,13 @@ class Random {
   }
   /// In [0, below).
   std::int64_t below(std::int64_t bound) { return static_cast<std::int64_t>(next() % static_cast<std::uint64_t>(bound)); }
+  bool one_in(std::int64_t chances) { return below(chances) == 0; }
+  /// In [low, high].
+  std::int64_t between(std::int64_t low, std::int64_t high) { return low + below(high - low + 1); }
+  template <class T>
+  T of(std::initializer_list<T> choices) {
+    return choices.begin()[below(std::ssize(choices))];
+  }
   /// In [0, 1).
   double unit() { return static_cast<double>(next() >> 11) * 0x1p-53; }
   /// Close to a standard normal: the sum of eight 16-bit uniforms, of variance 8 / 12, scaled.

@@ -13,22 +13,14 @@ namespace {
 
 constexpr std::int64_t kMultiplyAdds = 1 << 19;
 
-class Draw {
+class Draw : Random {
  public:
-  Draw(std::uint64_t seed, std::uint64_t index) : random_(seed) {
-    // Neighbours must not share their streams: both numbers pass the generator.
-    random_ = Random(random_.next() ^ Random(index).next());
-  }
+  /// Neighbours must not share their streams: both numbers pass the generator.
+  Draw(std::uint64_t seed, std::uint64_t index) : Random(Random(seed).next() ^ Random(index).next()) {}
 
-  bool one_in(std::int64_t chances) { return random_.below(chances) == 0; }
-  std::int64_t between(std::int64_t low, std::int64_t high) { return low + random_.below(high - low + 1); }
-  template <class T>
-  T of(std::initializer_list<T> choices) {
-    return choices.begin()[random_.below(std::ssize(choices))];
-  }
   template <class Table>
   auto word(const Table& table) {
-    return table[static_cast<std::size_t>(random_.below(std::ssize(table)))].second;
+    return table[static_cast<std::size_t>(below(std::ssize(table)))].second;
   }
 
   RandomCase draw();
@@ -43,8 +35,6 @@ class Draw {
   void output(Problem& p);
   Layout layout(bool values);
   Call call(const Problem& p);
-
-  Random random_;
 };
 
 std::int64_t Draw::extent() {

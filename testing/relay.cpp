@@ -1,6 +1,7 @@
 // Copies element by element; every stride is honoured.
 #include "testing/relay.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace ragdot::testing {
@@ -29,6 +30,10 @@ ConstView relaid(const ConstView& from, const Layout& layout, const void* data) 
   return to;
 }
 
+View writable(const ConstView& from, void* data) {
+  return {data, from.format, from.batch, from.rows, from.cols, from.batch_stride, from.row_stride, from.col_stride};
+}
+
 std::size_t extent_bytes(const ConstView& view) {
   if (view.batch == 0 || view.rows == 0 || view.cols == 0) return 0;
   return static_cast<std::size_t>(byte_of(view, view.batch - 1, view.rows - 1, view.cols - 1) + element_bytes(view.format));
@@ -47,6 +52,19 @@ void copy_elements(const ConstView& from, const ConstView& to, void* memory) {
 }
 
 void copy_elements(const ConstView& from, const View& to) { copy_elements(from, to, to.data); }
+
+std::optional<std::size_t> written_between(const View& elements, const Bytes& memory) {
+  const auto bytes = static_cast<std::size_t>(element_bytes(elements.format));
+  for (std::int64_t b = 0; b < elements.batch; ++b) {
+    for (std::int64_t r = 0; r < elements.rows; ++r) {
+      for (std::int64_t c = 0; c < elements.cols; ++c)
+        std::memset(static_cast<std::byte*>(elements.data) + byte_of(elements, b, r, c), 0xff, bytes);
+    }
+  }
+  const auto written = std::find_if(memory.begin(), memory.end(), [](std::byte b) { return b != std::byte{0xff}; });
+  if (written == memory.end()) return {};
+  return static_cast<std::size_t>(written - memory.begin());
+}
 
 ConstView relay(const ConstView& from, const Layout& layout, Bytes& buffer) {
   ConstView to = relaid(from, layout, nullptr);

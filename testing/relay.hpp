@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "ragdot/view.hpp"
 #include "testing/bytes.hpp"
@@ -28,6 +29,9 @@ struct Layout {
 /// A view of the same shape over other memory, laid out so; `offset` does not count.
 [[nodiscard]] ConstView relaid(const ConstView& from, const Layout& layout, const void* data);
 
+/// A view of the same shape and strides over memory to write to.
+[[nodiscard]] View writable(const ConstView& from, void* data);
+
 /// Bytes from the first element of a view whose strides are in order to the end of its last one.
 [[nodiscard]] std::size_t extent_bytes(const ConstView& view);
 
@@ -35,5 +39,9 @@ struct Layout {
 /// to.data, writable.
 void copy_elements(const ConstView& from, const ConstView& to, void* memory);
 void copy_elements(const ConstView& from, const View& to);
+
+/// The first byte of `memory`, which was poison, that was written though no element of the view lies there. The elements are
+/// poison then.
+[[nodiscard]] std::optional<std::size_t> written_between(const View& elements, const Bytes& memory);
 
 }  // namespace ragdot::testing

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -23,16 +22,9 @@ using independent::Wanted;
 using testing::Bytes;
 using testing::Layout;
 
-class Draw {
+class Draw : public testing::Random {
  public:
-  explicit Draw(std::uint64_t seed) : random_(seed) {}
-
-  std::int64_t between(std::int64_t least, std::int64_t most) { return least + random_.below(most - least + 1); }
-  bool one_in(std::int64_t n) { return random_.below(n) == 0; }
-  template <class T>
-  T of(std::initializer_list<T> list) {
-    return list.begin()[random_.below(static_cast<std::int64_t>(list.size()))];
-  }
+  using Random::Random;
 
   std::int64_t extent() { return one_in(12) ? between(0, 1) : one_in(3) ? between(100, 300) : between(2, 99); }
   std::int64_t block() { return of<std::int64_t>({1, 1, 2, 3, 7, 32, 33, 100, 128, 128, 300, kWholeAxis}); }
@@ -61,9 +53,6 @@ class Draw {
     }
     return x;
   }
-
- private:
-  testing::Random random_;
 };
 
 Bytes stored(const std::vector<float>& x, Format format) {
@@ -80,29 +69,30 @@ Bytes stored(const std::vector<float>& x, Format format) {
 /// A copy in memory of some layout, poison between its elements.
 struct LaidCopy {
   independent::Copy dense;
+  Layout of_values;
+  Layout of_scales;
   Bytes values;
   Bytes scales;
   QuantizedOut out;
 
-  static View writable(const ConstView& v, Bytes& memory, std::int64_t offset) {
-    return {memory.data() + offset, v.format, v.batch, v.rows, v.cols, v.batch_stride, v.row_stride, v.col_stride};
-  }
-  void lay(const Layout& of_values, const Layout& of_scales) {
+  void lay() {
     out = dense.out;
-    out.values = writable(relay(dense.out.values, of_values, values), values, of_values.offset);
-    out.scales.view = writable(relay(dense.out.scales.view, of_scales, scales), scales, of_scales.offset);
-    clear(values);
-    clear(scales);
+    out.values = laid(dense.out.values, of_values, values);
+    out.scales.view = laid(dense.out.scales.view, of_scales, scales);
   }
-  static void clear(Bytes& memory) { std::fill(memory.begin(), memory.end(), std::byte{0xff}); }
+  static View laid(const View& from, const Layout& layout, Bytes& memory) {
+    const ConstView filled = relay(from, layout, memory);
+    std::fill(memory.begin(), memory.end(), std::byte{0xff});
+    return testing::writable(filled, memory.data() + layout.offset);
+  }
   /// Brings what was written to `dense`. Whether all else is poison still.
-  bool take(const View& from, const View& to, Bytes& memory) {
+  static bool take(const View& from, const View& to, const Bytes& memory) {
     testing::copy_elements(from, to);
-    Bytes poison(testing::extent_bytes(to), std::byte{0xff});
-    testing::copy_elements(writable(to, poison, 0), from);
-    return std::all_of(memory.begin(), memory.end(), [](std::byte b) { return b == std::byte{0xff}; });
+    return !testing::written_between(from, memory);
   }
-  bool take() { return take(out.values, dense.out.values, values) && take(out.scales.view, dense.out.scales.view, scales); }
+  bool take() const {
+    return take(out.values, dense.out.values, values) && take(out.scales.view, dense.out.scales.view, scales);
+  }
 };
 
 void check_one(std::uint64_t seed) {
@@ -133,15 +123,18 @@ void check_one(std::uint64_t seed) {
   const ConstView input = relay(matrix(static_cast<const void*>(dense.data()), format, rows, cols), layout, memory);
   std::optional<Groups> groups;
   if (grouped) groups = Groups::from_sizes(std::span<const std::int64_t>(sizes));
-  std::vector<std::array<Layout, 2>> layouts;
-  for (std::size_t i = 0; i < copies.size(); ++i) layouts.push_back({draw.layout(), draw.layout()});
+  for (LaidCopy& copy : copies) {
+    copy.of_values = draw.layout();
+    copy.of_scales = draw.layout();
+  }
+  const std::vector<std::int64_t> all = {rows};
 
   std::vector<independent::Copy> portable;
   for (const char* kernel : {"portable", "avx2", "avx512"}) {
     Options options;
     options.kernel = kernel;
     options.threads = static_cast<int>(draw.between(1, 3));
-    for (std::size_t i = 0; i < copies.size(); ++i) copies[i].lay(layouts[i][0], layouts[i][1]);
+    for (LaidCopy& copy : copies) copy.lay();
     const Status status = copies.size() == 1 ? quantize({input, groups, copies[0].out}, options)
                                              : quantize_both({input, groups, copies[0].out, copies[1].out}, options);
     if (status.code() == Code::unsupported) continue;  // on this CPU
@@ -155,12 +148,10 @@ void check_one(std::uint64_t seed) {
       }
       std::int64_t scale_row = 0;
       std::int64_t row = 0;
-      if (!grouped) sizes = {rows};
-      for (const std::int64_t size : sizes) {
+      for (const std::int64_t size : grouped ? sizes : all) {
         expect_rows(copies[i].dense, wanted[i], x, cols, row, row + size, scale_row);
         row += size;
       }
-      if (!grouped) sizes.clear();
       for (; row < rows; ++row) {
         for (std::int64_t c = 0; c < cols; ++c)
           ASSERT_EQ(copies[i].dense.values[static_cast<std::size_t>(row * cols + c)], std::byte{0}) << "outside, row " << row;

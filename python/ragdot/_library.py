@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, Self
 
 from ragdot import _abi, _cuda_abi
 
@@ -53,6 +53,21 @@ def _load() -> ctypes.CDLL:
 
 
 LIBRARY = _load()
+
+
+class OfOneProcess:
+    """Holds memory of the library and does not change: copies are the object itself, and it cannot be pickled."""
+
+    _not_pickled: str  # the sentence
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(self._not_pickled)
 
 
 def refuse(status: int) -> NoReturn:

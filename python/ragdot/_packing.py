@@ -6,12 +6,14 @@ from typing import Any
 
 from ragdot import _abi
 from ragdot._choices import options_of
-from ragdot._library import LIBRARY, check
+from ragdot._library import LIBRARY, OfOneProcess, check
 from ragdot._scaled import fill_operand, transposed
 
 
-class PackedWeights:
+class PackedWeights(OfOneProcess):
     """What pack gives. Immutable, for any number of threads; holds no reference to the array it was made from."""
+
+    _not_pickled = "PackedWeights are memory of one process; pickle the array and pack it where it is used"
 
     def __init__(self, op: str, extents: tuple[int, int, int], pointer: ctypes.c_void_p):
         self._op, self._extents, self.pointer = op, extents, pointer.value
@@ -41,15 +43,6 @@ class PackedWeights:
         """Raises for weights that were packed for the other product."""
         if op != self._op:
             raise ValueError(f"{op}: rhs was packed for {self._op}; use pack(rhs, op={op!r})")
-
-    def __copy__(self) -> "PackedWeights":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "PackedWeights":
-        return self
-
-    def __reduce__(self) -> Any:
-        raise TypeError("PackedWeights are memory of one process; pickle the array and pack it where it is used")
 
     def __repr__(self) -> str:
         return f"<ragdot.PackedWeights for {self._op}: {self.describe()}>"

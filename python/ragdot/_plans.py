@@ -11,7 +11,7 @@ from ragdot._arrays import FORMATS, address, new_array, to_read, to_write, view_
 from ragdot._calls import Output
 from ragdot._choices import Tiling, options_of
 from ragdot._groups import as_groups
-from ragdot._library import LIBRARY, check, refuse
+from ragdot._library import LIBRARY, OfOneProcess, check, refuse
 from ragdot._packing import PackedWeights
 from ragdot._products import call_of
 from ragdot._scaled import ScaledArray, fill_operand, transposed
@@ -127,8 +127,10 @@ class _Frame:
         self.out.remember(out)
 
 
-class Plan:
+class Plan(OfOneProcess):
     """What plan gives: call it as often as you like, from any number of threads, each call with arrays of its own."""
+
+    _not_pickled = "a Plan is memory of one process; pickle the arguments of plan and plan where it is used"
 
     def __init__(self, op: str, like: _abi.GmmArgs | _abi.TgmmArgs, columns: tuple[int, ...], pointer: ctypes.c_void_p):
         self._op, self._like, self._columns, self._pointer = op, like, columns, pointer.value
@@ -168,15 +170,6 @@ class Plan:
         if self._leaves:
             raise ValueError(f"{self._op}: this plan leaves rows outside as they are; give out, the array whose other rows are kept")
         return new_array(self._columns if self._op == "tgmm" else (rows, *self._columns), self._dtype)
-
-    def __copy__(self) -> "Plan":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Plan":
-        return self
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a Plan is memory of one process; pickle the arguments of plan and plan where it is used")
 
     @property
     def workspace_bytes(self) -> int:

@@ -140,23 +140,22 @@ def test_checks_hold_for_products_that_are_right(failures, run):
     assert not failures
 
 
-def floats_of(p):
-    assert p.out_format == 1
-    rows = p.m if p.op == GMM else p.k
-    return (ctypes.c_int32 * (rows * p.out_pitch)).from_address(p.out)
+def words_of(p):
+    """The bits of an f32 result."""
+    rows = p.m if p.op == GMM else p.groups.local * p.k
+    return (ctypes.c_uint32 * (rows * p.out_pitch)).from_address(p.out)
 
 
 def one_ulp(p):
     """The last bit of one result."""
     if p.out_format == 1:
-        floats_of(p)[0] ^= 1
+        words_of(p)[0] ^= 1
 
 
 def negative_zeros(p):
     """Whatever is +0 in an f32 result."""
     if p.out_format == 1 and not p.accumulate:
-        rows = p.m if p.op == GMM else p.groups.local * p.k
-        for i, bits in enumerate(out := (ctypes.c_uint32 * (rows * p.out_pitch)).from_address(p.out)):
+        for i, bits in enumerate(out := words_of(p)):
             if bits == 0:
                 out[i] = 1 << 31
 

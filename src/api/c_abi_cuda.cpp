@@ -147,10 +147,8 @@ std::vector<NamedMemory> memory_of(const QuantizeBothArgs& args) {
 
 /// The places that a copy with aligned groups is given.
 std::array<NamedMemory, 2> memory_of(const ragdot_cuda_group_places& places, const Groups& groups) {
-  const auto numbers = [&](const void* data) {  // only the bytes matter
-    return matrix(data, Format::f32, groups.count, groups.index == Groups::Index::i64 ? 2 : 1);
-  };
-  return {{{"col_wise_groups.starts", numbers(places.starts)}, {"col_wise_groups.sizes", numbers(places.sizes)}}};
+  return {{{"col_wise_groups.starts", api::index_view(groups, places.starts, groups.count)},
+           {"col_wise_groups.sizes", api::index_view(groups, places.sizes, groups.count)}}};
 }
 
 /// What is written beside a quantiser's copies is memory of its own.

@@ -25,6 +25,9 @@ namespace ragdot::api {
 /// out-of-range numbers against `rows`. Does what check_groups does first.
 [[nodiscard]] Status read_groups(const char* op, const Groups& groups, std::int64_t rows, std::span<RowRange> out);
 
+/// Numbers of a group array as a view: only its bytes matter.
+[[nodiscard]] ConstView index_view(const Groups& groups, const void* data, std::int64_t count);
+
 /// What of the group metadata shares a byte with `view`, in words, or null: "the group numbers", "the group sizes".
 [[nodiscard]] const char* overlapped_numbers(const Groups& groups, const ConstView& view);
 

@@ -29,12 +29,6 @@ std::int64_t number_at(const void* data, Groups::Index index, std::int64_t i) {
 
 Status refused(const char* op, const std::string& why) { return {Code::invalid_argument, fmt::format("{}: {}", op, why)}; }
 
-/// The numbers of a group array as a view: only its bytes matter.
-ConstView index_view(const Groups& groups, const void* data, std::int64_t count) {
-  const std::int64_t words = groups.index == Groups::Index::i64 ? 2 : 1;
-  return matrix(data, Format::f32, count, words);
-}
-
 Status need_data(const char* op, const char* what, const Groups& groups, const void* data, std::int64_t count) {
   if (data != nullptr || count == 0) return check_data({op, what}, index_view(groups, data, count), Rank::matrix);
   return refused(op, fmt::format("{} are null; {} numbers are needed", what, count));
@@ -106,6 +100,11 @@ Status read_starts_and_sizes(const char* op, const Groups& groups, std::int64_t 
 }
 
 }  // namespace
+
+ConstView index_view(const Groups& groups, const void* data, std::int64_t count) {
+  const std::int64_t words = groups.index == Groups::Index::i64 ? 2 : 1;
+  return matrix(data, Format::f32, count, words);
+}
 
 const char* overlapped_numbers(const Groups& groups, const ConstView& view) {
   if (overlaps(view, index_view(groups, groups.data, numbers_of(groups)))) return "the group numbers";

@@ -111,6 +111,11 @@ def gmm_exact(a, a_scales, b, b_scales, sizes):
     return exact, total
 
 
+def segments(x):
+    """[rows, K] cut along K into [B, rows, 128], zeros behind, in float64."""
+    return padded(x.double(), 1, BLOCK).unflatten(1, (-1, BLOCK)).transpose(0, 1)
+
+
 def scaled_in_order(terms, rows, cols):
     """acc = fma(row scale * column scale, term, acc), each step rounded to float32; for terms that are exact and of few bits, as those
     of small integers are. terms [B, M, N] in float64, rows [B, M] and cols [B, N] of scales; float32 [M, N]."""
@@ -127,9 +132,8 @@ def gmm_in_order(a, a_scales, b, b_scales, sizes):
     out = torch.zeros(m, n, device=a.device)
     row = 0
     for g, size in enumerate(sizes.tolist()):
-        left = padded(a[row : row + size].double(), 1, BLOCK).unflatten(1, (-1, BLOCK)).transpose(0, 1)
-        right = padded(b[g].double(), 1, BLOCK).unflatten(1, (-1, BLOCK)).transpose(0, 1)
-        out[row : row + size] = scaled_in_order(left @ right.mT, a_scales[row : row + size].t(), spread(b_scales[g], BLOCK, 1, n))
+        terms = segments(a[row : row + size]) @ segments(b[g]).mT
+        out[row : row + size] = scaled_in_order(terms, a_scales[row : row + size].t(), spread(b_scales[g], BLOCK, 1, n))
         row += size
     return out
 
@@ -140,8 +144,8 @@ def tgmm_in_order(a, a_scales, b, b_scales, sizes):
     row, block = 0, 0
     for g, size in enumerate(sizes.tolist()):
         blocks = ceil(size, BLOCK)
-        left, right = (padded(x[:, row : row + size].double(), 1, BLOCK).unflatten(1, (-1, BLOCK)).transpose(0, 1) for x in (a, b))
-        out[g] = scaled_in_order(left @ right.mT, a_scales[block : block + blocks], b_scales[block : block + blocks])
+        terms = segments(a[:, row : row + size]) @ segments(b[:, row : row + size]).mT
+        out[g] = scaled_in_order(terms, a_scales[block : block + blocks], b_scales[block : block + blocks])
         row += size
         block += blocks
     return out

@@ -103,14 +103,14 @@ def gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: to
         grids: Sequence[int] = (), bias: torch.Tensor | None = None, first_group: int = 0, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:  # fmt: skip
     """ragdot_cuda_gmm: lhs [M, K], rhs [L, K, N], ends int32 or int64 [G]; out dense [M, N] of the dtype."""
     check_devices("gmm", lhs=lhs, rhs=rhs, ends=ends, lhs_scales=lhs_scales, rhs_scales=rhs_scales, bias=bias)
+    if bias is None and not (lhs.shape[1] and rhs.shape[0]):  # no kernel takes sums of nothing
+        return lhs.new_zeros((lhs.shape[0], rhs.shape[2]), dtype=dtype)
     args = _abi.GmmArgs(struct_size=ctypes.sizeof(_abi.GmmArgs), first_group=first_group)
     held = [_fill(args.lhs, _lines(lhs, False), lhs_scales, grids[:3]), _fill(args.rhs, _summed_lines(rhs), rhs_scales, grids[3:])]
     args.groups, dense_ends = groups_of(ends)
     if bias is not None:
         args.bias, bias = view_of(bias, VALUE_FORMATS)
     out = empty_lines(lhs, (lhs.shape[0], rhs.shape[2]), dtype)
-    if bias is None and not (lhs.shape[1] and rhs.shape[0]):
-        return out.zero_().contiguous()  # no kernel takes sums of nothing
     args.out, _ = view_of(out, VALUE_FORMATS)
     _launch("gmm", args, lhs.device)
     del held, dense_ends

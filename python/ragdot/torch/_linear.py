@@ -171,8 +171,9 @@ class GroupedLinear(torch.nn.Module):
         refuse_transforms()
         weight, backward, kept = self.weight, torch.is_grad_enabled(), self._copies
         if is_first_microbatch is False:
-            if kept is None or kept.recipe is not self.recipe or not kept.serve(weight, backward):
-                what = "" if kept is None else " and this recipe" if kept.recipe is not self.recipe else " and gradients"
+            of_another = kept is not None and kept.recipe is not self.recipe
+            if kept is None or of_another or not kept.serve(weight, backward):
+                what = "" if kept is None else " and this recipe" if of_another else " and gradients"
                 raise ValueError(f"GroupedLinear: is_first_microbatch is False before any call with True{what}; the first call of a step "
                                  "needs True")  # fmt: skip
             return kept.operands

@@ -40,14 +40,13 @@ class QuantizedGroupedLinear(torch.nn.Module):
     @classmethod
     def from_linear(cls, layer: GroupedLinear, recipe: str | Recipe | None = None) -> "QuantizedGroupedLinear":
         """The layer's weight quantised by a recipe, its own where None is given; the same bits as the layer has with it."""
-        bias = layer.bias
-        made = cls(layer.num_groups, layer.in_features, layer.out_features, bias is not None, recipe=layer.recipe if recipe is None else recipe,
-                   device=layer.weight.device, dtype=None if bias is None else bias.dtype)  # fmt: skip
+        made = cls(layer.num_groups, layer.in_features, layer.out_features, layer.bias is not None,
+                   recipe=layer.recipe if recipe is None else recipe, device="meta")  # fmt: skip
         how = made.recipe
         quantized = quantize(layer.weight.detach(), made.block, how.format, how.scaling, how.scale_format)
         made.weight, made.weight_scale_inv = quantized.values, quantized.scales
-        if bias is not None:
-            made.bias = torch.nn.Parameter(bias.detach().clone())
+        if layer.bias is not None:
+            made.bias = torch.nn.Parameter(layer.bias.detach().clone())
         return made
 
     def forward(self, x: Matrix, offs: torch.Tensor, *, first_group: int | None = None, is_first_microbatch: bool | None = None) -> torch.Tensor:
