@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 from problems import ENDS, INNER, OUTER, RECIPES, ROWS, normal, offs
 
 import ragdot.torch as rt
-from ragdot.torch import _linear, _packed
+from ragdot.torch import _kept, _packed
 
 GROUPS = len(ENDS)
 MODEL, HIDDEN, EXPERTS, TOP = 64, 96, 8, 2
@@ -40,13 +40,13 @@ def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
 @pytest.fixture
 def counted(monkeypatch):
     """How often weights were quantised."""
-    calls, original = [], _linear.weight_operands
+    calls, original = [], _kept.weight_operands
 
     def counting(*given):
         calls.append(given)
         return original(*given)
 
-    monkeypatch.setattr(_linear, "weight_operands", counting)
+    monkeypatch.setattr(_kept, "weight_operands", counting)
     return calls
 
 
@@ -188,9 +188,9 @@ def test_inference_quantises_for_one_direction_alone(counted):
     layer, x = linear("channelwise"), normal(ROWS, INNER)
     with torch.no_grad():
         layer(x, offs())
-    assert layer._copies.operands[1] is None
+    assert layer._kept.copies.operands[1] is None
     step(layer, x, offs())
-    assert layer._copies.operands[1] is not None and len(counted) == 2
+    assert layer._kept.copies.operands[1] is not None and len(counted) == 2
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -395,7 +395,7 @@ def test_state_is_ordinary(tmp_path):
     assert torch.equal(empty(x), expected) and torch.equal(copy.deepcopy(layer)(x), expected)
     torch.save(layer, tmp_path / "layer.pt")
     loaded = torch.load(tmp_path / "layer.pt", weights_only=False)
-    assert loaded.down._copies is None and layer.down._copies is not None and torch.equal(loaded(x), expected)
+    assert loaded.down._kept.copies is None and layer.down._kept.copies is not None and torch.equal(loaded(x), expected)
     assert "e4m3" in repr(layer)
 
 
@@ -411,7 +411,7 @@ def test_inference_with_few_rows_packs_the_weight_once(recipe, bias, counted):
     with torch.no_grad():
         for _ in range(4):
             assert torch.equal(layer(x, FEW_ENDS), expected)
-            packed.append(_packed.is_packed(layer._copies.operands[0][0]))
+            packed.append(_packed.is_packed(layer._kept.copies.operands[0][0]))
         assert torch.equal(layer(x.float(), FEW_ENDS).float(), rt.grouped_mm(x.float(), layer.weight.mT, FEW_ENDS, layer.bias, recipe=recipe))
     assert packed == [False, True, True, True] and len(counted) == 1, "by the second call that they serve"
     assert len(step(layer, x, FEW_ENDS)) == 3 + bias and len(counted) == 2, "no packed copy serves gradients"
@@ -426,7 +426,7 @@ def test_inference_with_many_rows_packs_nothing():
     with torch.no_grad():
         for _ in range(3):
             layer(x, ends)
-    assert not _packed.is_packed(layer._copies.operands[0][0])
+    assert not _packed.is_packed(layer._kept.copies.operands[0][0])
 
 
 def test_a_trace_holds_no_packed_weights():
@@ -448,7 +448,7 @@ def test_packed_weights_that_are_gone_are_refused():
     with torch.no_grad():
         for _ in range(2):
             layer(x, FEW_ENDS)
-        address = layer._copies.operands[0][0].clone()
-        layer._copies = None
+        address = layer._kept.copies.operands[0][0].clone()
+        layer._kept.copies = None
         with pytest.raises(ValueError, match="packed weights that are gone; keep the tensor"):
             _packed.packed_of(address)

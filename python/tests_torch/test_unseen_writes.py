@@ -86,13 +86,21 @@ def test_writes_to_shards_are_seen(mesh, reshard):
 
 
 def test_copies_of_layers_have_no_copies_of_weights():
-    """Whatever copies a layer's attributes, as parametrised modules do."""
+    """Whatever copies a layer's attributes, as parametrised modules do, too."""
     layer, x = linear().requires_grad_(False), normal(ROWS, INNER)
-    torch.nn.utils.parametrize.register_parametrization(layer, "weight", torch.nn.Identity())
     y = layer(x, offs())
-    assert layer._copies is not None
-    for other in (copy.deepcopy(layer), copy.copy(layer._copies), pickle.loads(pickle.dumps(layer._copies))):
-        assert other is None or (other._copies is None and torch.equal(other(x, offs()), y))
+
+    def check(*others):
+        assert layer._kept.copies is not None
+        for other in others:
+            assert other._kept.copies is None and torch.equal(other(x, offs()), y)
+
+    check(copy.copy(layer), copy.deepcopy(layer))
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", torch.nn.Identity())
+    layer(x, offs())
+    check(copy.deepcopy(layer))
+    for kept in (copy.deepcopy(layer._kept), pickle.loads(pickle.dumps(layer._kept))):
+        assert kept.copies is None
 
 
 def test_a_state_is_judged_behind_the_hooks_that_load_it():

@@ -1,5 +1,7 @@
 """A Mixture-of-Experts layer: router, top-k, sort, SwiGLU experts, weighted combination."""
 
+from collections.abc import Callable
+
 import torch
 from torch.autograd.function import once_differentiable
 
@@ -27,6 +29,23 @@ class _Gather(torch.autograd.Function):
         (inverse,) = ctx.saved_tensors
         rows = grad.index_select(0, inverse)
         return rows.unflatten(0, (-1, ctx.copies)).sum(1), None, None, None
+
+
+def through_experts(x: torch.Tensor, weights: torch.Tensor, experts: torch.Tensor, count: int,
+                    run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:  # fmt: skip
+    """What `count` experts make of x [..., K], added by the weights in float32: [..., N] in their results' dtype.
+
+    weights, experts: [tokens, top_k]. run: gives the results of rows [M, K], sorted by expert, whose groups end at offs [count]; rows
+    of experts from `count` on lie behind them. Within a group rows are in the order of the tokens; results are added in that of top_k.
+    """
+    top_k, experts = experts.shape[-1], experts.flatten()
+    order = experts.argsort(stable=True)
+    inverse = torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))
+    offs = (experts.unsqueeze(1) == torch.arange(count, device=experts.device)).sum(0).cumsum(0)
+    rows = run(_Gather.apply(x.reshape(-1, x.shape[-1]), order, inverse, top_k), offs)
+    rows = _Gather.apply(rows, inverse, order, 1).reshape(*x.shape[:-1], top_k, rows.shape[-1])
+    # In x's shape before the sum: a view of it would be the result, and fully_shard's hooks want none.
+    return (rows.float() * weights.reshape(*x.shape[:-1], top_k, 1)).sum(-2).to(rows.dtype)
 
 
 def _split(x: torch.Tensor, turned: bool) -> torch.Tensor:
@@ -82,18 +101,13 @@ class MoE(torch.nn.Module):
         """x [..., model_size]: the same shape. is_first_microbatch: as in GroupedLinear."""
         if x.shape[-1] != self.model_size:
             raise ValueError(f"MoE: x is {list(x.shape)}; model_size is {self.model_size}, which x's last dimension has to be")
-        tokens = x.reshape(-1, x.shape[-1])
-        weights, experts = self.route(tokens)
-        experts = experts.flatten()
-        order = experts.argsort(stable=True)
-        inverse = torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))
-        offs = (experts.unsqueeze(1) == torch.arange(self.num_experts, device=experts.device)).sum(0).cumsum(0)
-        rows = _Gather.apply(tokens, order, inverse, self.top_k)
-        gate, up = self.gate_up(rows, offs, is_first_microbatch=is_first_microbatch).chunk(2, -1)
-        rows = self.down(torch.nn.functional.silu(gate) * up, offs, is_first_microbatch=is_first_microbatch)
-        rows = _Gather.apply(rows, inverse, order, 1).reshape(*x.shape[:-1], self.top_k, x.shape[-1])
-        # In x's shape before the sum: a view of it would be the result, and fully_shard's hooks want none.
-        return (rows.float() * weights.reshape(*x.shape[:-1], self.top_k, 1)).sum(-2).to(rows.dtype)
+        weights, experts = self.route(x.reshape(-1, x.shape[-1]))
+
+        def run(rows: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
+            gate, up = self.gate_up(rows, offs, is_first_microbatch=is_first_microbatch).chunk(2, -1)
+            return self.down(torch.nn.functional.silu(gate) * up, offs, is_first_microbatch=is_first_microbatch)
+
+        return through_experts(x, weights, experts, self.num_experts, run)
 
     def route(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""

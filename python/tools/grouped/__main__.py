@@ -7,14 +7,11 @@ checked before any is timed; the contenders take turns within one process.
 
 import argparse
 import functools
-import random
-import statistics
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from contest import Contender, measure, table
 
 from ragdot.torch import GroupedLinear, ScaledTensor, grouped_mm, quantize
 
@@ -41,26 +38,6 @@ class Case:
 
 CASES = (Case("w0", 2048, 512, 256, 8), Case("wo", 512, 2048, 256, 8), *(Case(f"decode{rows}", 2048, 1408, rows, 32, anew=False) for rows in (1, 4, 16)),
          *(Case(f"step{rows}", 2048, 1408, rows, 8, step=True) for rows in (256, 1024)))  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A call, and what raises where its result is wrong: the product, or the gradients of x and w."""
-
-    name: str
-    call: Callable[[], Any]
-    check: Callable[[Any], None]
-
-
-@dataclass(frozen=True)
-class Row:
-    """Seconds of a call: median, least and greatest of the rounds; `ratio` is the median of the peer's over this one in each."""
-
-    name: str
-    median: float
-    least: float
-    greatest: float
-    ratio: float
 
 
 def _real(x: ScaledTensor) -> torch.Tensor:
@@ -138,31 +115,6 @@ def _steps(case: Case) -> list[Contender]:
             layer("ragdot blockwise, main_grad", "blockwise", fused=True), layer("ragdot bf16", None)]  # fmt: skip
 
 
-def measure(found: Iterable[Contender], rounds: int, calls: int) -> list[Row]:
-    """Every contender in every round, after a round that is not counted: the mean of so many calls. Each round has another order, by
-    chance but the same in every run (docs/decisions/0113)."""
-    found, times, order = list(found), {}, random.Random(0)
-    for round in range(rounds + 1):
-        for contender in order.sample(found, len(found)):
-            start = time.perf_counter()
-            for _ in range(calls):
-                contender.call()
-            if round:
-                times.setdefault(contender.name, []).append((time.perf_counter() - start) / calls)
-    def over_this(of: list[float]) -> float:
-        return statistics.median(peer / own for peer, own in zip(times[PEER], of))
-
-    return [Row(c.name, statistics.median(of := times[c.name]), min(of), max(of), over_this(of)) for c in found]
-
-
-def table(rows: Iterable[Row], flops: int) -> str:
-    """For a terminal."""
-    lines = [f"{'':<32} {'ms':>7} {'least':>7} {'greatest':>8} {'TFLOP/s':>8}  torch / this"]
-    for r in rows:
-        lines.append(f"{r.name:<32} {r.median * 1e3:>7.2f} {r.least * 1e3:>7.2f} {r.greatest * 1e3:>8.2f} {flops / r.median / 1e12:>8.2f}  {r.ratio:.2f}")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="grouped", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="(%(default)s)")
@@ -178,7 +130,7 @@ def main() -> None:
             for threads in given.threads:
                 torch.set_num_threads(threads)
                 print(f"{case.name}, {case.experts} x {case.rows} rows, {threads} thread{'s' * (threads > 1)}, medians of {given.rounds} rounds of {calls} calls")
-                print(table(measure(found, given.rounds, calls), case.flops()), flush=True)
+                print(table(measure(found, PEER, given.rounds, calls), case.flops()), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,117 @@
+"""Weights quantised once until they change."""
+
+import contextlib
+import weakref
+from typing import Any, NamedTuple
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from ragdot._recipes import Recipe
+from ragdot.torch._packed import is_packed
+from ragdot.torch._products import Operand, one_copy, packed_operand, refuse_transforms, weight_operands
+
+
+class _Copies(NamedTuple):
+    """A weight as it was quantised, and what tells that it is still the same: itself, where it lay, how often it was written to."""
+
+    operands: tuple[Operand, Operand | None]
+    recipe: Recipe
+    weight: torch.Tensor | None = None  # None: it may have changed
+    storage: StorageWeakRef | None = None  # no later storage gets the number of one that is referred to
+    address: int = 0
+    version: int = 0
+
+    def fit(self, weight: torch.Tensor, recipe: Recipe) -> bool:
+        """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
+        return (self.weight is weight and self.recipe is recipe and not weight.is_inference() and self.address == weight.data_ptr()
+                and self.version == weight._version and self.storage.cdata == weight.untyped_storage()._cdata)  # fmt: skip
+
+    def serve(self, w: torch.Tensor, backward: bool) -> bool:
+        """Whether there is a copy for each direction."""
+        if is_packed(self.operands[0][0]):
+            return not backward and not _recorded()
+        return not backward or self.operands[1] is not None or one_copy(w, self.recipe)
+
+
+def _recorded() -> bool:
+    """Whether calls go into a graph or a trace, which runs again when copies have changed and the packed ones are gone."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+_FEW_ROWS = 32  # of each group: products of more are not bound by reading weights
+
+# Those that hold copies. Optimizers write to weights without a trace that could be seen here: fused ones, and those that step others
+# which become the weights, as shards and float32 masters do.
+_all: "weakref.WeakSet[KeptWeight]" = weakref.WeakSet()
+
+
+def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Every weight that wants gradients may have changed, and what the optimizer lists."""
+    if torch.compiler.is_compiling() or not _all:
+        return
+    listed = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+    for kept in list(_all):
+        weight = None if kept.copies is None else kept.copies.weight
+        if weight is not None and (weight.requires_grad or id(weight) in listed):
+            kept.give_up()
+
+
+register_optimizer_step_post_hook(_after_step)
+
+
+class KeptWeight:
+    """The copies of one weight. A copied or pickled one has none."""
+
+    def __init__(self) -> None:
+        self.copies: _Copies | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "KeptWeight":
+        return KeptWeight()
+
+    def __reduce__(self) -> tuple[type["KeptWeight"], tuple[()]]:
+        return KeptWeight, ()
+
+    def give_up(self) -> None:
+        """The weight may have changed. is_first_microbatch=False still takes what was quantised last."""
+        if self.copies is not None:
+            self.copies = self.copies._replace(weight=None)
+
+    def quantized(self, weight: torch.Tensor, w: torch.Tensor, recipe: Recipe, rows: int,
+                  is_first_microbatch: bool | None = None) -> tuple[Operand, Operand | None] | None:  # fmt: skip
+        """w, a view [L, K, N] of the weight, for `rows` rows of products. None: the product is to quantise for itself."""
+        refuse_transforms()
+        backward, kept = torch.is_grad_enabled(), self.copies
+        if is_first_microbatch is False:
+            of_another = kept is not None and kept.recipe is not recipe
+            if kept is None or of_another or not kept.serve(weight, backward):
+                what = "" if kept is None else " and this recipe" if of_another else " and gradients"
+                raise ValueError(f"GroupedLinear: is_first_microbatch is False before any call with True{what}; the first call of a step "
+                                 "needs True")  # fmt: skip
+            return kept.operands
+        compiling = _recorded() or (weight.is_cuda and torch.cuda.is_current_stream_capturing())
+        if is_first_microbatch is None:
+            if compiling:
+                return None
+            if kept is not None and kept.fit(weight, recipe) and kept.serve(weight, backward):
+                return kept.operands if backward else self._for_inference(kept, rows, w.shape[0])
+        # Copies made in inference mode could not be saved for a later way back.
+        with contextlib.nullcontext() if compiling else torch.inference_mode(False):
+            operands = weight_operands(w.detach(), recipe, backward or is_first_microbatch is True)
+        self.copies = _Copies(operands, recipe)
+        # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
+        if not compiling and not weight.is_inference():
+            self.copies = self.copies._replace(weight=weight, storage=StorageWeakRef(weight.untyped_storage()), address=weight.data_ptr(),
+                                               version=weight._version)  # fmt: skip
+            _all.add(self)
+        return operands
+
+    def _for_inference(self, kept: _Copies, rows: int, groups: int) -> tuple[Operand, None]:
+        """Kept copies that serve again. With few rows they are packed, which reads faster; in place of what they were, so that memory
+        holds the weight once."""
+        weight = kept.operands[0]
+        if rows <= _FEW_ROWS * groups and weight[0].device.type == "cpu" and not is_packed(weight[0]):
+            weight = packed_operand(weight)
+            self.copies = kept._replace(operands=(weight, None))
+        return weight, None

@@ -1,0 +1,119 @@
+"""Experts of Hugging Face transformers: once this is imported, `model.set_experts_implementation("ragdot_blockwise")` takes effect."""
+
+import weakref
+
+import torch
+
+try:
+    from transformers.integrations.finegrained_fp8 import ALL_FP8_EXPERTS_FUNCTIONS
+    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+except ImportError as error:
+    raise ImportError(f"ragdot.transformers needs transformers 5.8 or later, whose experts can be exchanged ({error}); "
+                      "pip install 'ragdot[transformers]'") from error  # fmt: skip
+
+from ragdot._recipes import RECIPES, Recipe, recipe_of
+from ragdot.torch._grouped_mm import autocast, grouped_mm
+from ragdot.torch._kept import KeptWeight
+from ragdot.torch._moe import through_experts
+from ragdot.torch._products import multiply
+from ragdot.torch._scaled import ScaledTensor, quantize
+
+# By the name of the implementation.
+_recipes: dict[str, Recipe] = {}
+_kept: "weakref.WeakKeyDictionary[torch.nn.Module, dict[str, KeptWeight]]" = weakref.WeakKeyDictionary()
+
+
+def register(name: str, recipe: str | Recipe | None) -> None:
+    """Makes `name` an implementation of experts whose products quantise by the recipe, as in grouped_mm.
+
+    "ragdot" (None: operands as they come), "ragdot_bf16", "ragdot_channelwise", "ragdot_blockwise", "ragdot_blockwise_e8m0" and
+    "ragdot_mx" are there already.
+    """
+    how = recipe_of("register", recipe)
+
+    def forward(experts: torch.nn.Module, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
+        return _forward(experts, how, hidden_states, top_k_index, top_k_weights)
+
+    _recipes[name] = how
+    for functions in (ALL_EXPERTS_FUNCTIONS, ALL_FP8_EXPERTS_FUNCTIONS):
+        type(functions).register(name, forward)
+
+
+def quantize_experts(model: torch.nn.Module) -> int:
+    """Leaves the model's experts FP8 weights alone, quantised by the recipe of the implementation that is set: a quarter of float32's
+    memory, half of bfloat16's, and the same results. For serving, and for training what lies around them: the weights get no gradients.
+
+    A weight [E, N, K] becomes a parameter of codes and beside it, with `_scale_inv` behind its name, one of scales, as FP8 checkpoints
+    have them; `block_size` says how many rows and columns share a scale. Returns how many weights it quantised. Raises ValueError where the
+    implementation quantises nothing.
+    """
+    changed = 0
+    for path, experts in model.named_modules():
+        if not (hasattr(experts, "is_transposed") and hasattr(experts, "down_proj")):
+            continue
+        name = experts.config._experts_implementation
+        recipe = _recipes.get(name)
+        if recipe is None or not recipe.quantizes:
+            raise ValueError(f"quantize_experts: {path} has the implementation {name!r}, which quantises no weights; call "
+                             'model.set_experts_implementation("ragdot_blockwise") first')  # fmt: skip
+        for weight in ("gate_up_proj" if experts.has_gate else "up_proj", "down_proj"):
+            if getattr(experts, weight).element_size() > 1:
+                _quantize(experts, weight, recipe)
+                changed += 1
+    return changed
+
+
+def _quantize(experts: torch.nn.Module, name: str, recipe: Recipe) -> None:
+    experts.block_size = recipe.weights if experts.is_transposed else recipe.weights[::-1]
+    codes = quantize(getattr(experts, name).detach(), experts.block_size, recipe.format, recipe.scaling, recipe.scale_format)
+    setattr(experts, name, torch.nn.Parameter(codes.values, requires_grad=False))
+    setattr(experts, f"{name}_scale_inv", torch.nn.Parameter(codes.scales, requires_grad=False))
+
+
+def _forward(experts: torch.nn.Module, recipe: Recipe, hidden_states: torch.Tensor, top_k_index: torch.Tensor,
+             top_k_weights: torch.Tensor) -> torch.Tensor:  # fmt: skip
+    if getattr(experts, "activation_scheme", "dynamic") != "dynamic":
+        raise NotImplementedError(f"ragdot: activation_scheme is {experts.activation_scheme!r}; activations are quantised as they come, 'dynamic'")
+
+    def run(rows: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
+        if experts.has_gate:
+            rows = experts._apply_gate(_linear(experts, "gate_up_proj", rows, offs, recipe))
+        else:
+            rows = experts.act_fn(_linear(experts, "up_proj", rows, offs, recipe))
+        rows = _linear(experts, "down_proj", rows, offs, recipe)
+        return experts.post_expert_norm(rows) if getattr(experts, "has_post_expert_norm", False) else rows
+
+    return through_experts(hidden_states, top_k_weights, top_k_index, experts.num_experts, run).to(hidden_states.dtype)
+
+
+def _linear(experts: torch.nn.Module, name: str, rows: torch.Tensor, offs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """Rows behind the last group, which another process has the experts of, are zero."""
+    weight = getattr(experts, name)
+    bias = getattr(experts, f"{name}_bias") if experts.has_bias else None
+    (rows,) = autocast(rows)
+    if weight.element_size() == 1:
+        scaled = _scaled(weight, getattr(experts, f"{name}_scale_inv"), experts.block_size)
+        x = rows if recipe.format else rows.bfloat16()
+        return grouped_mm(x, scaled if experts.is_transposed else scaled.mT, offs, bias, rows.dtype, recipe=recipe)
+    w = weight if experts.is_transposed else weight.mT
+    if not recipe.quantizes or not _may_keep():
+        return grouped_mm(rows if recipe.format else rows.to(w.dtype), w, offs, bias, recipe=recipe)
+    kept = _kept.setdefault(experts, {}).setdefault(name, KeptWeight())
+    copies = kept.quantized(weight, w, recipe, rows.shape[0])
+    return multiply(rows, w, bias, offs, recipe, rows.dtype, copies=copies)
+
+
+def _scaled(weight: torch.Tensor, scales: torch.Tensor, block: tuple[int | None, int | None] | None) -> ScaledTensor:
+    """No block: a scale for each matrix, or for gate and up in one."""
+    if weight.dtype == torch.int8:
+        raise NotImplementedError("ragdot: the experts' weights are int8, packed FP4, which is not offered; load the model with them dequantised")
+    return ScaledTensor(weight, scales, block or (weight.shape[1] // scales.shape[1], None))
+
+
+def _may_keep() -> bool:
+    """Whether a weight that changes leaves a trace. One that is gathered from shards of other processes leaves none."""
+    return not torch.compiler.is_compiling() and not (torch.distributed.is_available() and torch.distributed.is_initialized())
+
+
+for _name, _recipe in {"": None, **{f"_{name}": name for name in RECIPES}}.items():
+    register(f"ragdot{_name}", _recipe)
