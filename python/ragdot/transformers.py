@@ -14,7 +14,7 @@ except ImportError as error:
 from ragdot._recipes import RECIPES, Recipe, recipe_of
 from ragdot.torch._grouped_mm import autocast, grouped_mm
 from ragdot.torch._kept import KeptWeight
-from ragdot.torch._moe import through_experts
+from ragdot.torch._dispatch import through_experts
 from ragdot.torch._products import multiply
 from ragdot.torch._scaled import ScaledTensor, quantize
 

@@ -1,51 +1,12 @@
-"""A Mixture-of-Experts layer: router, top-k, sort, SwiGLU experts, weighted combination."""
-
-from collections.abc import Callable
+"""A Mixture-of-Experts layer: router, top-k, SwiGLU experts."""
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from ragdot._recipes import Recipe
 from ragdot.torch import _views
+from ragdot.torch._dispatch import through_experts, through_processes
 from ragdot.torch._grouped_mm import autocast, grouped_mm
 from ragdot.torch._linear import GroupedLinear
-
-
-class _Gather(torch.autograd.Function):
-    """x[order // copies], where `order` is a permutation of `copies` of each row, and `inverse` its inverse.
-
-    The gradient gathers as well: each row's copies are added in their order. Torch's own would add them where they lie scattered.
-    """
-
-    @staticmethod
-    def forward(ctx, x, order, inverse, copies):
-        ctx.save_for_backward(inverse)
-        ctx.copies = copies
-        return x.index_select(0, order // copies)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        (inverse,) = ctx.saved_tensors
-        rows = grad.index_select(0, inverse)
-        return rows.unflatten(0, (-1, ctx.copies)).sum(1), None, None, None
-
-
-def through_experts(x: torch.Tensor, weights: torch.Tensor, experts: torch.Tensor, count: int,
-                    run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:  # fmt: skip
-    """What `count` experts make of x [..., K], added by the weights in float32: [..., N] in their results' dtype.
-
-    weights, experts: [tokens, top_k]. run: gives the results of rows [M, K], sorted by expert, whose groups end at offs [count]; rows
-    of experts from `count` on lie behind them. Within a group rows are in the order of the tokens; results are added in that of top_k.
-    """
-    top_k, experts = experts.shape[-1], experts.flatten()
-    order = experts.argsort(stable=True)
-    inverse = torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))
-    offs = (experts.unsqueeze(1) == torch.arange(count, device=experts.device)).sum(0).cumsum(0)
-    rows = run(_Gather.apply(x.reshape(-1, x.shape[-1]), order, inverse, top_k), offs)
-    rows = _Gather.apply(rows, inverse, order, 1).reshape(*x.shape[:-1], top_k, rows.shape[-1])
-    # In x's shape before the sum: a view of it would be the result, and fully_shard's hooks want none.
-    return (rows.float() * weights.reshape(*x.shape[:-1], top_k, 1)).sum(-2).to(rows.dtype)
 
 
 def _split(x: torch.Tensor, turned: bool) -> torch.Tensor:
@@ -79,23 +40,31 @@ class MoE(torch.nn.Module):
         Their softmax, over the chosen experts scaled to sum to 1 with normalize_weights, weights the experts' results and receives
         gradients. gate_up, down: GroupedLinear, which `recipe` and fuse_wgrad_accumulation are for; gate_up.weight has gate's rows
         first.
+    process_group: of torch.distributed; each of its processes holds as many of the experts, in order, and calls with tokens of its own,
+        which are sent to their experts and back. The router, equal in all, has gradients from this process's tokens alone. Results
+        and gradients of x and the experts have the bits of one process with all experts and the tokens of all, in order.
 
     A token's result does not depend on the tokens beside it, nor on the number of threads: rows are sorted stably by expert, no token
     is dropped or padded, and results are added in order of rank, in float32.
     """
 
     def __init__(self, model_size: int, hidden_size: int, num_experts: int, top_k: int, *, recipe: str | Recipe | None = "blockwise",
-                 normalize_weights: bool = True, fuse_wgrad_accumulation: bool = False, device: torch.device | str | None = None,
+                 normalize_weights: bool = True, fuse_wgrad_accumulation: bool = False,
+                 process_group: torch.distributed.ProcessGroup | None = None, device: torch.device | str | None = None,
                  dtype: torch.dtype | None = None):  # fmt: skip
         super().__init__()
         if not 1 <= top_k <= num_experts:
             raise ValueError(f"MoE: top_k is {top_k} of {num_experts} experts; it must be from 1 to {num_experts}")
+        processes = 1 if process_group is None else process_group.size()
+        if num_experts % processes:
+            raise ValueError(f"MoE: num_experts is {num_experts} for {processes} processes of process_group; give a multiple of {processes}")
         self.model_size, self.num_experts, self.top_k, self.normalize_weights = model_size, num_experts, top_k, normalize_weights
+        self.process_group = process_group
         where = {"device": device, "dtype": dtype}
         experts = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
         self.router = Router(model_size, num_experts, **where)
-        self.gate_up = GroupedLinear(num_experts, model_size, 2 * hidden_size, **experts)
-        self.down = GroupedLinear(num_experts, hidden_size, model_size, **experts)
+        self.gate_up = GroupedLinear(num_experts // processes, model_size, 2 * hidden_size, **experts)
+        self.down = GroupedLinear(num_experts // processes, hidden_size, model_size, **experts)
 
     def forward(self, x: torch.Tensor, *, is_first_microbatch: bool | None = None) -> torch.Tensor:
         """x [..., model_size]: the same shape. is_first_microbatch: as in GroupedLinear."""
@@ -107,7 +76,10 @@ class MoE(torch.nn.Module):
             gate, up = self.gate_up(rows, offs, is_first_microbatch=is_first_microbatch).chunk(2, -1)
             return self.down(torch.nn.functional.silu(gate) * up, offs, is_first_microbatch=is_first_microbatch)
 
-        return through_experts(x, weights, experts, self.num_experts, run)
+        def run_anywhere(rows: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
+            return run(rows, offs) if self.process_group is None else through_processes(rows, offs, self.process_group, run)
+
+        return through_experts(x, weights, experts, self.num_experts, run_anywhere)
 
     def route(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""
