@@ -82,6 +82,8 @@ def from_dlpack(what: str, x: Any, offered: tuple[str, ...] = _ANY) -> np.ndarra
     try:
         device = int(x.__dlpack_device__()[0])
     except (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError) as error:
+        if callable(is_deleted := getattr(x, "is_deleted", None)) and is_deleted():
+            raise ValueError(f"{what} is a {type(x).__name__} that was deleted or donated; give one that still has its memory") from error
         raise ValueError(f"{what} is a {type(x).__name__} without memory of its own ({error}); in traced code use ragdot.jax or "
                          "ragdot.torch") from error  # fmt: skip
     if device not in (_DLPACK_CPU, _DLPACK_PINNED):
@@ -144,11 +146,16 @@ def address(array: np.ndarray) -> int:
 
 
 def in_place(array: np.ndarray) -> bool:
-    """Whether the library's views can describe the array: ascending whole elements that do not overlap by a stride of zero."""
+    """Whether the library's views can describe the array: ascending whole elements, each axis stepping over what lies within it."""
     if array.flags.c_contiguous:
         return True
-    size = array.itemsize
-    return all(extent <= 1 or (stride > 0 and stride % size == 0) for extent, stride in zip(array.shape, array.strides))
+    size = used = array.itemsize
+    for stride, extent in sorted(zip(array.strides, array.shape)):
+        if extent > 1:
+            if stride < used or stride % size:
+                return False
+            used = stride * extent
+    return True
 
 
 def has_unit_stride(array: np.ndarray) -> bool:
@@ -158,7 +165,7 @@ def has_unit_stride(array: np.ndarray) -> bool:
 
 
 def to_read(what: str, x: Any, ndim: int, shape: str, offered: tuple[str, ...]) -> np.ndarray:
-    """An input of `ndim` axes that a view can describe: `x` itself, or a copy where its strides are negative, zero or odd."""
+    """An input of `ndim` axes that a view can describe: `x` itself, or a copy where its strides are negative, odd, or make elements overlap."""
     array = as_array(what, x, offered)
     if array.ndim != ndim:
         raise ValueError(f"{what} has shape {list(array.shape)}; it must be {shape}")
@@ -174,7 +181,7 @@ def to_write(what: str, x: Any, ndim: int, shape: str) -> np.ndarray:
     if not x.flags.writeable:
         raise ValueError(f"{what} is read-only; give a writable array")
     if to_read(what, x, ndim, shape, FLOATS) is not x:
-        raise ValueError(f"{what} has strides {list(x.strides)} in bytes; give one with ascending strides of whole elements")
+        raise ValueError(f"{what} has strides {list(x.strides)} in bytes; give one with ascending strides of whole elements that do not overlap")
     return x
 
 

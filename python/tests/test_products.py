@@ -176,6 +176,12 @@ def test_copies_are_made_only_where_no_stride_is_one(monkeypatch, how, copied):
     assert sum(copies) == copied
 
 
+def test_rows_that_share_memory_are_copied():
+    windows = np.lib.stride_tricks.sliding_window_view(normal(ROWS + INNER - 1), INNER)
+    weights = np.broadcast_to(normal(INNER, OUTER), (len(SIZES), INNER, OUTER))
+    np.testing.assert_array_equal(bits(ragdot.gmm(windows, weights, SIZES)), bits(ragdot.gmm(windows.copy(), weights.copy(), SIZES)))
+
+
 @pytest.mark.parametrize("op", ["gmm", "dlhs", "tgmm"])
 def test_out_is_written_where_it_lies(op):
     lhs, rhs = operands("blockwise", op)

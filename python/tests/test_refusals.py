@@ -172,3 +172,18 @@ def test_sentences_belong_to_the_thread_that_was_refused():
     totals = [7, 8] * 200
     with ThreadPoolExecutor(4) as pool:
         assert [f"sum to {total};" in said for total, said in zip(totals, pool.map(sentence, totals))] == [True] * len(totals)
+
+
+def test_arrays_whose_memory_is_gone():
+    class Donated:
+        def __dlpack_device__(self):
+            raise TypeError("object of type 'NoneType' has no len()")
+
+        def __dlpack__(self):
+            raise AssertionError("never asked")
+
+        def is_deleted(self):
+            return True
+
+    with pytest.raises(ValueError, match="gmm: lhs is a Donated that was deleted or donated; give one that still has its memory"):
+        ragdot.gmm(Donated(), W, SIZES)

@@ -10,7 +10,8 @@ from oracle import assert_right, real
 import ragdot
 from ragdot._arrays import DTYPES
 from ragdot._recipes import recipe_of
-from ragdot.jax import Recipe, ragged_dot
+from ragdot.jax import Recipe, gmm, quantize, ragged_dot
+from ragdot.jax._ragged_dot import CHECKPOINT_NAME
 
 USED = int(SIZES.sum())
 RECIPE_OBJECTS = {name: recipe_of("test", name) for name in RECIPES} | {
@@ -151,6 +152,8 @@ def test_preferred_element_type(out_dtype):
 
 
 def test_mixed_types_promote():
+    weak = jnp.full((ROWS, INNER), 1.0)
+    assert weak.weak_type and ragged_dot(weak, jnp.asarray(bf16(GROUPS, INNER, OUTER)), SIZES).dtype == jnp.float32
     x, w = bf16(ROWS, INNER), normal(GROUPS, INNER, OUTER, seed=1)
     y, vjp = jax.vjp(lambda x, w: ragged_dot(x, w, SIZES, recipe="blockwise"), x, w)
     dx, dw = vjp(jnp.ones_like(y))
@@ -239,7 +242,9 @@ X, W = bf16(ROWS, INNER), bf16(GROUPS, INNER, OUTER)
     ("call", "sentence"),
     [
         (lambda: ragged_dot(X, W, SIZES, recipe="fp8"), "ragged_dot: recipe is 'fp8'; give a Recipe or one of bf16, channelwise"),
-        (lambda: ragged_dot(X, W[0], SIZES), r"ragged_dot: rhs is bfloat16\[200, 136\]; it must be bfloat16, float32 or float16 \[groups"),
+        (lambda: ragged_dot(X, W[0], SIZES), r"ragged_dot: rhs is bfloat16\[200, 136\]; it must be bfloat16, float32 or float16 or a ScaledArray \[groups"),
+        (lambda: ragged_dot(X, W, SIZES, group_offset=2**31), "ragged_dot: group_offset holds numbers from 2147483648 to 2147483648; jax keeps int32"),
+        (lambda: ragged_dot(X, W, SIZES.astype(np.int64) << 32), "ragged_dot: group_sizes holds numbers from 0 to 554050781184; jax keeps int32 here"),
         (lambda: ragged_dot(X.astype(np.int8), W, SIZES), r"ragged_dot: lhs is int8\[250, 200\]"),
         (lambda: ragged_dot(X, W, SIZES[:4]), "ragged_dot: 5 local groups and 4 group sizes; they must be equal, or give group_offset"),
         (lambda: ragged_dot(X, W, SIZES[None]), r"ragged_dot: group_sizes is int32\[1, 5\]"),
@@ -261,9 +266,85 @@ def test_refusals_while_tracing(call, sentence):
         jax.eval_shape(call)
 
 
+# Of a run: jax gives errors of a program that it runs within the call another type.
+REFUSALS = (jax.errors.JaxRuntimeError, ValueError)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize(("sizes", "offset"), [([70, -1, 1, 1, 1], 0), ([250, 1, 0, 0, 0], 0), ([1, 2, 3, 4, 5], 4), ([1, 2, 3, 4, 5], -1)])
 def test_refusals_at_run_time(name, sizes, offset):
     call = jax.jit(lambda sizes, offset: ragged_dot(X, W[:2], sizes, None, None, offset, recipe=name))
-    with pytest.raises(jax.errors.JaxRuntimeError, match=r": group_(sizes\[1\]|offset) is "):
+    with pytest.raises(REFUSALS, match=r": group_(sizes\[1\]|offset) is "):
         call(jnp.array(sizes, jnp.int32), jnp.int32(offset)).block_until_ready()
+    call(jnp.zeros(5, jnp.int32), jnp.int32(0)).block_until_ready()
+    with pytest.raises(REFUSALS, match=r": group_(sizes\[1\]|offset) is "):
+        call(jnp.array(sizes, jnp.int32), jnp.int32(offset)).block_until_ready()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.int64, np.uint64])
+def test_group_numbers_of_every_integer_type(dtype):
+    sizes = np.array([70, 0, 120, 1, 40])
+    expected = ragged_dot(X, W[1:3], sizes.astype(np.int32), group_offset=1)
+    same(ragged_dot(X, W[1:3], sizes.astype(dtype), group_offset=dtype(1)), expected)
+    with jax.enable_x64(True):
+        call = jax.jit(lambda sizes, offset: ragged_dot(X, W[1:3], sizes, group_offset=offset))
+        same(call(jnp.asarray(sizes, dtype), jnp.asarray(1, dtype)), expected)
+    if np.dtype(dtype).itemsize < 8:
+        same(call(jnp.asarray(sizes, dtype), jnp.asarray(1, dtype)), expected)
+
+
+def test_numbers_beyond_int32_do_not_wrap():
+    with jax.enable_x64(True):
+        with pytest.raises(REFUSALS, match=r"group_offset is 2147483647; with 5 groups"):
+            ragged_dot(X, W[:2], SIZES, group_offset=jnp.asarray(2**32)).block_until_ready()
+    with pytest.raises(REFUSALS, match=r"group_sizes\[0\] is 2147483647"):
+        ragged_dot(X, W, jnp.full(5, 2**32 - 1, jnp.uint32)).block_until_ready()
+
+
+def test_no_group_at_all():
+    assert not np.asarray(ragged_dot(X, W[:0], [])).any()
+
+
+def test_strict_promotion_and_transfer_guards():
+    x, w, sizes = map(jnp.asarray, (X.astype(np.float32), W, SIZES))
+    with jax.numpy_dtype_promotion("strict"), jax.transfer_guard("disallow"):
+        for name in RECIPES:
+            assert ragged_dot(x, w, sizes, recipe=name).dtype == jnp.float32
+            ragged_dot(x, w, sizes, preferred_element_type=jnp.bfloat16, recipe=name)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "bf16"])
+def test_quantised_weights_that_stay(name):
+    """The result of weights that are quantised inside, and the gradient of lhs through the weights that there are."""
+    recipe, dy = recipe_of("test", name), jnp.asarray(bf16(ROWS, OUTER, seed=2))
+    weights = quantize(W, recipe.weights, recipe.format, recipe.scaling, recipe.scale_format)
+    y, vjp = jax.vjp(jax.jit(lambda x, w: ragged_dot(x, w, SIZES, recipe=name)), X, weights)
+    same(y, ragged_dot(X, W, SIZES, recipe=name))
+    dx, dw = vjp(dy)
+    same(dx, gmm(quantize(dy, recipe.rows, recipe.format, recipe.scaling, recipe.scale_format, SIZES), weights.transposed(), SIZES))
+    assert not dw.values.astype(jnp.float32).any()
+    if recipe.one_copy:
+        same(dx, jax.vjp(lambda x: ragged_dot(x, W, SIZES, recipe=name), X)[1](dy)[0])
+    # Local groups, bfloat16 beside FP8, other results.
+    part = jax.tree.map(lambda leaf: leaf[2:4], weights)
+    same(ragged_dot(X, part, SIZES, None, jnp.float32, 2), gmm(X, part, SIZES, out_dtype=jnp.float32, group_offset=2))
+    with pytest.raises(NotImplementedError, match="gmm: lhs f32 with rhs e4m3 is not offered"):
+        ragged_dot(X.astype(np.float32), weights, SIZES, "highest")
+    with pytest.raises(NotImplementedError, match="ragged_dot: rhs is a ScaledArray, which is not offered on CUDA devices"):
+        jax.jit(lambda x: ragged_dot(x, weights, SIZES)).trace(X).lower(lowering_platforms=("cuda",))
+
+
+def test_checkpoint_policies_may_save_what_is_quantised():
+    names = jax.checkpoint_policies.save_only_these_names(CHECKPOINT_NAME)
+
+    def quantisations(policy) -> int:
+        layer = jax.checkpoint(lambda x, w: ragged_dot(x, w, SIZES, recipe="blockwise").astype(jnp.float32).sum(), policy=policy)
+        step = jax.jit(jax.grad(lambda x, w: layer(x, w) ** 2, (0, 1)))
+        return step.trace(X, W).lower().as_text().count("@ragdot_quantize")
+
+    assert (quantisations(None), quantisations(names)) == (5, 3)
+
+
+def test_programs_for_other_devices_are_refused():
+    with pytest.raises(NotImplementedError, match="ragdot.jax is offered on CPU and CUDA devices; place operands and program there"):
+        jax.jit(lambda x, w: ragged_dot(x, w, SIZES)).trace(X, W).lower(lowering_platforms=("tpu",))

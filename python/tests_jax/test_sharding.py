@@ -144,3 +144,38 @@ def test_refusals_inside_shard_map():
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="gmm: group_offset is 3; with 4 groups in group_sizes and 2 local ones"):
         jax.jit(product)(x, w, SIZES).block_until_ready()
+
+
+@pytest.mark.parametrize("name", ["bf16", "blockwise", "mx"])
+@MESHES
+def test_operands_of_no_mesh(name, kind):
+    """numpy's arrays and those of one device, in a program on a mesh."""
+    x, w, dy = data()
+    want = jax.jit(partial(step, lambda *a: ragged_dot(*a, recipe=name)))(x, w, dy, SIZES)
+    with jax.set_mesh(mesh_of(2, kind)):
+        got = jax.jit(partial(step, lambda *a: ragged_dot(*a, recipe=name)))(x, w, dy, SIZES)
+        for a, b in zip(got, want):
+            same(a, b)
+
+
+@CHECKS
+def test_constants_in_shard_map(check_vma):
+    """Weights that the body closes over: on no mesh, and the same on every device."""
+    x, w, dy = map(jnp.asarray, data())
+    each, sizes = ROWS // 2, np.array([64, 0, 30, 34], np.int32)
+    body = partial(jax.shard_map, mesh=mesh_of(2, "auto"), in_specs=P("x"), out_specs=P("x"), check_vma=check_vma)
+    y, dx = jax.vjp(jax.jit(body(lambda x: ragged_dot(x, w, sizes, recipe="blockwise"))), x)
+    parts = [jax.vjp(lambda x: ragged_dot(x, w, sizes, recipe="blockwise"), part) for part in (x[:each], x[each:])]
+    same(y, jnp.concatenate([part for part, _ in parts]))
+    same(dx(dy)[0], jnp.concatenate([vjp(part)[0] for (_, vjp), part in zip(parts, (dy[:each], dy[each:]))]))
+
+
+@pytest.mark.parametrize("name", ["bf16", "blockwise"])
+def test_sharded_group_sizes(name):
+    """On a mesh with explicit axes, where each device has some of the numbers."""
+    x, w, dy = data()
+    want = jax.jit(partial(step, lambda *a: ragged_dot(*a, recipe=name)))(x, w, dy, SIZES)
+    with jax.set_mesh(mesh := mesh_of(4, "explicit")):
+        got = jax.jit(partial(step, lambda *a: ragged_dot(*a, recipe=name)))(*placed(mesh, (x, P()), (w, P()), (dy, P()), (SIZES, P("x"))))
+        for a, b in zip(got, want):
+            same(a, b)

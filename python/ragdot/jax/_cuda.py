@@ -16,7 +16,7 @@ from ragdot._arrays import DTYPES, VALUES, dense_view, dtype_of
 from ragdot._library import LIBRARY, check
 from ragdot._recipes import Recipe
 from ragdot._scaled import Block, ScaledArray, block_of
-from ragdot.jax._handlers import call
+from ragdot.jax._handlers import call, whole
 from ragdot.jax._operands import LOCAL, ORIGINS, CallGroups, Split, fill, split
 from ragdot.jax._quantize import extents
 
@@ -26,8 +26,9 @@ _NO_GROUPS = np.zeros(0, np.int32)
 
 def local_groups(groups: CallGroups) -> jax.Array:
     """Starts and sizes of the local groups, [2, L]."""
-    starts = jnp.cumsum(groups.sizes, dtype=groups.sizes.dtype) - groups.sizes
-    return jax.lax.dynamic_slice_in_dim(jnp.stack([starts, groups.sizes]), groups.offset[0], groups.local, axis=1)
+    sizes, offset = whole(groups.sizes), whole(groups.offset)
+    starts = jnp.cumsum(sizes, dtype=sizes.dtype) - sizes
+    return jax.lax.dynamic_slice_in_dim(jnp.stack([starts, sizes]), offset[0], groups.local, axis=1)
 
 
 def _groups_struct(spans: Any) -> _abi.Groups:

@@ -50,6 +50,14 @@ def _vary(x: Any, axes: frozenset[Hashable]) -> Any:
     return getattr(jax.lax, "pvary")(x, missing)  # its name in jax 0.8
 
 
+def whole(x: Any) -> Any:
+    """x on every device, where a mesh with explicit axes has parts of it on each."""
+    sharding = jax.typeof(x).sharding
+    if all(axis is None for axis in sharding.spec):
+        return x
+    return jax.sharding.reshard(x, sharding.update(spec=jax.sharding.PartitionSpec(*(None,) * x.ndim)))
+
+
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Placement:
@@ -67,8 +75,8 @@ class Placement:
         """Its gradient from the parts that devices have: their sum, where the value is the same on several of them."""
         extra = tuple(sorted(varying_axes(x) - self.axes, key=str))
         x = jax.lax.psum(x, extra) if extra else x
-        # On meshes with explicit axes a handler's result is whole on every device.
-        return x if jax.typeof(x).sharding == self.sharding else jax.sharding.reshard(x, self.sharding)
+        # On meshes with explicit axes a handler's result is whole on every device. A value of no mesh has a gradient of none.
+        return x if self.sharding.mesh.empty or jax.typeof(x).sharding == self.sharding else jax.sharding.reshard(x, self.sharding)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -82,7 +90,8 @@ def _call(name: str, results: tuple[jax.ShapeDtypeStruct, ...], attributes: tupl
 
 @_call.defjvp
 def _call_jvp(name: str, results: Any, attributes: Any, primals: Any, tangents: Any) -> Any:
-    raise NotImplementedError(f"ragdot.jax.{name} has no gradient; use ragdot.jax.ragged_dot, which quantises inside")
+    raise NotImplementedError(f"ragdot.jax.{name} has no gradient; use ragdot.jax.ragged_dot, which quantises inside, or put "
+                              "jax.lax.stop_gradient around what you give it")  # fmt: skip
 
 
 def call(name: str, results: tuple[jax.ShapeDtypeStruct, ...], *operands: Any, **attributes: int | tuple[int, ...]) -> tuple[Any, ...]:

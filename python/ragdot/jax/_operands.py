@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -53,24 +54,52 @@ def check_fixed(op: str, name: str, x: jax.Array) -> None:
         raise NotImplementedError(f"{op}: {name} has shape {list(x.shape)}; symbolic dimensions are not offered, export one program for each size")
 
 
+# Made in a program, also where nothing around it is: outside of one, zeros would be a transfer to the device.
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
+def zeros(count: int, dtype: Any) -> jax.Array:
+    """What stands for an operand that a call lacks."""
+    return jnp.zeros(count, dtype)
+
+
+def _indices(op: str, name: str, x: Any) -> Any:
+    """Integers of any type as int32, or as int64 where jax has that; numbers that int32 lacks stay too large. Others as they are."""
+    if not isinstance(x, jax.Array):
+        x = np.asarray(x, None if np.size(x) else np.int32)
+        if x.dtype.kind in "iu" and x.dtype != np.int32:
+            held = np.iinfo(np.int64 if jax.config.jax_enable_x64 and x.dtype.itemsize >= 4 else np.int32)
+            if x.size and not (held.min <= x.min() and x.max() <= held.max):
+                raise ValueError(f"{op}: {name} holds numbers from {x.min()} to {x.max()}; jax keeps {held.dtype} here, so set jax_enable_x64 or "
+                                 "give smaller ones")  # fmt: skip
+            x = x.astype(held.dtype)
+        return jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.integer) or x.dtype in (np.int32, np.int64):
+        return x
+    if x.dtype.itemsize < 4 or (x.dtype == np.uint32 and jax.config.jax_enable_x64):
+        return x.astype(jnp.int32 if x.dtype.itemsize < 4 else jnp.int64)
+    signed = np.iinfo(f"int{8 * x.dtype.itemsize}")
+    return jnp.minimum(x, signed.max).astype(signed.dtype)
+
+
 def groups_of(op: str, group_sizes: Any, group_offset: Any, local: int | None) -> CallGroups:
     """Checked groups; local None: all that group_sizes has."""
-    sizes = jnp.asarray(group_sizes)
+    sizes = _indices(op, "group_sizes", group_sizes)
     if sizes.ndim != 1 or sizes.dtype not in (np.int32, np.int64):
-        raise ValueError(f"{op}: group_sizes is {sizes.dtype}{list(sizes.shape)}; it must be int32 or int64 [groups]")
+        raise ValueError(f"{op}: group_sizes is {sizes.dtype}{list(sizes.shape)}; it must be integers [groups]")
     check_fixed(op, "group_sizes", sizes)
     local = sizes.shape[0] if local is None else local
     if group_offset is None:
         if sizes.shape[0] != local:
             counts = f"{local} local groups and {sizes.shape[0]} group sizes"
             raise ValueError(f"{op}: {counts}; they must be equal, or give group_offset, the first local group")
-        return CallGroups(sizes, jnp.zeros(1, jnp.int32), local)
+        return CallGroups(sizes, zeros(1, jnp.int32), local)
     if local > sizes.shape[0]:
         raise ValueError(f"{op}: {local} local groups and {sizes.shape[0]} group sizes; there must be a size for each group")
-    offset = jnp.asarray(group_offset)
-    if offset.size != 1 or not jnp.issubdtype(offset.dtype, jnp.integer):
-        raise ValueError(f"{op}: group_offset is {offset.dtype}{list(offset.shape)}; it must be one int32")
-    return CallGroups(sizes, offset.astype(jnp.int32).reshape(1), local)
+    offset = _indices(op, "group_offset", group_offset)
+    if offset.size != 1 or offset.dtype not in (np.int32, np.int64):
+        raise ValueError(f"{op}: group_offset is {offset.dtype}{list(offset.shape)}; it must be one integer")
+    if offset.dtype == np.int64:
+        offset = jnp.clip(offset, -1, np.iinfo(np.int32).max).astype(jnp.int32)
+    return CallGroups(sizes, offset.reshape(1), local)
 
 
 @dataclass(frozen=True)
@@ -98,7 +127,7 @@ def split(op: str, name: str, x: Any, ndim: int, shape: str) -> Split:
     if values.dtype not in FORMATS:
         raise ValueError(f"{op}: {name} is {values.dtype}; give {listed(VALUES if scaled else OPERANDS)}")
     if not scaled:
-        return Split(values, jnp.zeros(0, jnp.float32), (1, 1, 0), False)
+        return Split(values, zeros(0, jnp.float32), (1, 1, 0), False)
     scales = jnp.asarray(x.scales)
     check_fixed(op, f"{name} scales", scales)
     if scales.ndim != ndim or scales.dtype not in FORMATS:

@@ -13,7 +13,7 @@ from ragdot._calls import count_of
 from ragdot._choices import integer_of, number_of
 from ragdot._library import LIBRARY, check
 from ragdot.jax._handlers import call
-from ragdot.jax._operands import CallGroups, check_fixed, fill, groups_of, is_full, split
+from ragdot.jax._operands import CallGroups, check_fixed, fill, groups_of, is_full, split, zeros
 
 
 def _workspace(args: _abi.GmmArgs | _abi.TgmmArgs, groups: CallGroups, local_scales: bool, threads: int | None) -> jax.ShapeDtypeStruct:
@@ -36,7 +36,7 @@ def gmm(lhs: Any, rhs: Any, group_sizes: Any, *, bias: Any = None, activation: s
     lhs: [M, K] rows sorted by group; an array (bfloat16, float8_e4m3fn, float8_e5m2, float32, int8) or a ScaledArray.
     rhs: [L, K, N], or with transpose_rhs [L, N, K], scales of a ScaledArray likewise; L local groups. Pairs of formats: any two of
         bfloat16 and FP8; float32 with float32; int8 with int8.
-    group_sizes: [G] int32 or int64 rows of each group. group_offset: int32, the first local group, which may be traced; None: 0,
+    group_sizes: [G] integer rows of each group. group_offset: an integer, the first local group, which may be traced; None: 0,
         and all groups are local. Rows that belong to no local group become zero.
     bias: [L, N] float32. activation: "relu", "tanh", "silu", "gelu_tanh" or "gelu_erf".
     out_dtype: None is bfloat16, or float32 for float32 operands.
@@ -56,7 +56,7 @@ def gmm(lhs: Any, rhs: Any, group_sizes: Any, *, bias: Any = None, activation: s
     out = jax.ShapeDtypeStruct((lhs_of.values.shape[0], args.rhs.values.cols), dtype)
     args.out = dense_view(dtype, out.shape)
     if bias is None:
-        bias = jnp.zeros(0, jnp.float32)
+        bias = zeros(0, jnp.float32)
     else:
         bias = jnp.asarray(bias)
         if bias.ndim != 2 or bias.dtype != jnp.float32:

@@ -11,7 +11,7 @@ from ragdot._arrays import DTYPES, FLOATS, SCALES, VALUES, dtype_of
 from ragdot._choices import number_of
 from ragdot._scaled import Block, ScaledArray, block_of
 from ragdot.jax._handlers import call
-from ragdot.jax._operands import LOCAL, ORIGINS, CallGroups, check_fixed, groups_of
+from ragdot.jax._operands import LOCAL, ORIGINS, CallGroups, check_fixed, groups_of, zeros
 
 _SCALINGS = {name: number for name, number in _abi.RECIPES.items() if name != "fixed"}
 
@@ -62,7 +62,7 @@ def _copies(op: str, x: Any, blocks: tuple[Block, ...], format: Any, scaling: st
     # An empty matrix meets the library's rules for formats and blocks now, x itself when the program runs.
     getattr(_quantisers, op)(np.empty((0, 0), x.dtype), *blocks, format, scaling, scale_format)
     copies = [_Copy(op, x.shape, block, format, scale_format, groups, origin) for block in blocks]
-    given = CallGroups(jnp.zeros(0, jnp.int32), jnp.zeros(1, jnp.int32), 0) if groups is None else groups
+    given = CallGroups(zeros(0, jnp.int32), zeros(1, jnp.int32), 0) if groups is None else groups
     names = ("grid",) if len(copies) == 1 else ("row_grid", "col_grid")
     results = call(op, sum((copy.results for copy in copies), ()), x, given.sizes, given.offset,
                    **{name: copy.grid for name, copy in zip(names, copies)}, recipe=recipe, local=given.local)  # fmt: skip

@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 from ragdot._recipes import AS_IT_COMES, Recipe, recipe_of
+from ragdot._scaled import ScaledArray
 from ragdot.jax import _cuda
 from ragdot.jax._handlers import Placement
 from ragdot.jax._operands import CallGroups, groups_of
@@ -16,6 +18,9 @@ from ragdot.jax._products import gmm, tgmm
 from ragdot.jax._quantize import quantize, quantize_local
 
 _OP = "ragged_dot"
+_FLOATS = (jnp.bfloat16, jnp.float32, jnp.float16)
+# What a policy of jax.checkpoint may save: the quantised copies that are kept for the way back.
+CHECKPOINT_NAME = "ragdot_quantized"
 
 
 def _plain(recipe: Recipe, x: Any) -> Any:
@@ -89,6 +94,8 @@ def _ragged_dot(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: 
 
 def _forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any]:
     out, columns, kept = _once(_forward_cpu, _cuda.forward, (recipe, out_dtype), lhs, rhs, sizes, offset)
+    if recipe.quantizes:
+        columns, kept = checkpoint_name((columns, kept), CHECKPOINT_NAME)
     return out, (columns, kept, sizes, offset, Placement.of(lhs), Placement.of(rhs))
 
 
@@ -101,6 +108,34 @@ def _backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) ->
 
 
 _ragged_dot.defvjp(_forward, _backward)
+
+
+def _frozen_cpu(recipe: Recipe, out_dtype: np.dtype, transpose_rhs: bool, rows: Any, rhs: ScaledArray, sizes: Any, offset: Any) -> Any:
+    groups = CallGroups(sizes, offset, rhs.values.shape[0])
+    return _product(_rows(recipe, rows, groups), rhs, groups, out_dtype, transpose_rhs)
+
+
+def _frozen_cuda(*_: Any) -> Any:
+    raise NotImplementedError(f"{_OP}: rhs is a ScaledArray, which is not offered on CUDA devices; give bfloat16 or float32")
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _frozen(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: ScaledArray, sizes: Any, offset: Any) -> Any:
+    """ragged_dot of weights that are quantised and have no gradient."""
+    return _once(_frozen_cpu, _frozen_cuda, (recipe, out_dtype, False), lhs, rhs, sizes, offset)
+
+
+def _frozen_forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: ScaledArray, sizes: Any, offset: Any) -> tuple[Any, Any]:
+    return _frozen(recipe, out_dtype, lhs, rhs, sizes, offset), (rhs, sizes, offset, Placement.of(lhs))
+
+
+def _frozen_backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) -> tuple[Any, None, None, None]:
+    rhs, sizes, offset, lhs = residuals
+    dlhs = _once(_frozen_cpu, _frozen_cuda, (recipe.for_gradients(), lhs.dtype, True), grad, rhs, sizes, offset)
+    return lhs.gradient(dlhs), None, None, None
+
+
+_frozen.defvjp(_frozen_forward, _frozen_backward)
 
 
 # jax's names of precisions and of dot algorithms, and whether float32 operands stay as they are.
@@ -120,7 +155,8 @@ def _keeps_float32(precision: Any) -> bool:
 
 def _with_precision(recipe: Recipe, precision: Any) -> Recipe:
     """High precisions keep float32 operands as they are, which no quantising recipe does. Of the context: recipes may come before it."""
-    asked = [p for p in (precision if isinstance(precision, tuple) else (precision,)) if p is not None]
+    pair = isinstance(precision, tuple) and not hasattr(precision, "_fields")  # which jax.lax.DotAlgorithm has
+    asked = [p for p in (precision if pair else (precision,)) if p is not None]
     if not asked and recipe.format == "bf16":
         asked = [jax.config.jax_default_matmul_precision or "default"]
     if not any([_keeps_float32(p) for p in asked]):
@@ -134,14 +170,16 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
                *, recipe: str | Recipe = "bf16") -> jax.Array:  # fmt: skip
     """jax.lax.ragged_dot in FP8: out[m] = lhs[m] @ rhs[g(m) - group_offset], with gradients.
 
-    lhs: [M, K], rows sorted by group; rhs: [L, K, N], one matrix for each local group; bfloat16, float32 or float16.
-    group_sizes: [G] int32 or int64 rows of each group, of any size. Rows that belong to no local group become zero and get zero
+    lhs: [M, K], rows sorted by group; rhs: [L, K, N], one matrix for each local group; bfloat16, float32 or float16. rhs may be a
+        ScaledArray instead, quantised weights that stay as they are: no recipe touches it, and it gets no gradient.
+    group_sizes: [G] integer rows of each group, of any size. Rows that belong to no local group become zero and get zero
         gradients; a group without rows gets a gradient of exact zeros.
     precision: DEFAULT is the recipe's; with recipe "bf16" None is that of jax.default_matmul_precision, and HIGH, HIGHEST and dot
         algorithms on more than bfloat16 multiply operands as they are, those of float16 and of two types as float32; backward the
         gradient of the result is rounded to the type that they are multiplied in.
-    preferred_element_type: that of the result; None is the type that lhs and rhs promote to.
-    group_offset: int32 (a scalar or [1], which may be traced): the first local group; None: 0, and L is G.
+    preferred_element_type: that of the result; None is that of lhs and rhs, float32 where they differ,
+        that of lhs with a ScaledArray.
+    group_offset: an integer (a scalar or [1], which may be traced): the first local group; None: 0, and L is G.
     recipe: how operands are quantised inside, forward and backward: "bf16" (not at all: both are rounded to bfloat16), "channelwise",
         "blockwise", "blockwise_e8m0", "mx", or a Recipe.
 
@@ -150,19 +188,25 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     operand that is the same on several devices is summed over them. There is no second derivative.
 
     Returns [M, N]. Raises ValueError and NotImplementedError for shapes and types while tracing; group sizes or an offset that break
-    a rule are an error (JaxRuntimeError) of the run, with a sentence that says what to change.
+    a rule are an error of the run (JaxRuntimeError, or ValueError where jax runs a compiled program within the call), with a sentence
+    that says what to change.
     """
-    lhs, rhs = jnp.asarray(lhs), jnp.asarray(rhs)
-    for name, x, ndim, shape in (("lhs", lhs, 2, "[rows, columns]"), ("rhs", rhs, 3, "[groups, rows, columns]")):
-        if x.ndim != ndim or x.dtype not in (jnp.bfloat16, jnp.float32, jnp.float16):
-            raise ValueError(f"{_OP}: {name} is {x.dtype}{list(x.shape)}; it must be bfloat16, float32 or float16 {shape}")
-    groups = groups_of(_OP, group_sizes, group_offset, rhs.shape[0])
+    frozen = isinstance(rhs, ScaledArray)
+    lhs, values = jnp.asarray(lhs), jnp.asarray(rhs.values if frozen else rhs)
+    for name, x, ndim, shape in (("lhs", lhs, 2, "[rows, columns]"), ("rhs", values, 3, "[groups, rows, columns]")):
+        if x.ndim != ndim or not (frozen and x is values or x.dtype in _FLOATS):
+            what = "or a ScaledArray " if name == "rhs" else ""
+            raise ValueError(f"{_OP}: {name} is {x.dtype}{list(x.shape)}; it must be bfloat16, float32 or float16 {what}{shape}")
+    groups = groups_of(_OP, group_sizes, group_offset, values.shape[0])
     chosen = _with_precision(recipe_of(_OP, recipe), precision)
-    common = jnp.result_type(lhs, rhs)
+    common = lhs.dtype if frozen or lhs.dtype == values.dtype else jnp.dtype(jnp.float32)
     out_dtype = jnp.dtype(preferred_element_type or common)
-    if out_dtype not in (jnp.bfloat16, jnp.float32, jnp.float16):
+    if out_dtype not in _FLOATS:
         raise ValueError(f"{_OP}: preferred_element_type is {out_dtype}; it must be bfloat16, float32 or float16")
+    if frozen:
+        rhs = ScaledArray(values, jnp.asarray(rhs.scales), rhs.block, rhs.origin)
+        return _frozen(chosen, out_dtype, lhs, rhs, groups.sizes, groups.offset)
     if chosen.format is None:
         kept = jnp.float32 if common == jnp.float16 else common  # no product takes float16
-        lhs, rhs = lhs.astype(kept), rhs.astype(kept)
-    return _ragged_dot(chosen, out_dtype, lhs, rhs, groups.sizes, groups.offset)
+        lhs, values = lhs.astype(kept), values.astype(kept)
+    return _ragged_dot(chosen, out_dtype, lhs, values, groups.sizes, groups.offset)
