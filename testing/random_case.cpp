@@ -29,6 +29,7 @@ class Draw : Random {
   std::int64_t extent();
   std::int64_t block();
   void shape(Problem& p);
+  void large(Problem& p);
   void groups(Problem& p);
   void operand(OperandSpec& o, Format format);
   void operands(Problem& p);
@@ -46,7 +47,18 @@ std::int64_t Draw::extent() {
   return roll < 93 ? of<std::int64_t>({16, 32, 64, 96, 128, 160, 256}) : between(100, 300);
 }
 
+/// An out of more than 4 MiB, which is written past the caches, of short sums.
+void Draw::large(Problem& p) {
+  constexpr std::int64_t kElements = 2'200'000;  // of two bytes at least
+  p.g = between(1, 6);
+  std::int64_t& rows = p.op == Op::tgmm ? p.k : p.m;
+  (p.op == Op::tgmm ? p.m : p.k) = between(1, 16);
+  rows = between(100, 3000);
+  p.n = kElements / (rows * (p.op == Op::tgmm ? p.g : 1)) + 1;
+}
+
 void Draw::shape(Problem& p) {
+  if (one_in(1000)) return large(p);
   p.g = one_in(40) ? 0 : one_in(6) ? 1 : one_in(8) ? between(9, 40) : between(2, 8);
   p.m = extent();
   p.k = extent();
@@ -55,6 +67,10 @@ void Draw::shape(Problem& p) {
   if (one_in(25)) {
     for (std::int64_t* axis : axes) *axis = between(1, 12);
     *axes[between(0, 2)] = between(300, 1500);
+  } else if (one_in(200)) {
+    p.g = std::min<std::int64_t>(p.g, 3);
+    for (std::int64_t* axis : axes) *axis = between(1, 4);
+    *axes[between(0, 2)] = between(4000, 20000);
   }
   // Weights and slabs take memory for each group, rows or not.
   while ((p.m + p.g) * p.k * p.n > kMultiplyAdds) {

@@ -27,7 +27,7 @@ Value extent_of(std::int64_t extent) {
   if (extent <= 1) return std::to_string(extent);
   if (extent < 32) return "2..31";
   if (extent < 100) return "32..99";
-  return extent <= 300 ? "100..300" : "above 300";
+  return extent <= 300 ? "100..300" : extent <= 3000 ? "301..3000" : "above 3000";
 }
 
 /// The elements of the reduction axis that share a scale which cuts it.
@@ -90,6 +90,8 @@ void count_properties(const RandomCase& random, Coverage& coverage) {
   count("n", extent_of(p.n));
   count_groups(p, coverage);
   count("out", word_of(kOutFormats, p.out));
+  const std::int64_t elements = p.op == Op::tgmm ? p.local.value_or(p.g) * p.k * p.n : p.m * p.n;
+  count("out of more than 4 MiB", yes_if(elements * element_bytes(p.out) > 4 << 20));
   count("accumulate", yes_if(p.out_mode == OutMode::accumulate));
   if (p.op != Op::tgmm) {
     count("rows_outside", word_of(kRowsOutside, p.rows_outside));
