@@ -16,8 +16,8 @@ struct RandomCase {
 };
 
 /// Case `index` of `seed`: the same on every machine, whatever its CPU; every one is legal. Most axes are below 100, some reach
-/// 300, few one axis of 1,500, fewer one of 20,000; about half a million multiply-adds at most, but for one case of a thousand whose out
-/// has more than 4 MiB.
+/// 300, few one axis of 1,500, fewer one of 20,000; about half a million multiply-adds at most, but for one case of a thousand
+/// whose out has more than 4 MiB.
 [[nodiscard]] RandomCase random_case(std::uint64_t seed, std::uint64_t index);
 
 /// Which block of an operand lies along the axis that is summed over.
