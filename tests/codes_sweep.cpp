@@ -25,6 +25,28 @@ class EveryCodePair : public ::testing::TestWithParam<std::pair<Format, Format>>
     return {matrix(static_cast<const void*>(ones_.data()), Format::f32, kDepth / 32, 1), 32, kWholeAxis, ScaleOrigin::global};
   }
 
+  /// out [256, 256] of the call, on every kernel.
+  template <class Args, class Call>
+  void on_every_kernel(const Args& args, Call call, const std::string& what) {
+    const auto [lhs, rhs] = GetParam();
+    for (const std::string& kernel : testing::kernels_for(args)) {
+      Options options;
+      options.kernel = kernel;
+      std::fill(out_.begin(), out_.end(), -77.0F);
+      const Status status = call(args, options);
+      ASSERT_TRUE(status.ok()) << kernel << ": " << status.message();
+      expect_products(lhs, rhs, out_, kernel + ": " + what);
+      products_ += 65536;
+      names_.insert(kernel);
+    }
+  }
+  void report(const char* where) const {
+    const auto [lhs, rhs] = GetParam();
+    fmt::print("{} x {}: {} products of two codes {} on {}\n", name(lhs), name(rhs), products_, where, fmt::join(names_, ", "));
+  }
+
+  std::int64_t products_ = 0;
+  std::set<std::string> names_;
   std::vector<std::uint8_t> operand_ = std::vector<std::uint8_t>(kDepth * 256);
   std::vector<float> ones_ = std::vector<float>(kDepth / 32, 1.0F);
   std::vector<float> out_ = std::vector<float>(256 * 256);
@@ -36,20 +58,6 @@ INSTANTIATE_TEST_SUITE_P(Formats, EveryCodePair, ::testing::ValuesIn(kCodePairs)
 
 TEST_P(EveryCodePair, AtEveryPlaceOnEveryKernel) {
   const auto [lhs, rhs] = GetParam();
-  std::int64_t products = 0;
-  std::set<std::string> names;
-  const auto on_every_kernel = [&](const auto& args, auto call, const std::string& what) {
-    for (const std::string& kernel : testing::kernels_for(args)) {
-      Options options;
-      options.kernel = kernel;
-      std::fill(out_.begin(), out_.end(), -77.0F);
-      const Status status = call(args, options);
-      ASSERT_TRUE(status.ok()) << kernel << ": " << status.message();
-      expect_products(lhs, rhs, out_, kernel + ": " + what);
-      products += 65536;
-      names.insert(kernel);
-    }
-  };
   for (std::int64_t place = 0; place < kDepth; ++place) {
     place_codes(place);
     for (const bool cut : {false, true}) {
@@ -71,7 +79,48 @@ TEST_P(EveryCodePair, AtEveryPlaceOnEveryKernel) {
       if (HasFailure()) return;
     }
   }
-  fmt::print("{} x {}: {} products of two codes on {}\n", name(lhs), name(rhs), products, fmt::join(names, ", "));
+  report("in panels");
+}
+
+Status gmm_of_packed_weights(GmmArgs args, const Options& options) {
+  const auto packed = pack_rhs(args.rhs, options);
+  if (!packed.ok()) return packed.status();
+  args.packed_rhs = packed.value();
+  args.rhs = {};
+  return gmm(args, options);
+}
+
+/// All codes of lhs in groups of few rows, each with a copy of the same weights: kernels decode these in registers.
+TEST_P(EveryCodePair, InFewRowsOfEveryLayout) {
+  const auto [lhs, rhs] = GetParam();
+  std::vector<std::uint8_t> across, along;  // weights with contiguous rows, and with contiguous columns
+  for (const std::int64_t rows_each : {1, 2, 3, 4, 5, 8, 16, 32}) {
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(256 / rows_each), rows_each);
+    if (256 % rows_each != 0) sizes.push_back(256 % rows_each);
+    const std::int64_t groups = std::ssize(sizes);
+    for (std::int64_t place = 0; place < kDepth; ++place) {
+      place_codes(place);
+      across.clear();
+      along.assign(static_cast<std::size_t>(groups * kDepth * 256), 0);
+      for (std::int64_t g = 0; g < groups; ++g) {
+        across.insert(across.end(), operand_.begin(), operand_.end());
+        for (std::int64_t i = 0; i < 256; ++i)
+          along[static_cast<std::size_t>((g * 256 + i) * kDepth + place)] = static_cast<std::uint8_t>(i);
+      }
+      GmmArgs args;
+      args.lhs = Operand{rows(lhs)}.transposed();
+      args.groups = Groups::from_sizes(std::span(sizes));
+      args.out = matrix(static_cast<void*>(out_.data()), Format::f32, 256, 256);
+      const std::string what = fmt::format("{} rows, place {}", rows_each, place);
+      args.rhs = Operand{matrices(static_cast<const void*>(along.data()), rhs, groups, 256, kDepth)}.transposed();
+      on_every_kernel(args, gmm, what + ", contiguous columns");
+      args.rhs = matrices(static_cast<const void*>(across.data()), rhs, groups, kDepth, 256);
+      on_every_kernel(args, gmm, what + ", contiguous rows");
+      on_every_kernel(args, gmm_of_packed_weights, what + ", packed");
+      if (HasFailure()) return;
+    }
+  }
+  report("in few rows");
 }
 
 }  // namespace
