@@ -141,19 +141,5 @@ TEST(Int8, EveryE8m0ScaleIsItsPower) {
   });
 }
 
-TEST(Int8, SegmentsThatMayLeaveInt32GoToAKernelThatHoldsThem) {
-  constexpr std::int64_t kDepth = 131072;
-  const std::vector<std::uint8_t> codes(kDepth, 0x80);
-  GmmArgs args;
-  args.lhs = matrix(static_cast<const void*>(codes.data()), Format::i8, 1, kDepth);
-  args.rhs = matrices(static_cast<const void*>(codes.data()), Format::i8, 1, kDepth, 1);
-  bool taken = false;
-  on_every_kernel(args, 1, 1, [&](const std::string& kernel, const std::vector<float>& out) {
-    EXPECT_EQ(out[0], 0x1p31F) << kernel;
-    taken = true;
-  });
-  EXPECT_TRUE(taken);
-}
-
 }  // namespace
 }  // namespace ragdot::suites

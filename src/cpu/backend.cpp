@@ -81,17 +81,6 @@ void start(Call& call, const Plan::Choice& choice, std::span<const RowRange> gro
   drive(call, *choice.executor);
 }
 
-/// An upper bound of the elements between two scale boundaries on the reduction axis.
-std::int64_t longest_segment(const plan::Problem& problem) {
-  const bool is_gmm = problem.op == plan::Op::gmm;
-  std::int64_t longest = is_gmm ? problem.k : problem.m;
-  if (problem.lhs.scales != Format::none) {
-    longest = std::min(longest, is_gmm ? problem.lhs.block_cols : problem.lhs.block_rows);
-  }
-  if (problem.rhs.scales != Format::none) longest = std::min(longest, problem.rhs.block_rows);
-  return longest;
-}
-
 /// What a kernel's rule says of a problem; empty where it has no objection.
 std::string answer(const char* (*rule)(const Demand&), const plan::Problem& problem) {
   const char* reason = rule == nullptr ? nullptr : rule({arithmetic_of(problem), longest_segment(problem)});

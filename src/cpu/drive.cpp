@@ -10,6 +10,7 @@
 #include "cpu/item.hpp"
 #include "cpu/scale_row.hpp"
 #include "cpu/tile_size.hpp"
+#include "cpu/wide_sums.hpp"
 #include "format/fault.hpp"
 #include "format/memory.hpp"
 
@@ -25,6 +26,7 @@ struct Scratch {
   std::byte* rhs_panel;
   float* acc;
   std::byte* part;
+  std::int64_t* wide;
   float* row_scales;
   float* col_scales;
   Piece* pieces;
@@ -35,6 +37,7 @@ struct Scratch {
     rhs_panel = base + call.layout.rhs_panel;
     acc = reinterpret_cast<float*>(base + call.layout.acc);
     part = base + call.layout.part;
+    wide = reinterpret_cast<std::int64_t*>(base + call.layout.wide);
     row_scales = reinterpret_cast<float*>(base + call.layout.row_scales);
     col_scales = reinterpret_cast<float*>(base + call.layout.col_scales);
     pieces = reinterpret_cast<Piece*>(base + call.layout.pieces);
@@ -109,7 +112,9 @@ class ItemRun {
         scratch_(scratch),
         claims_(claims),
         arithmetic_(arithmetic_of(item.lhs, item.rhs)),
-        few_rows_(way_of_few_rows(call, item)),
+        wide_(call.layout.has_wide && arithmetic_ == Arithmetic::i8 && item.depth > kernel_.most_of_i8 &&
+              !fault::on(Id::long_i8_sums_wrap)),
+        few_rows_(wide_ ? nullptr : way_of_few_rows(call, item)),
         strip_cols_(strip_cols_of(call, few_rows_)),
         stores_(stores_for(call.out.batch * call.out.rows * call.out.cols * element_bytes(call.out.format))) {}
 
@@ -117,6 +122,7 @@ class ItemRun {
     const schedule::AxisGrid none;
     schedule::PieceWalk walk(fault::on(Id::segments_ignore_lhs_grid) ? none : item_.lhs.cuts(),
                              fault::on(Id::segments_ignore_rhs_grid) ? none : item_.rhs.cuts(), item_.depth);
+    if (wide_) return run_wide(walk);
     const std::int64_t unit = kernel_.depth_unit(arithmetic_);
     bool first = true;  // of the reduction tiles
     bool set = false;   // a segment has ended, so acc holds something
@@ -129,28 +135,72 @@ class ItemRun {
   }
 
  private:
+  /// Parts are emptied behind every reduction tile, which is one piece.
+  void run_wide(schedule::PieceWalk& walk) {
+    for (bool set = false; !walk.done();) {
+      const Piece piece = walk.next(call_.tile.tk);
+      sum_wide(piece, set);
+      set = set || piece.last;
+    }
+    each_block(false, [&](const Block& block) { write_out(block, store_job(block)); });
+  }
+
+  /// Calls for blocks in the order in which they are multiplied; `alone`: all use the same memory for their sums.
+  template <class Each>
+  void each_block(bool alone, Each each) const {
+    Block block;
+    for (block.col = 0; block.col < item_.cols; block.col += strip_cols_) {
+      block.cols = std::min(strip_cols_, item_.cols - block.col);
+      for (block.row = 0; block.row < item_.rows; block.row += kernel_.inner_rows) {
+        block.rows = std::min(kernel_.inner_rows, item_.rows - block.row);
+        block.strip_rows = padded(alone ? block.rows : item_.rows, kernel_.block_rows);
+        block.sums = alone ? 0 : block.col * block.strip_rows + block.row * kernel_.block_cols;
+        each(block);
+      }
+    }
+  }
+
+  void sum_wide(const Piece& piece, bool set) {
+    pieces_ = {scratch_.pieces, 1};
+    scratch_.pieces[0] = {piece.begin, piece.end, true, false};  // as if it were all that the kernel sums
+    reduction_tile(false, set, false);
+    scratch_.pieces[0] = piece;
+    gather(item_.lhs, item_.row, item_.rows, kernel_.block_rows, call_.tile.tm, scratch_.row_scales);
+    each_block(false, [&](const Block& block) {
+      gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, strip_cols_, scratch_.col_scales);
+      for (std::int64_t col = 0; col < block.cols; col += kernel_.block_cols) {
+        const std::int64_t cols = std::min(kernel_.block_cols, block.cols - col);
+        for (std::int64_t row = 0; row < block.rows; ++row) {
+          const std::int64_t at = block.sums + col * block.strip_rows + row * kernel_.block_cols;
+          add_int32(scratch_.part + at * kernel_.part_bytes, cols, piece.first, scratch_.wide + at);
+          if (!piece.last) continue;
+          const float scale = scratch_.row_scales[block.row + row];
+          end_wide_segment(scratch_.wide + at, cols, scale, scratch_.col_scales + col, !set, scratch_.acc + at);
+        }
+      }
+    });
+  }
+
   /// Multiplies block by block. When this is the item's only reduction tile, every block is finished while its sums are in the
   /// caches, and all use the same memory.
   void reduction_tile(bool only, bool set, bool last) {
     const auto pack_lhs = few_rows_ != nullptr ? few_rows_->pack_lhs : kernel_.pack_lhs;
     pack_lhs({&item_.lhs, arithmetic_, item_.row, item_.rows, pieces_, scratch_.lhs_panel});
     if (scaled()) gather(item_.lhs, item_.row, item_.rows, kernel_.block_rows, call_.tile.tm, scratch_.row_scales);
-    Block block;
-    for (block.col = 0; block.col < item_.cols; block.col += strip_cols_) {
-      block.cols = std::min(strip_cols_, item_.cols - block.col);
-      if (few_rows_ == nullptr) kernel_.pack_rhs(weights(block));
-      if (scaled()) gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, strip_cols_, scratch_.col_scales);
-      for (block.row = 0; block.row < item_.rows; block.row += kernel_.inner_rows) {
-        block.rows = std::min(kernel_.inner_rows, item_.rows - block.row);
-        block.strip_rows = padded(only ? block.rows : item_.rows, kernel_.block_rows);
-        block.sums = only ? 0 : block.col * block.strip_rows + block.row * kernel_.block_cols;
-        const StoreJob store = store_job(block);
-        const bool stored = last && kernel_.stores && item_.depth > 0 && (plain() || adds());
-        multiply(block, set, stored ? &store : nullptr);
-        if (last && !stored) plain() ? kernel_.store(store) : finish(block, store);
+    each_block(only, [&](const Block& block) {
+      if (block.row == 0) {
+        if (few_rows_ == nullptr) kernel_.pack_rhs(weights(block));
+        if (scaled())
+          gather(item_.rhs, item_.col + block.col, block.cols, kernel_.block_cols, strip_cols_, scratch_.col_scales);
       }
-    }
+      const StoreJob store = store_job(block);
+      const bool stored = last && kernel_.stores && item_.depth > 0 && (plain() || adds());
+      multiply(block, set, stored ? &store : nullptr);
+      if (last && !stored) write_out(block, store);
+    });
   }
+
+  void write_out(const Block& block, const StoreJob& store) { plain() ? kernel_.store(store) : finish(block, store); }
 
   static const FewRows* way_of_few_rows(const Call& call, const Item& item) {
     const Side& rhs = item.rhs;
@@ -293,6 +343,7 @@ class ItemRun {
   const Scratch& scratch_;
   Claims& claims_;
   const Arithmetic arithmetic_;
+  const bool wide_;                // parts do not hold its sums
   const FewRows* const few_rows_;  // null: panels of both operands
   const std::int64_t strip_cols_;  // columns that are multiplied at once
   const Stores stores_;

@@ -126,11 +126,7 @@ struct Demand {
 };
 
 /// int32 sums of i8 products are exact up to 2^31 / 2^14 terms.
-[[nodiscard]] constexpr const char* declines_long_i8_segments(const Demand& demand) {
-  constexpr std::int64_t kLongest = 131071;
-  const bool is_long = demand.arithmetic == Arithmetic::i8 && demand.longest_segment > kLongest;
-  return is_long ? "i8 sums of more than 131,071 products may leave int32" : nullptr;
-}
+inline constexpr std::int64_t kMostOfInt32 = 131071;
 
 /// A segment takes whole chunks in kernels of bf16 pairs and tiles; chains of f32 fma take no more than its elements.
 [[nodiscard]] constexpr const char* yields_short_segments(const Demand& demand) {
@@ -142,8 +138,9 @@ struct Demand {
 /// A kernel of one instruction set. Sizes are elements; a panel may be padded up to whole blocks.
 struct Kernel {
   const char* name;
-  const char* (*refusal)();                       // null when this CPU can run it, else why not
-  const char* (*declines)(const Demand& demand);  // null when it computes this product, else why not
+  const char* (*refusal)();  // null when this CPU can run it, else why not
+  const char* (*declines)(
+      const Demand& demand);  // null when it computes this product, else why not; a null function: it does all
   /// Null unless another kernel is faster at this product: then the reason. Asked only where no kernel is forced; a null
   /// function never yields.
   const char* (*yields)(const Demand& demand);
@@ -152,6 +149,9 @@ struct Kernel {
   std::int64_t inner_rows;  // most rows and columns of one multiplication: its sums stay in the caches
   std::int64_t inner_cols;
   std::int64_t part_bytes;  // of one unfinished sum
+  /// Elements of a segment whose i8 sums a part holds, an int32 then; where there are more the driver empties parts
+  /// (wide_sums.hpp).
+  std::int64_t most_of_i8;
   std::int64_t (*depth_unit)(Arithmetic arithmetic);
   std::int64_t (*panel_bytes)(Arithmetic arithmetic, std::int64_t outers, std::int64_t depth);  // depth: whole depth units
   void (*pack_lhs)(const PackJob& job);

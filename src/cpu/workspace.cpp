@@ -35,6 +35,16 @@ std::int64_t bytes_of(std::size_t size, std::int64_t count) { return static_cast
 
 }  // namespace
 
+std::int64_t longest_segment(const plan::Problem& problem) {
+  const bool is_gmm = problem.op == plan::Op::gmm;
+  std::int64_t longest = is_gmm ? problem.k : problem.m;
+  if (problem.lhs.scales != Format::none) {
+    longest = std::min(longest, is_gmm ? problem.lhs.block_cols : problem.lhs.block_rows);
+  }
+  if (problem.rhs.scales != Format::none) longest = std::min(longest, problem.rhs.block_rows);
+  return longest;
+}
+
 WorkspaceLayout layout_of(const Plan::Choice& choice, const Kernel& kernel) {
   const plan::Problem problem = as_computed(choice.problem);
   const Tiling tile = as_computed(choice.effective, choice.problem);
@@ -45,6 +55,8 @@ WorkspaceLayout layout_of(const Plan::Choice& choice, const Kernel& kernel) {
   layout.rhs_panel = scratch.take(kernel.panel_bytes(Arithmetic::wide, std::min(tile.tn, layout.strip_cols), tile.tk));
   layout.acc = scratch.take(bytes_of(sizeof(float), tile.tm * tile.tn));
   layout.part = scratch.take(kernel.part_bytes * tile.tm * tile.tn);
+  layout.has_wide = arithmetic_of(problem) == Arithmetic::i8 && longest_segment(problem) > kernel.most_of_i8;
+  if (layout.has_wide) layout.wide = scratch.take(bytes_of(sizeof(std::int64_t), tile.tm * tile.tn));
   layout.row_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * tile.tm));
   layout.col_scales = scratch.take(bytes_of(sizeof(float), kMostPieces * padded(tile.tn, kernel.inner_cols)));
   layout.pieces = scratch.take(bytes_of(sizeof(schedule::Piece), kMostPieces));

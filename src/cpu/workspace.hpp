@@ -23,9 +23,11 @@ struct WorkspaceLayout {
   std::size_t rhs_panel = 0;
   std::size_t acc = 0;
   std::size_t part = 0;
+  std::size_t wide = 0;  // sums of 8 bytes
   std::size_t row_scales = 0;
   std::size_t col_scales = 0;
   std::size_t pieces = 0;
+  bool has_wide = false;        // segments may be longer than parts hold
   std::int64_t strip_cols = 0;  // columns of the rhs panel
   std::int64_t areas = 1;       // scratch areas
   std::size_t total = 0;
@@ -33,6 +35,9 @@ struct WorkspaceLayout {
 
 /// Spans of a call: one for each local group, and for gmm the stretches of rows between, before and behind them.
 [[nodiscard]] constexpr std::int64_t most_spans(const plan::Problem& problem) { return 2 * problem.local + 1; }
+
+/// An upper bound of the elements between two scale boundaries on the reduction axis.
+[[nodiscard]] std::int64_t longest_segment(const plan::Problem& problem);
 
 /// Of a choice whose effective tile is set.
 [[nodiscard]] WorkspaceLayout layout_of(const Plan::Choice& choice, const Kernel& kernel);

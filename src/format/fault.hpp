@@ -59,6 +59,7 @@ enum class Id : int {
   chunks_from_axis_start,
   bf16_accumulation,
   segments_added_unfused,
+  long_i8_sums_wrap,
   float_environment_not_set,
   // portable
   portable_part_restarted,

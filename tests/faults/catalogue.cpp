@@ -57,6 +57,7 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::chunks_from_axis_start, "chunks_from_axis_start", "", "reduction tiles start new chunks in the middle of one"},
     {Id::bf16_accumulation, "bf16_accumulation", "", "block sums are kept in bf16"},
     {Id::segments_added_unfused, "segments_added_unfused", "", "a segment is added by a multiply and an add"},
+    {Id::long_i8_sums_wrap, "long_i8_sums_wrap", "", "int32 sums of long int8 segments are not emptied"},
     {Id::float_environment_not_set, "float_environment_not_set", "", "the caller's rounding mode and subnormals are used"},
     // portable
     {Id::portable_part_restarted, "portable_part_restarted", "portable",

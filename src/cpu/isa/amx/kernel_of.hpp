@@ -11,8 +11,7 @@ namespace ragdot::cpu::amx {
 namespace {
 
 inline const char* declines(const Demand& demand) {
-  if (demand.arithmetic == Arithmetic::f32) return "f32 operands do not fit tiles of bf16";
-  return declines_long_i8_segments(demand);
+  return demand.arithmetic == Arithmetic::f32 ? "f32 operands do not fit tiles of bf16" : nullptr;
 }
 
 /// Few rows in tiles, with weights decoded where they are used.
@@ -34,6 +33,7 @@ constexpr Kernel kernel_of(const char* name, const char* (*refusal)(), const Way
           .inner_rows = 8 * kBlock,
           .inner_cols = 2 * kBlock,
           .part_bytes = sizeof(float),
+          .most_of_i8 = kMostOfInt32,
           .depth_unit =
               [](Arithmetic arithmetic) { return arithmetic == Arithmetic::i8 ? avx512::I8Source::kStep : schedule::kChunk; },
           .panel_bytes =

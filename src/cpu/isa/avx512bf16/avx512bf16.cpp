@@ -224,6 +224,7 @@ constinit const Kernel kKernel = {
     .inner_rows = chains::kInnerRows,
     .inner_cols = chains::kInnerCols,
     .part_bytes = sizeof(float),
+    .most_of_i8 = 0,
     .depth_unit = [](Arithmetic) { return schedule::kChunk; },
     .panel_bytes = [](Arithmetic, std::int64_t outers,
                       std::int64_t depth) { return avx512::granule_panel_bytes(outers, depth / schedule::kChunk); },
