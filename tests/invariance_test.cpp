@@ -164,20 +164,21 @@ TEST_P(Invariance, OutStridesAndWhatLiesBetween) {
   }
 }
 
+/// Packed once, multiplied by every kernel.
 TEST_P(Invariance, PackedWeights) {
   if (!sample_.is_gmm) GTEST_SKIP() << "only gmm has weights to pack";
+  const auto packed = pack_rhs(sample_.rhs.operand());
+  ASSERT_TRUE(packed.ok()) << packed.status().message();
   for (const std::string& kernel : kernels_for(sample_, sample_.lhs.operand(), sample_.rhs.operand())) {
     Options options;
     options.kernel = kernel;
-    const auto packed = pack_rhs(sample_.rhs.operand(), options);
-    ASSERT_TRUE(packed.ok()) << packed.status().message();
     std::vector<std::byte> out(expected_.size(), sample_.out_fill);
     const View view = matrices(static_cast<void*>(out.data()), sample_.out_format, 1, sample_.out_rows(), sample_.out_cols());
     GmmArgs args = sample_.gmm_args(sample_.lhs.operand(), {}, view);
     args.packed_rhs = packed.value();
-    const Status status = gmm(args);
+    const Status status = gmm(args, options);
     ASSERT_TRUE(status.ok()) << status.message();
-    expect_equal(out, packed.value().describe());
+    expect_equal(out, kernel + ", " + packed.value().describe());
   }
 }
 

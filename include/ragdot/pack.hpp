@@ -13,7 +13,7 @@
 
 namespace ragdot {
 
-/// A gmm rhs in the layout of one kernel, which reads it in one run. Opaque and self-describing: a call that it does not fit
+/// A gmm rhs in blocks of columns, which every kernel reads in one run. Opaque and self-describing: a call that it does not fit
 /// refuses it and says why. Copies share the memory; immutable, so any number of threads may use it. FP8 stays FP8; columns are
 /// filled up to a multiple of 32; holds no reference to its source. An empty one answers 0 and "".
 class PackedRhs {
@@ -27,14 +27,14 @@ class PackedRhs {
   [[nodiscard]] const Contents* contents() const { return contents_.get(); }
   /// Resident bytes, scales included.
   [[nodiscard]] std::size_t size_bytes() const;
-  /// One line: formats, [L, K, N], scale grid, the kernel whose layout it has, bytes.
+  /// One line: formats, [L, K, N], scale grid, bytes.
   [[nodiscard]] std::string describe() const;
 
  private:
   std::shared_ptr<const Contents> contents_;
 };
 
-/// Packs rhs [L, K, N] (any strides) for `options.kernel` or the kernel that a plan would take.
+/// Packs rhs [L, K, N] (any strides), on the threads of `options`; some kernel has to take it.
 [[nodiscard]] Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options = {});
 
 }  // namespace ragdot

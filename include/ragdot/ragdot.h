@@ -194,12 +194,12 @@ int32_t ragdot_openmp_concurrency(void* openmp);
 
 typedef struct ragdot_packed_rhs ragdot_packed_rhs;
 
-/* Packs the rhs [L, K, N] of gmm (any strides) for options->kernel or the kernel that a plan would take. *packed is set on
+/* Packs the rhs [L, K, N] of gmm (any strides), on the threads of options; some kernel has to take it. *packed is set on
    success only, is immutable, serves any number of threads, keeps no reference to rhs, and is freed by ragdot_packed_free. */
 int ragdot_pack_rhs(const ragdot_operand* rhs, const ragdot_options* options, ragdot_packed_rhs** packed);
 void ragdot_packed_free(ragdot_packed_rhs* packed); /* null is fine */
 size_t ragdot_packed_size_bytes(const ragdot_packed_rhs* packed);
-/* One line: formats, shape, scale grid, kernel, bytes. Lives as long as `packed`. */
+/* One line: formats, shape, scale grid, bytes. Lives as long as `packed`. */
 const char* ragdot_packed_describe(const ragdot_packed_rhs* packed);
 
 /* ---- products ----------------------------------------------------------------------------------------------------------- */

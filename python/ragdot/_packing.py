@@ -1,4 +1,4 @@
-"""Weights packed once into the layout of a kernel, for many calls."""
+"""Weights packed once, for many calls."""
 
 import ctypes
 import weakref
@@ -36,7 +36,7 @@ class PackedWeights(OfOneProcess):
         return LIBRARY.ragdot_packed_size_bytes(self.pointer)
 
     def describe(self) -> str:
-        """One line: formats, shape as multiplied, scale grid, kernel, bytes."""
+        """One line: formats, shape as multiplied, scale grid, bytes."""
         return LIBRARY.ragdot_packed_describe(self.pointer).decode()
 
     def check_op(self, op: str) -> None:
@@ -48,19 +48,18 @@ class PackedWeights(OfOneProcess):
         return f"<ragdot.PackedWeights for {self._op}: {self.describe()}>"
 
 
-def pack(rhs: Any, *, op: str = "gmm", kernel: str | None = None, threads: int | None = None) -> PackedWeights:
-    """Copies weights into the layout of one kernel; gmm and dlhs take the result in place of rhs.
+def pack(rhs: Any, *, op: str = "gmm", threads: int | None = None) -> PackedWeights:
+    """Copies weights into blocks of columns, as kernels read them; gmm and dlhs take the result in place of rhs.
 
     rhs: [L, K, N] array or ScaledArray, any strides. FP8 stays FP8.
     op: "gmm" or "dlhs", the product that they are for.
-    kernel: None is the kernel that a call would take. A call with packed weights takes the kernel that they were packed for.
 
-    Raises ValueError for what breaks a rule, NotImplementedError for a kernel that is unknown or that this CPU cannot run.
+    Raises ValueError for what breaks a rule, NotImplementedError for a format that is not offered.
     """
     if op not in ("gmm", "dlhs"):
         raise ValueError(f"pack: op is {op!r}; it must be gmm or dlhs")
     operand, pointer = _abi.Operand(), ctypes.c_void_p()
     weights = transposed("pack", "rhs", rhs) if op == "dlhs" else rhs
     held = fill_operand("pack", "rhs", weights, 3, "[groups, rows, columns]", operand)
-    check(LIBRARY.ragdot_pack_rhs(operand, options_of("pack", None, kernel, threads, False), pointer))
+    check(LIBRARY.ragdot_pack_rhs(operand, options_of("pack", None, None, threads, False), pointer))
     return PackedWeights(op, held[0].shape, pointer)

@@ -28,20 +28,6 @@ Result<GmmArgs> unpacked(const GmmArgs& args) {
 }
 Result<TgmmArgs> unpacked(const TgmmArgs& args) { return args; }
 
-/// The kernel that the call must take: a forced one, or the one that packed the weights. They must agree.
-Result<plan::Forced> needed_kernel(const GmmArgs& args, const Options& options) {
-  plan::Forced forced = plan::forced_kernel(options);
-  if (!args.packed_rhs.present()) return forced;
-  const std::string& packed = args.packed_rhs.contents()->kernel;
-  if (!forced.kernel.empty() && forced.kernel != packed) {
-    return Status(Code::invalid_argument,
-                  fmt::format("gmm: packed_rhs has the layout of kernel {} and {} asks for {}; pack for that kernel", packed,
-                              forced.by, forced.kernel));
-  }
-  return plan::Forced{packed, "packed_rhs"};
-}
-Result<plan::Forced> needed_kernel(const TgmmArgs&, const Options& options) { return plan::forced_kernel(options); }
-
 std::byte* aligned(std::byte* p) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   return p + (kWorkspaceAlignment - address % kWorkspaceAlignment) % kWorkspaceAlignment;
@@ -76,11 +62,9 @@ Result<Plan> plan_for(const Args& args, const Options& options) {
   const Result<Args> plain = unpacked(args);
   if (!plain.ok()) return plain.status();
   if (Status s = api::check_shapes(plain.value(), options); !s.ok()) return s;
-  const Result<plan::Forced> forced = needed_kernel(args, options);
-  if (!forced.ok()) return forced.status();
   plan::Problem problem = plan::problem_of(plain.value());
   if (packed_of(args).present()) problem.weights = plan::Weights::packed;
-  return plan::choose(problem, options, forced.value());
+  return plan::choose(problem, options, plan::forced_kernel(options));
 }
 
 constexpr char kNoWorkspace[] = "the workspace could not be allocated; use a plan with a workspace of your own";

@@ -1,4 +1,4 @@
-// Packs weights for the kernel that a gmm with them would take.
+// Packs weights that a gmm would take.
 #include <fmt/format.h>
 
 #include "api/door.hpp"
@@ -37,8 +37,8 @@ std::string PackedRhs::describe() const {
                                  ? fmt::format(", scales {} [{}, {}, {}]", name(rhs.scales.view.format), rhs.scales.view.batch,
                                                rhs.scales.view.rows, rhs.scales.view.cols)
                                  : "";
-  return fmt::format("packed rhs {} [{}, {}, {}]{}, layout of kernel {}, {} bytes", name(rhs.values.format), rhs.values.batch,
-                     rhs.values.rows, rhs.values.cols, scales, contents_->kernel, size_bytes());
+  return fmt::format("packed rhs {} [{}, {}, {}]{}, {} bytes", name(rhs.values.format), rhs.values.batch, rhs.values.rows,
+                     rhs.values.cols, scales, size_bytes());
 }
 
 Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options) {

@@ -87,7 +87,6 @@ ConstView copy_dense(const ConstView& v, std::vector<std::byte>& buffer) {
 
 std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const Plan::Choice& choice) {
   auto contents = std::make_shared<PackedRhs::Contents>();
-  contents->kernel = choice.kernel;
   contents->operand = rhs;
   contents->operand.values = copy_blocks(rhs.values, choice, contents->values);
   if (rhs.scales.present()) contents->operand.scales.view = copy_dense(rhs.scales.view, contents->scales);

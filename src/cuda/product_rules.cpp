@@ -146,7 +146,7 @@ constexpr char kTransposedRows[] = "give it stored transposed (row_stride 1), as
 
 Result<Product> product_of(const GmmArgs& args) {
   if (args.packed_rhs.present()) {
-    return not_offered("gmm: packed_rhs has the layout of a kernel of the CPU; give rhs itself to the GPU");
+    return not_offered("gmm: packed_rhs has the layout of the CPU; give rhs itself to the GPU");
   }
   const ConstView& lhs = args.lhs.values;
   const ConstView& rhs = args.rhs.values;

@@ -42,12 +42,11 @@ struct Plan::Choice {
   }
 };
 
-/// What PackedRhs holds: a copy of the operand in one kernel's layout.
+/// What PackedRhs holds: a copy of the operand in its backend's layout.
 struct PackedRhs::Contents {
   std::vector<std::byte, plan::LargePageAllocator<std::byte>> values;
   std::vector<std::byte> scales;
-  Operand operand;     // into the two buffers; its values have the layout that the backend gave them, not strides
-  std::string kernel;  // whose layout it is
+  Operand operand;  // into the two buffers; its values have the layout that the backend gave them, not strides
 };
 
 }  // namespace ragdot
@@ -73,7 +72,7 @@ class Backend {
                    std::span<const RowRange> groups, std::byte* workspace) const = 0;
   virtual void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups,
                    std::byte* workspace) const = 0;
-  /// Copies checked weights into the layout of the kernel that was chosen, on its threads. May throw std::bad_alloc.
+  /// Copies checked weights into the layout of all its kernels, on the threads of the choice. May throw std::bad_alloc.
   [[nodiscard]] virtual std::shared_ptr<const PackedRhs::Contents> pack(const Plan::Choice& choice,
                                                                         const Operand& rhs) const = 0;
 };
