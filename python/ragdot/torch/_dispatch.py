@@ -35,20 +35,21 @@ def _sorted(experts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return order, torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))
 
 
-def through_experts(x: torch.Tensor, weights: torch.Tensor, experts: torch.Tensor, count: int,
-                    run: Run) -> torch.Tensor:  # fmt: skip
-    """What `count` experts make of x [..., K], added by the weights in float32: [..., N] in their results' dtype.
+def through_experts(tokens: torch.Tensor, weights: torch.Tensor, experts: torch.Tensor, count: int, run: Run,
+                    shape: torch.Size | None = None) -> torch.Tensor:  # fmt: skip
+    """What `count` experts make of tokens [T, K], added by the weights in float32: [T, N] in their results' dtype, or [*shape, N].
 
-    weights, experts: [tokens, top_k]. run: gives the results of rows [M, K], sorted by expert, whose groups end at offs [count]; rows
+    weights, experts: [T, top_k]. run: gives the results of rows [M, K], sorted by expert, whose groups end at offs [count]; rows
     of experts from `count` on lie behind them. Within a group rows are in the order of the tokens; results are added in that of top_k.
     """
     top_k, experts = experts.shape[-1], experts.flatten()
     order, inverse = _sorted(experts)
     offs = (experts.unsqueeze(1) == torch.arange(count, device=experts.device)).sum(0).cumsum(0)
-    rows = run(_Gather.apply(x.reshape(-1, x.shape[-1]), order, inverse, top_k), offs)
-    rows = _Gather.apply(rows, inverse, order, 1).reshape(*x.shape[:-1], top_k, rows.shape[-1])
-    # In x's shape before the sum: a view of it would be the result, and fully_shard's hooks want none.
-    return (rows.float() * weights.reshape(*x.shape[:-1], top_k, 1)).sum(-2).to(rows.dtype)
+    rows = run(_Gather.apply(tokens, order, inverse, top_k), offs)
+    # In its shape before the sum: a view would be the result, and fully_shard's hooks want none.
+    shape = tokens.shape[:1] if shape is None else shape
+    rows = _Gather.apply(rows, inverse, order, 1).reshape(*shape, top_k, rows.shape[-1])
+    return (rows.float() * weights.reshape(*shape, top_k, 1)).sum(-2).to(rows.dtype)
 
 
 class _Exchange(torch.autograd.Function):

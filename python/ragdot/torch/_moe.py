@@ -70,7 +70,8 @@ class MoE(torch.nn.Module):
         """x [..., model_size]: the same shape. is_first_microbatch: as in GroupedLinear."""
         if x.shape[-1] != self.model_size:
             raise ValueError(f"MoE: x is {list(x.shape)}; model_size is {self.model_size}, which x's last dimension has to be")
-        weights, experts = self.route(x.reshape(-1, x.shape[-1]))
+        tokens = x.reshape(-1, x.shape[-1])  # for the router and the experts: their gradients are added before those of x's other uses
+        weights, experts = self.route(tokens)
 
         def run(rows: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
             gate, up = self.gate_up(rows, offs, is_first_microbatch=is_first_microbatch).chunk(2, -1)
@@ -79,7 +80,7 @@ class MoE(torch.nn.Module):
         def run_anywhere(rows: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
             return run(rows, offs) if self.process_group is None else through_processes(rows, offs, self.process_group, run)
 
-        return through_experts(x, weights, experts, self.num_experts, run_anywhere)
+        return through_experts(tokens, weights, experts, self.num_experts, run_anywhere, x.shape[:-1])
 
     def route(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""
