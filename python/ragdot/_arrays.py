@@ -19,7 +19,6 @@ DTYPES: dict[str, np.dtype] = {
     "e8m0": np.dtype(ml_dtypes.float8_e8m0fnu),
 }
 FORMATS: dict[np.dtype, int] = {dtype: _abi.FORMATS[name] for name, dtype in DTYPES.items()}
-NAMES: dict[np.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
 # What arguments may be, for sentences; the library says which of them go together.
 OPERANDS, VALUES = ("f32", "bf16", "e4m3", "e5m2", "i8"), ("e4m3", "e5m2", "i8")
 SCALES, FLOATS = ("f32", "bf16", "e8m0"), ("f32", "bf16", "f16")

@@ -12,9 +12,9 @@ except ImportError as error:
                       "pip install 'ragdot[transformers]'") from error  # fmt: skip
 
 from ragdot._recipes import RECIPES, Recipe, recipe_of
+from ragdot.torch._dispatch import through_experts
 from ragdot.torch._grouped_mm import autocast, grouped_mm
 from ragdot.torch._kept import KeptWeight
-from ragdot.torch._dispatch import through_experts
 from ragdot.torch._products import multiply
 from ragdot.torch._scaled import ScaledTensor, quantize
 

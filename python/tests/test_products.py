@@ -93,7 +93,8 @@ def test_forms_of_groups_are_the_same_groups(form, dtype):
     np.testing.assert_array_equal(Groups.from_sizes(groups).sizes() if form == "sizes" else groups.sizes(), SIZES)
 
 
-@pytest.mark.parametrize("groups", [Groups.from_offsets([5, 80, 80, 240]), Groups.from_starts_and_sizes(np.array([0, 100, 200], np.int32), [50, 90, 50])])
+@pytest.mark.parametrize("groups", [Groups.from_offsets([5, 80, 80, 240]),
+                                    Groups.from_starts_and_sizes(np.array([0, 100, 200], np.int32), [50, 90, 50])])  # fmt: skip
 @pytest.mark.parametrize("op", ["gmm", "dlhs", "tgmm"])
 def test_gaps_belong_to_no_group(op, groups):
     lhs, rhs = operands("bf16", op)

@@ -14,7 +14,8 @@ from ragdot._library import environment_tbb, installed
 
 FOLDER = Path(__file__).resolve().parents[2]
 # What any Linux with g++ 12's runtime has, oneTBB, and for the handlers of XLA the library itself.
-NEEDED = {"libragdot.so", "libtbb.so.12", "libstdc++.so.6", "libgcc_s.so.1", "libm.so.6", "libc.so.6", "ld-linux-x86-64.so.2", "libpthread.so.0", "libdl.so.2"}
+NEEDED = {"libragdot.so", "libtbb.so.12", "libstdc++.so.6", "libgcc_s.so.1", "libm.so.6", "libc.so.6", "ld-linux-x86-64.so.2",
+          "libpthread.so.0", "libdl.so.2"}  # fmt: skip
 SCRIPTS = Path(sys.executable).parent
 
 pytestmark = pytest.mark.skipif(bool(os.environ.get("RAGDOT_LIBRARY")), reason="RAGDOT_LIBRARY names another library than the installed one")

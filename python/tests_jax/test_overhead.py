@@ -1,12 +1,12 @@
 """The overhead table's rows for JAX: the same product, timed beside C's."""
 
 import numpy as np
-from overhead.__main__ import measure
-from overhead.doors import c_doors, operands
-from overhead.jax_doors import jax_doors
 
 import ragdot
 import ragdot.jax
+from overhead.__main__ import measure
+from overhead.doors import c_doors, operands
+from overhead.jax_doors import jax_doors
 
 
 def test_rows():

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from jax import export
 from data import GROUPS, INNER, OUTER, ROWS, SIZES, bf16, normal, on_device, same
+from jax import export
 
 import ragdot
 import ragdot.jax as rj
@@ -166,7 +166,7 @@ def test_maps_one_call_after_another():
     sizes = np.stack([SIZES, SIZES[::-1]])
     got = jax.jit(jax.vmap(rj.gmm, in_axes=(0, None, 0)))(lhs, rhs, sizes)
     for i in range(2):
-        same(got[i], rj.gmm(jax.tree.map(lambda x: x[i], lhs), rhs, sizes[i]))
+        same(got[i], rj.gmm(jax.tree.map(lambda x, i=i: x[i], lhs), rhs, sizes[i]))
 
 
 def test_products_have_no_gradient():

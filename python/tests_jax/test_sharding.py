@@ -91,8 +91,8 @@ def test_sharded_tokens(name, devices, kind, check_vma):
         y, dx, dw = jax.jit(partial(step, product))(*placed_data)
     same(y, want[0])
     same(dx, want[1])
-    parts = [step(lambda *a: ragged_dot(*a, None, jnp.float32, recipe=name), x[d * each : (d + 1) * each], w, dy[d * each : (d + 1) * each], sizes[d])[2]
-             for d in range(devices)]  # fmt: skip
+    parts = [step(lambda *a: ragged_dot(*a, None, jnp.float32, recipe=name), x[d * each : (d + 1) * each], w,
+                  dy[d * each : (d + 1) * each], sizes[d])[2] for d in range(devices)]  # fmt: skip
     total = sum(np.asarray(part, np.float64) for part in parts)
     np.testing.assert_allclose(np.asarray(dw), total, rtol=0, atol=devices * 2.0**-24 * sum(np.abs(np.asarray(part)) for part in parts).max())
     if name == "bf16":  # the other recipes' scales go by what a device has

@@ -10,8 +10,8 @@ import warnings
 
 import pytest
 import torch
-from torch.library import opcheck
 from problems import ENDS, INNER, OUTER, ROWS, normal, offs
+from torch.library import opcheck
 
 import ragdot.torch as rt
 from ragdot import _abi
@@ -160,7 +160,8 @@ def expected(request):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("recipe", "dtype"), [("blockwise", BF16), ("blockwise", torch.float32), ("bf16", BF16), ("bf16", torch.float32), (None, BF16)])
+@pytest.mark.parametrize(("recipe", "dtype"), [("blockwise", BF16), ("blockwise", torch.float32), ("bf16", BF16), ("bf16", torch.float32),
+                                               (None, BF16)])  # fmt: skip
 @pytest.mark.parametrize(("inner", "outer"), [(INNER, OUTER), (129, 3), (128, 256)])
 def test_products_and_gradients(expected, form, recipe, dtype, inner, outer, gpu):
     """With the CPU's bits, as the same kernels compute."""

@@ -73,7 +73,8 @@ CHECKS = [experts_have_the_bits_of_one_process, sharded_layers_are_trained_as_pl
 
 def work(rank: int, processes: int, store: str) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", store=distributed.FileStore(store, processes), rank=rank, world_size=processes, timeout=timedelta(seconds=120))
+    distributed.init_process_group("gloo", store=distributed.FileStore(store, processes), rank=rank, world_size=processes,
+                                   timeout=timedelta(seconds=120))  # fmt: skip
     try:
         for check in CHECKS:
             check(rank, processes)

@@ -12,13 +12,14 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ragdot import _abi
-from ragdot._library import LIBRARY, check as check_code
+from ragdot._library import LIBRARY
+from ragdot._library import check as check_code
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/cuda"))
-import check
-import edges
-import half as device_half
+import check  # noqa: E402
+import edges  # noqa: E402
+import half as device_half  # noqa: E402
 
 GMM, TGMM = 0, 1
 SIZES = {2: 2, 4: 1, 5: 1, 1: 4}
@@ -27,7 +28,10 @@ SIZES = {2: 2, 4: 1, 5: 1, 1: 4}
 def clamped(groups, rows: int) -> tuple[list[int], list[int]]:
     """Starts and sizes as the kernels read them: a start within [end of the group before, rows], an end within [start, rows]."""
     word = ctypes.c_int64 if groups.index_bits == 64 else ctypes.c_int32
-    read = lambda address: list((word * groups.count).from_address(address))
+
+    def read(address: int) -> list[int]:
+        return list((word * groups.count).from_address(address))
+
     numbers = read(groups.data)
     starts, sizes = (numbers, read(groups.sizes)) if groups.kind == 3 else (None, numbers)
     at, found = 0, ([], [])
@@ -64,7 +68,10 @@ class CpuHalf:
         starts, sizes = clamped(p.groups, p.m)
         held = [(ctypes.c_int64 * len(starts))(*numbers) for numbers in (starts, sizes)]
         groups = _abi.Groups(3, 1, ctypes.addressof(held[0]), ctypes.addressof(held[1]), len(starts))
-        blocks = lambda extent: -(-extent // 128)
+
+        def blocks(extent: int) -> int:
+            return -(-extent // 128)
+
         if p.op == GMM:
             args = _abi.GmmArgs(struct_size=ctypes.sizeof(_abi.GmmArgs), rows_outside=0 if p.zero_outside and not p.accumulate else 1)
             args.lhs.values, args.rhs.values = matrices(p.a, False), matrices(p.b, not p.b_across)

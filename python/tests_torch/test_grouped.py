@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from grouped.__main__ import PEER, Case, contenders, measure, table
 
 

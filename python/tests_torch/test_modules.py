@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from torch.utils.checkpoint import checkpoint
 from problems import ENDS, INNER, OUTER, RECIPES, ROWS, normal, offs
+from torch.utils.checkpoint import checkpoint
 
 import ragdot.torch as rt
 from ragdot.torch import _kept, _packed
@@ -266,7 +266,8 @@ def test_what_layers_refuse():
     layer.recipe = "blockwise"
     with pytest.raises(ValueError, match="GroupedLinear: is_first_microbatch is False before any call with True and this recipe"):
         layer(x, offs(), is_first_microbatch=False)
-    with pytest.raises(RuntimeError, match=r"GroupedLinear: a.weight in the state is torch.float8_e4m3fn, quantised; QuantizedGroupedLinear is for it"):
+    with pytest.raises(RuntimeError, match="GroupedLinear: a.weight in the state is torch.float8_e4m3fn, quantised; "
+                                           "QuantizedGroupedLinear is for it"):  # fmt: skip
         torch.nn.ModuleDict({"a": linear()}).load_state_dict({"a.weight": layer.weight.detach().to(torch.float8_e4m3fn)}, strict=False)
     with pytest.raises(ValueError, match=r"MoE: x is \[3, 63\]; model_size is 64, which"):
         moe()(normal(3, MODEL - 1))

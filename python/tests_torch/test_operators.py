@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.library import opcheck
 from problems import ENDS, INNER, OUTER, RECIPES, ROWS, normal, offs
+from torch.library import opcheck
 
 import ragdot.torch as rt
 from ragdot.torch import _executor, _frames, _pages

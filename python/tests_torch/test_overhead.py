@@ -3,10 +3,10 @@
 import time
 
 import pytest
-from overhead import torch_doors
-from overhead.doors import operands
 
 import ragdot.torch
+from overhead import torch_doors
+from overhead.doors import operands
 
 
 @pytest.mark.parametrize("recipe, gradients", [("bf16", ["torch, gradients"]), ("blockwise", [])])

@@ -82,8 +82,8 @@ def test_as_torch_computes_it():
     """bfloat16, where torch._grouped_mm takes the sizes: multiples of eight, no tail."""
     ends = torch.tensor([64, 64, 128, 192], dtype=torch.int32)
     x, w, y = normal(192, 64, dtype=torch.bfloat16), normal(4, 64, 32, seed=1, dtype=torch.bfloat16), normal(192, 32, seed=2, dtype=torch.bfloat16)
-    for a, b, offs in ((x, w, ends), (x.T, y, ends), (w.mT, x.T, ends), (x.view(4, 48, 64), w, None)):
-        torch.testing.assert_close(rt.grouped_mm(a, b, offs), torch._grouped_mm(a, b, offs=offs), atol=0.25, rtol=0.02)
+    for a, b, given in ((x, w, ends), (x.T, y, ends), (w.mT, x.T, ends), (x.view(4, 48, 64), w, None)):
+        torch.testing.assert_close(rt.grouped_mm(a, b, given), torch._grouped_mm(a, b, offs=given), atol=0.25, rtol=0.02)
 
 
 @pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
@@ -205,7 +205,8 @@ def test_bias(dtype):
     assert_close(y, y64, multiplied(x.double().abs(), w.double().abs(), bias.double().abs()))
     exact = torch.stack([dy[rows].double().sum(0) for rows in ranges(ENDS)])
     assert bias.grad.dtype == dtype and not bias.grad[1].any()
-    torch.testing.assert_close(bias.grad.double(), exact, atol=1e-5, rtol={torch.float32: 1e-6, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}[dtype])
+    rtol = {torch.float32: 1e-6, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}[dtype]
+    torch.testing.assert_close(bias.grad.double(), exact, atol=1e-5, rtol=rtol)
 
 
 @pytest.mark.parametrize("out_dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -347,23 +348,29 @@ REFUSED = [
     (lambda: rt.grouped_mm(X, W, THREE[:2]), ValueError, "grouped_mm: offs end 2 groups and there are 3 matrices; give one for each group, or"),
     (lambda: rt.grouped_mm(X, W, THREE[:2], first_group=0), ValueError, "gmm: rhs has 3 matrices"),
     (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 5)), ValueError, "gmm: bias is [3, 5]"),
-    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 4).double()), ValueError, "grouped_mm: bias is torch.float64 [3, 4]; give float32, bfloat16 or float16, [G, N]"),
+    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 4).double()), ValueError,
+     "grouped_mm: bias is torch.float64 [3, 4]; give float32, bfloat16 or float16, [G, N]"),
     (lambda: rt.grouped_mm(X.T, DY, THREE, torch.ones(3, 4)), ValueError, "grouped_mm: bias and first_group belong to x [M, K]"),
     (lambda: rt.grouped_mm(X.double(), W, THREE), ValueError, "grouped_mm: x is torch.float64; give float32, bfloat16 or float16, or a ScaledTensor"),
     (lambda: rt.grouped_mm(X, W, THREE, recipe="fp8"), ValueError, "grouped_mm: recipe is 'fp8'; give a Recipe or one of bf16, "),
     (lambda: rt.grouped_mm(X, W.bfloat16(), THREE), NotImplementedError, "gmm: "),
-    (lambda: rt.grouped_mm(X.half(), W.bfloat16(), THREE), NotImplementedError, "grouped_mm: x is torch.float16 and w torch.bfloat16; without a recipe float16"),
-    (lambda: rt.grouped_mm(rt.quantize(X, (1, 128)), W.half(), THREE), NotImplementedError, "grouped_mm: x is torch.float8_e4m3fn and w torch.float16; without"),
+    (lambda: rt.grouped_mm(X.half(), W.bfloat16(), THREE), NotImplementedError,
+     "grouped_mm: x is torch.float16 and w torch.bfloat16; without a recipe float16"),
+    (lambda: rt.grouped_mm(rt.quantize(X, (1, 128)), W.half(), THREE), NotImplementedError,
+     "grouped_mm: x is torch.float8_e4m3fn and w torch.float16; without"),
     (lambda: rt.grouped_mm(X, W, THREE, first_group=1.5), ValueError, "grouped_mm: first_group is 1.5; give a whole number"),
     (lambda: rt.grouped_mm(X, W), ValueError, "grouped_mm: x is [6, 8], w is [3, 8, 4] and offs None; give [G, M, K] and [G, K, N], or offs"),
     (lambda: rt.grouped_mm(W.mT, W[:2]), ValueError, "grouped_mm: x is [3, 4, 8], w is [2, 8, 4] and offs None; give"),
     (lambda: rt.grouped_mm(W, W), ValueError, "grouped_mm: x is [3, 8, 4], w is [3, 8, 4] and offs None; give"),
     (lambda: rt.grouped_mm(W.mT, W, THREE), ValueError, "[G, M, K] and [K, N], or, to grouped_mm without offs, [G, M, K] and [G, K, N]"),
     (lambda: rt.grouped_mm(W.mT, W, first_group=1), ValueError, "grouped_mm: first_group belongs to x [M, K] with w [G, K, N]; leave it out"),
-    (lambda: rt.grouped_mm(rt.ScaledTensor(W.mT.to(torch.int8), torch.ones(3, 2, 1), (4, 8)), W), ValueError, "grouped_mm: the scales of x are global [3, 2, 1]; with"),
-    (lambda: rt.quantize(X, (1, 128)).to(torch.float32), ValueError, "ScaledTensor: to(torch.float32) asks for a dtype; to takes devices, dequantize("),
+    (lambda: rt.grouped_mm(rt.ScaledTensor(W.mT.to(torch.int8), torch.ones(3, 2, 1), (4, 8)), W), ValueError,
+     "grouped_mm: the scales of x are global [3, 2, 1]; with"),
+    (lambda: rt.quantize(X, (1, 128)).to(torch.float32), ValueError,
+     "ScaledTensor: to(torch.float32) asks for a dtype; to takes devices, dequantize("),
     (lambda: rt.grouped_mm(X, W, THREE, out_dtype=torch.float64), ValueError, "torch.float64"),
-    (lambda: rt.grouped_mm(X, rt.ScaledTensor(W.to(torch.float8_e4m3fn), torch.ones(3, 1, 2), (128, 128)), THREE, recipe="bf16"), ValueError, "gmm: rhs scales are [3, 1, 2]"),
+    (lambda: rt.grouped_mm(X, rt.ScaledTensor(W.to(torch.float8_e4m3fn), torch.ones(3, 1, 2), (128, 128)), THREE, recipe="bf16"), ValueError,
+     "gmm: rhs scales are [3, 1, 2]"),
     (lambda: rt.grouped_mm(X, W, THREE.tolist()), ValueError, "grouped_mm: x is torch.float32, w torch.float32, offs list; give tensors"),
     (lambda: rt.grouped_mm(X, W.numpy(), THREE), ValueError, "grouped_mm: x is torch.float32, w ndarray, offs torch.int64; give tensors"),
     (lambda: rt.grouped_mm(X, W.long(), THREE, recipe="bf16", out_dtype=torch.float32), ValueError, "grouped_mm: w is torch.int64; give"),
@@ -371,26 +378,35 @@ REFUSED = [
     (lambda: rt.grouped_mm(X, W, torch.tensor([1, 2, 3, 6])), ValueError, "grouped_mm: offs end 4 groups and there are 3 matrices; give one for"),
     (lambda: rt.grouped_mm(W.mT, X.T, THREE[:2]), ValueError, "grouped_mm: offs end 2 groups and there are 3 matrices; give one for"),
     (lambda: rt.grouped_mm(X, W, THREE, out_dtype="bf16"), ValueError, "grouped_mm: out_dtype is 'bf16'; give float32, bfloat16 or float16"),
-    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(4)), ValueError, "grouped_mm: bias is torch.float32 [4]; give float32, bfloat16 or float16, [G, N]"),
-    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1), offs=THREE), X.T, THREE), ValueError, "grouped_mm: the scales of x are per_group; with x [6, 8] and"),
-    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1), offs=THREE).transpose(0, 1), W[:, :6], THREE), ValueError, "grouped_mm: the scales of x are per_group_columns; with x [8, 6]"),
-    (lambda: rt.ScaledTensor(X, torch.ones(6, 1), (1, 128)), ValueError, "ScaledTensor: values are torch.float32 and scales torch.float32; give float8_e4m3fn, float8_e5m2 or int8 with scales"),
+    (lambda: rt.grouped_mm(X, W, THREE, torch.ones(4)), ValueError,
+     "grouped_mm: bias is torch.float32 [4]; give float32, bfloat16 or float16, [G, N]"),
+    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1), offs=THREE), X.T, THREE), ValueError,
+     "grouped_mm: the scales of x are per_group; with x [6, 8] and"),
+    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1), offs=THREE).transpose(0, 1), W[:, :6], THREE), ValueError,
+     "grouped_mm: the scales of x are per_group_columns; with x [8, 6]"),
+    (lambda: rt.ScaledTensor(X, torch.ones(6, 1), (1, 128)), ValueError,
+     "ScaledTensor: values are torch.float32 and scales torch.float32; give float8_e4m3fn, float8_e5m2 or int8 with scales"),
     (lambda: rt.ScaledTensor(X.to(torch.int8), torch.ones(6), (1, 128)), ValueError, "ScaledTensor: values are [6, 8] and scales [6]; both must be"),
-    (lambda: rt.ScaledTensor(X.to(torch.int8), torch.ones(6, 1, device="meta"), (1, 128)), ValueError, "ScaledTensor: values are on cpu and scales on meta; move"),
-    (lambda: rt.ScaledTensor(X.to(torch.int8), torch.ones(6, 1), (1, 128), "grp"), ValueError, "ScaledTensor: origin is 'grp'; it must be one of global, per_group, per_group_columns"),
+    (lambda: rt.ScaledTensor(X.to(torch.int8), torch.ones(6, 1, device="meta"), (1, 128)), ValueError,
+     "ScaledTensor: values are on cpu and scales on meta; move"),
+    (lambda: rt.ScaledTensor(X.to(torch.int8), torch.ones(6, 1), (1, 128), "grp"), ValueError,
+     "ScaledTensor: origin is 'grp'; it must be one of global, per_group, per_group_columns"),
     (lambda: rt.quantize(X, 128), ValueError, "quantize: block is 128; give (rows, columns) that share a scale"),
     (lambda: rt.quantize(X, (0, 128)), ValueError, "quantize: block is (0, 128)"),
     (lambda: rt.quantize(X, (1.5, 128)), ValueError, "quantize: block is (1.5, 128)"),
     (lambda: rt.quantize(X, (128, 1), offs=THREE.float()), ValueError, "quantize: offs are torch.float32 [3]; give the int32 or int64 ends"),
     (lambda: rt.quantize(X, (128, 1), offs=THREE[None]), ValueError, "quantize: offs are torch.int64 [1, 3]; give the int32 or int64 ends"),
     (lambda: rt.quantize(X.double(), (1, 128)), ValueError, "quantize: x is torch.float64; give a tensor of float32, bfloat16 or float16"),
-    (lambda: torch.func.jvp(lambda x: rt.grouped_mm(x, W, THREE), (X,), (X,)), NotImplementedError, "grouped_mm: forward-mode derivatives are not offered; use backward()"),
-    (lambda: torch.func.grad(lambda x: rt.grouped_mm(x, W, THREE).sum())(X), NotImplementedError, "ragdot.torch: torch.func is not offered; use torch.autograd.grad"),
+    (lambda: torch.func.jvp(lambda x: rt.grouped_mm(x, W, THREE), (X,), (X,)), NotImplementedError,
+     "grouped_mm: forward-mode derivatives are not offered; use backward()"),
+    (lambda: torch.func.grad(lambda x: rt.grouped_mm(x, W, THREE).sum())(X), NotImplementedError,
+     "ragdot.torch: torch.func is not offered; use torch.autograd.grad"),
     (lambda: rt.quantize(X, (1, 128), "e3m4"), ValueError, "quantize: format is 'e3m4'; it must be one of e4m3, e5m2, i8"),
     (lambda: rt.quantize(X[0], (1, 128)), ValueError, "quantize: x has shape [8]"),
     (lambda: rt.quantize(X, (1, 128), offs=THREE).dequantize(), ValueError, "ScaledTensor: origin is per_group; give offs"),
     (lambda: rt.quantize(W, (1, 128)).transpose(0, 1), ValueError, "ScaledTensor: transpose(0, 1) of 3 axes"),
-    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1)).transpose(0, 1), DY.clone().requires_grad_(), THREE), ValueError, "grouped_mm: two matrices with a ScaledTensor have no gradients"),
+    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1)).transpose(0, 1), DY.clone().requires_grad_(), THREE), ValueError,
+     "grouped_mm: two matrices with a ScaledTensor have no gradients"),
 ]  # fmt: skip
 
 

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 import torch
-from case_files import read_safetensors, write_safetensors
 from problems import INNER, OUTER, RECIPES, ROWS, normal, offs
 from test_modules import EXPERTS, GROUPS, MODEL, linear, moe
 
 import ragdot.torch as rt
+from case_files import read_safetensors, write_safetensors
 
 QUANTIZING = [recipe for recipe in RECIPES if recipe != "bf16"]
 

@@ -22,9 +22,9 @@ FAMILIES = {
     # Interleaved gate and up, stored [E, K, N], with biases and an activation of its own.
     "gpt_oss": {"intermediate_size": 96, "num_local_experts": 8, "num_experts_per_tok": 2},
     # A shared expert, groups of experts, sigmoid scores.
-    "deepseek_v3": {"intermediate_size": 96, "moe_intermediate_size": 64, "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 2, "topk_group": 1,
-                    "first_k_dense_replace": 1, "q_lora_rank": 32, "kv_lora_rank": 16, "qk_rope_head_dim": 16, "qk_nope_head_dim": 16,
-                    "v_head_dim": 16, "num_key_value_heads": 4},
+    "deepseek_v3": {"intermediate_size": 96, "moe_intermediate_size": 64, "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 2,
+                    "topk_group": 1, "first_k_dense_replace": 1, "q_lora_rank": 32, "kv_lora_rank": 16, "qk_rope_head_dim": 16,
+                    "qk_nope_head_dim": 16, "v_head_dim": 16, "num_key_value_heads": 4},
 }  # fmt: skip
 TOKENS = torch.arange(48).reshape(2, 24) * 7 % SIZES["vocab_size"]
 

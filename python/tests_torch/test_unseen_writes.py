@@ -104,7 +104,7 @@ def test_copies_of_layers_have_no_copies_of_weights():
 
 
 def test_a_state_is_judged_behind_the_hooks_that_load_it():
-    layer, other, x = linear(), linear(), normal(ROWS, INNER)
+    layer, other = linear(), linear()
     torch.nn.init.normal_(other.weight)
     state = {"weight": other.weight.detach().to(torch.float8_e4m3fn)}
     layer.register_load_state_dict_pre_hook(lambda module, state, prefix, *_: state.update({"weight": state["weight"].float()}))

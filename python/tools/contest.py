@@ -50,5 +50,6 @@ def table(rows: Iterable[Row], flops: int) -> str:
     """For a terminal."""
     lines = [f"{'':<32} {'ms':>7} {'least':>7} {'greatest':>8} {'TFLOP/s':>8}  peer / this"]
     for r in rows:
-        lines.append(f"{r.name:<32} {r.median * 1e3:>7.2f} {r.least * 1e3:>7.2f} {r.greatest * 1e3:>8.2f} {flops / r.median / 1e12:>8.2f}  {r.ratio:.2f}")
+        lines.append(f"{r.name:<32} {r.median * 1e3:>7.2f} {r.least * 1e3:>7.2f} {r.greatest * 1e3:>8.2f} "
+                     f"{flops / r.median / 1e12:>8.2f}  {r.ratio:.2f}")  # fmt: skip
     return "\n".join(lines)

@@ -66,7 +66,8 @@ def gmm(lhs: Any, rhs: Any, group_sizes: Any, *, bias: Any = None, activation: s
     args.activation = number_of("gmm", "activation", activation or "none", _abi.ACTIVATIONS)
     workspace = _workspace(args, groups, lhs_of.covers_local or rhs_of.covers_local, threads)
     return call("gmm", (out, workspace), lhs_of.values, lhs_of.scales, rhs_of.values, rhs_of.scales, groups.sizes, groups.offset, bias,
-                lhs_grid=lhs_of.grid, rhs_grid=rhs_of.grid, threads=threads or 0, transpose_rhs=int(transpose_rhs), activation=args.activation)[0]  # fmt: skip
+                lhs_grid=lhs_of.grid, rhs_grid=rhs_of.grid, threads=threads or 0, transpose_rhs=int(transpose_rhs),
+                activation=args.activation)[0]  # fmt: skip
 
 
 def tgmm(lhs: Any, rhs: Any, group_sizes: Any, *, out_dtype: Any = None, group_offset: Any = None, num_groups: int | None = None,

@@ -12,8 +12,7 @@ import torch
 
 from ragdot import _abi, _cuda_abi
 from ragdot._library import LIBRARY, check
-from ragdot.torch._views import (DTYPES, FORMATS, INDEX, SCALE_FORMATS, VALUE_FORMATS, Grid, empty_lines, groups_of, overlaps,
-                                 scales_shape, view_of)  # fmt: skip
+from ragdot.torch._views import DTYPES, FORMATS, INDEX, SCALE_FORMATS, VALUE_FORMATS, Grid, empty_lines, groups_of, overlaps, scales_shape, view_of
 
 _ALIGNMENT = 16  # bytes
 _FUNCTIONS = {name: (getattr(LIBRARY, f"ragdot_cuda_{name}_workspace_bytes"), getattr(LIBRARY, f"ragdot_cuda_{name}"))
@@ -100,7 +99,8 @@ def _fill(operand: _abi.Operand, x: torch.Tensor, scales: torch.Tensor | None, g
 
 
 def gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None = None, rhs_scales: torch.Tensor | None = None,
-        grids: Sequence[int] = (), bias: torch.Tensor | None = None, first_group: int = 0, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:  # fmt: skip
+        grids: Sequence[int] = (), bias: torch.Tensor | None = None, first_group: int = 0,
+        dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:  # fmt: skip
     """ragdot_cuda_gmm: lhs [M, K], rhs [L, K, N], ends int32 or int64 [G]; out dense [M, N] of the dtype."""
     check_devices("gmm", lhs=lhs, rhs=rhs, ends=ends, lhs_scales=lhs_scales, rhs_scales=rhs_scales, bias=bias)
     if bias is None and not (lhs.shape[1] and rhs.shape[0]):  # no kernel takes sums of nothing
@@ -183,7 +183,8 @@ def quantize_both(x: torch.Tensor, ends: torch.Tensor | None, row_grid: Grid, co
     """ragdot_cuda_quantize_both: values and scales by rows, then those by columns, whose values have columns contiguous."""
     rows = empty_copy(x, ends, row_grid, format, scale_format, False)
     columns = empty_copy(x, ends, column_grid, format, scale_format, True)
-    _run_quantizer("quantize_both", _abi.QuantizeBothArgs, x, ends, _copy_struct(*rows, row_grid, scaling), _copy_struct(*columns, column_grid, scaling))
+    _run_quantizer("quantize_both", _abi.QuantizeBothArgs, x, ends, _copy_struct(*rows, row_grid, scaling),
+                   _copy_struct(*columns, column_grid, scaling))  # fmt: skip
     return *rows, *columns
 
 

@@ -44,7 +44,8 @@ class _PackedField(ctypes.Structure):
 class _Frame:
     """A plan, a struct, and its fields that change. One call at a time has it."""
 
-    __slots__ = ("args", "address", "plan", "bytes", "lhs", "lhs_scales", "rhs", "rhs_scales", "groups", "out", "bias", "like", "large", "__weakref__")
+    __slots__ = ("args", "address", "plan", "bytes", "lhs", "lhs_scales", "rhs", "rhs_scales", "groups", "out", "bias", "like", "large",
+                 "__weakref__")  # fmt: skip
 
     def __init__(self, args: Any, plan: int, out: torch.Tensor):
         self.args, self.address, self.plan = args, ctypes.addressof(args), plan

@@ -9,11 +9,11 @@ import argparse
 import functools
 
 import torch
-from contest import Contender, measure, table
 from transformers import Qwen3MoeConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeExperts
 
 import ragdot.transformers
+from contest import Contender, measure, table
 
 PEER = "transformers grouped_mm"
 MOST_BATCHED = 8  # tokens: batched_mm copies the weights of each
@@ -49,9 +49,10 @@ def contenders(tokens: int, plain: Qwen3MoeExperts, quantized: Qwen3MoeExperts) 
 
     exact = call("eager", plain).float()
     names = ["grouped_mm", "eager", *(["batched_mm"] if tokens <= MOST_BATCHED else []), "ragdot", "ragdot_blockwise"]
-    found = [Contender(name if name.startswith("ragdot") else f"transformers {name}", functools.partial(call, name, plain), functools.partial(_check, name, exact))
-             for name in names]  # fmt: skip
-    return [*found, Contender("quantize_experts", functools.partial(call, "ragdot_blockwise", quantized), functools.partial(_check, "quantize_experts", exact))]
+    found = [Contender(name if name.startswith("ragdot") else f"transformers {name}", functools.partial(call, name, plain),
+                       functools.partial(_check, name, exact)) for name in names]  # fmt: skip
+    return [*found, Contender("quantize_experts", functools.partial(call, "ragdot_blockwise", quantized),
+                              functools.partial(_check, "quantize_experts", exact))]  # fmt: skip
 
 
 def main() -> None:

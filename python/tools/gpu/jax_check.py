@@ -122,7 +122,11 @@ def check_transforms() -> str:
         expect(all(same(JITTED(recipe, *operands), wanted) for _ in range(20)), f"{recipe}: other bits in another call")
         expect(same(step(recipe, *operands), wanted), f"{recipe}: other bits without jit")
         x, w, ct, ends = operands
-        many = jax.jit(jax.vmap(lambda x, ct: step(recipe, x, w, ct, ends)))(jnp.stack([x, x]), jnp.stack([ct, ct]))
+
+        def each(x: Any, ct: Any, recipe: str = recipe, w: Any = w, ends: Any = ends) -> Any:
+            return step(recipe, x, w, ct, ends)
+
+        many = jax.jit(jax.vmap(each))(jnp.stack([x, x]), jnp.stack([ct, ct]))
         expect(same([part[1] for part in many], wanted), f"{recipe}: other bits under vmap")
 
         def body(carry: Any, ct: Any, recipe: str = recipe, x: Any = x, w: Any = w, ends: Any = ends) -> tuple[Any, Any]:
@@ -175,12 +179,12 @@ def check_time() -> str:
         return out, *back(dy)
 
     times = {}
-    for name, run in (("FP8", lambda *x: JITTED("blockwise", *x)), ("bf16", lambda *x: JITTED("bf16", *x)), ("jax.lax bf16", jax.jit(theirs))):
+    for name, call in (("FP8", lambda *x: JITTED("blockwise", *x)), ("bf16", lambda *x: JITTED("bf16", *x)), ("jax.lax bf16", jax.jit(theirs))):
         for _ in range(3):
-            jax.block_until_ready(run(*operands))
+            jax.block_until_ready(call(*operands))
         start = time.perf_counter()
         for _ in range(20):
-            out = run(*operands)
+            out = call(*operands)
         jax.block_until_ready(out)
         times[name] = (time.perf_counter() - start) / 20 * 1e3
     return f"8 x 1024 x {k} x {n}, a step: " + ", ".join(f"{name} {t:.3f} ms" for name, t in times.items())

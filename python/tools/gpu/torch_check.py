@@ -152,11 +152,11 @@ def check_products() -> str:
         at_places = [ops.quantize_both_placed(z, ends, ROWS, COLUMNS, *WORDS) for z in (x, dy)]
         by_group = [[*ROWS[:2], 1], [*COLUMNS[:2], 1]]
         for dtype in (BF16, F32):
-            def gmm(lhs, rhs, lhs_scales=None, rhs_scales=None, grids=(0,) * 6, dtype=dtype):
+            def gmm(lhs, rhs, lhs_scales=None, rhs_scales=None, grids=(0,) * 6, dtype=dtype, ends=ends):
                 return ops.gmm_general(lhs, rhs, ends, lhs_scales, rhs_scales, list(grids), None, 0, dtype)
 
-            def tgmm(lhs, rhs, lhs_scales=None, rhs_scales=None, grids=(0,) * 6, order=(0, 1, 2), dtype=dtype):
-                return ops.tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, list(grids), 0, len(sizes), dtype, list(order))
+            def tgmm(lhs, rhs, lhs_scales=None, rhs_scales=None, grids=(0,) * 6, order=(0, 1, 2), dtype=dtype, ends=ends):
+                return ops.tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, list(grids), 0, len(ends), dtype, list(order))
 
             columns = [*by_group[1], *by_group[1]]
             clean_x, clean_dy = (torch.cat([z[: sum(sizes)], torch.zeros_like(z[sum(sizes) :])]) for z in (x, dy))
@@ -179,7 +179,7 @@ def check_products() -> str:
             ]  # fmt: skip
             for name, found, function, bits, a, b in results:
                 where = f"{name} {dtype} {sizes} {k}x{n}"
-                worst = max(worst, within(where, found, lambda p, q, function=function: function(p, q, sizes), a, b, bits))
+                worst = max(worst, within(where, found, lambda p, q, function=function, sizes=sizes: function(p, q, sizes), a, b, bits))
                 if function is multiplied:
                     expect(not found[sum(sizes) :].any(), f"{where}: rows behind the last group")
                 else:
@@ -232,7 +232,8 @@ def check_strides() -> str:
     x, w, ends = normal(sum(sizes), k), normal(len(sizes), k, n), ends_of(sizes)
     for recipe in ("blockwise", "bf16"):
         plain = rt.grouped_mm(x, w, ends, recipe=recipe)
-        for how in (lambda z: torch.cat([z, z[..., :1]], -1)[..., :-1], lambda z: z.mT.contiguous().mT, lambda z: z.repeat_interleave(2, -1)[..., ::2]):
+        for how in (lambda z: torch.cat([z, z[..., :1]], -1)[..., :-1], lambda z: z.mT.contiguous().mT,
+                    lambda z: z.repeat_interleave(2, -1)[..., ::2]):  # fmt: skip
             expect(torch.equal(rt.grouped_mm(how(x), how(w), ends, recipe=recipe), plain), f"{recipe}: other strides give other bits")
     return "3 ways to lie in memory, the same bits"
 
@@ -326,9 +327,9 @@ def check_compiled() -> str:
         return rt.grouped_mm(x, w, ends, recipe="blockwise")
 
     results = []
-    for run in (function, torch.compile(function, fullgraph=True, backend="aot_eager")):
+    for call in (function, torch.compile(function, fullgraph=True, backend="aot_eager")):
         x.grad = w.grad = None
-        y = run(x, w, ends)
+        y = call(x, w, ends)
         y.float().square().sum().backward()
         results.append([y.detach(), x.grad, w.grad])
     expect(all(torch.equal(a, b) for a, b in zip(*results)), "compiled gives other bits")
@@ -375,19 +376,19 @@ def check_time() -> str:
         torch._grouped_mm(x, weight.mT, offs=ends).backward(dy)
 
     times = {}
-    for name, run in (("FP8", ours), ("torch bf16", theirs)):
+    for name, call in (("FP8", ours), ("torch bf16", theirs)):
         try:
             for _ in range(5):
-                run()
+                call()
         except (RuntimeError, NotImplementedError):
-            if run is ours:
+            if call is ours:
                 raise
             continue  # a torch without it
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         torch.cuda.synchronize()
         begin.record()
         for _ in range(20):
-            run()
+            call()
         end.record()
         torch.cuda.synchronize()
         times[name] = begin.elapsed_time(end) / 20
@@ -401,7 +402,8 @@ def check_time() -> str:
             rt.grouped_mm(small, small_w, small_ends)
         host = (time.perf_counter() - start) / 200 * 1e6
         torch.cuda.synchronize()
-    return f"8 x 1024 x {k} x {n}, a step: " + ", ".join(f"{name} {t:.3f} ms" for name, t in times.items()) + f"; a call takes the caller {host:.0f} us"
+    steps = ", ".join(f"{name} {t:.3f} ms" for name, t in times.items())
+    return f"8 x 1024 x {k} x {n}, a step: {steps}; a call takes the caller {host:.0f} us"
 
 
 CHECKS = [check_quantisers, check_places, check_products, check_gradients, check_strides, check_no_waits, check_graph, check_training,

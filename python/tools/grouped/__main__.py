@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from contest import Contender, measure, table
 
+from contest import Contender, measure, table
 from ragdot.torch import GroupedLinear, ScaledTensor, grouped_mm, quantize
 
 PEER = "torch bf16"
@@ -36,7 +36,8 @@ class Case:
         return 2 * self.experts * self.rows * self.inner * self.outer * (3 if self.step else 1)
 
 
-CASES = (Case("w0", 2048, 512, 256, 8), Case("wo", 512, 2048, 256, 8), *(Case(f"decode{rows}", 2048, 1408, rows, 32, anew=False) for rows in (1, 4, 16)),
+CASES = (Case("w0", 2048, 512, 256, 8), Case("wo", 512, 2048, 256, 8),
+         *(Case(f"decode{rows}", 2048, 1408, rows, 32, anew=False) for rows in (1, 4, 16)),
          *(Case(f"step{rows}", 2048, 1408, rows, 8, step=True) for rows in (256, 1024)))  # fmt: skip
 
 
@@ -129,7 +130,8 @@ def main() -> None:
             calls = max(given.calls // 5, 1) if case.step else given.calls
             for threads in given.threads:
                 torch.set_num_threads(threads)
-                print(f"{case.name}, {case.experts} x {case.rows} rows, {threads} thread{'s' * (threads > 1)}, medians of {given.rounds} rounds of {calls} calls")
+                print(f"{case.name}, {case.experts} x {case.rows} rows, {threads} thread{'s' * (threads > 1)}, "
+                      f"medians of {given.rounds} rounds of {calls} calls")  # fmt: skip
                 print(table(measure(found, PEER, given.rounds, calls), case.flops()), flush=True)
 
 

@@ -60,7 +60,7 @@ def after_matmul(calls: int) -> float | None:
 
     def seconds(matmul_first: bool) -> float:
         times = []
-        for call in range(WARM + calls):
+        for _ in range(WARM + calls):
             if matmul_first:
                 torch.mm(square, square)
             start = time.perf_counter()

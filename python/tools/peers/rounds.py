@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(self, entry: str, case: Path, threads: int, copies: int = 1):
         self.entry, self.started = entry, False
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115: lives as long as the process
+        self.errors = tempfile.TemporaryFile()  # lives as long as the process
         environment = {"GOMP_SPINCOUNT": SPINS} | os.environ | {"OMP_NUM_THREADS": str(threads)}
         words = [sys.executable, "-m", "peers.worker", entry, str(case), str(threads), str(copies)]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment)

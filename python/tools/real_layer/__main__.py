@@ -90,7 +90,8 @@ def print_table(rows: list[Row]) -> None:
     print(f"{'op':<10} {'recipe':<15} {'cosine to f32':>13} {'worst err/bound':>16} {'time':>9} {'time/bf16':>10} {'weights':>10}")
     for r in sorted(rows, key=lambda r: r.op):
         weights = f"{r.weight_bytes / 1e6:.2f} MB" if r.weight_bytes else "-"
-        print(f"{r.op:<10} {r.recipe:<15} {r.cosine:>13.6f} {r.worst:>16.4f} {r.seconds * 1e3:>6.1f} ms {r.seconds / base[r.op]:>10.2f} {weights:>10}")
+        print(f"{r.op:<10} {r.recipe:<15} {r.cosine:>13.6f} {r.worst:>16.4f} {r.seconds * 1e3:>6.1f} ms "
+              f"{r.seconds / base[r.op]:>10.2f} {weights:>10}")  # fmt: skip
 
 
 def quantize_checkpoint(command: Command) -> None:
@@ -100,7 +101,8 @@ def quantize_checkpoint(command: Command) -> None:
     done = [t for t in report["tensors"] if t["quantised"]]
     before, after = (sum(t[key] for t in done) / 1e6 for key in ("bytes_before", "bytes_after"))
     error = max(t["relative_error"] for t in done)
-    print(f"checkpoint: {len(done)} of {len(report['tensors'])} tensors quantised, {before:.1f} -> {after:.1f} MB, relative error at most {error:.4f}")
+    print(f"checkpoint: {len(done)} of {len(report['tensors'])} tensors quantised, {before:.1f} -> {after:.1f} MB, "
+          f"relative error at most {error:.4f}")  # fmt: skip
 
 
 def main() -> int:

@@ -53,15 +53,16 @@ def ratio_table(bench: dict) -> list[str]:
 
 def on_kernels(bench: dict) -> list[str]:
     """The section of a run on kernels that were chosen."""
-    return ["", f"## On kernel {', '.join(bench['kernels'])}", "", f"Another run: `{bench['command_line']}`.", "", *table(bench["rows"]), "", *ratio_table(bench)]
+    return ["", f"## On kernel {', '.join(bench['kernels'])}", "", f"Another run: `{bench['command_line']}`.", "",
+            *table(bench["rows"]), "", *ratio_table(bench)]  # fmt: skip
 
 
 def page(bench: dict, others: list[dict], command: str, pictures: list[str]) -> str:
     """The whole page; `others` are runs on chosen kernels; `command` is what a reader runs to make it anew."""
     own = [r for r in bench["rows"] if r.get("run") is None]
     peers = [r for r in bench["rows"] if r.get("run") == "peers"]
-    lines = [f"# {preset_name(bench)} on {bench['machine']['cpu']}", "", *machine_lines(bench), "",
-             f"ragdot {bench['version']} at commit {bench.get('commit', 'unknown')}; made by `{command}`. [How to read it](../README.md).", ""]  # fmt: skip
+    made = f"ragdot {bench['version']} at commit {bench.get('commit', 'unknown')}; made by `{command}`."
+    lines = [f"# {preset_name(bench)} on {bench['machine']['cpu']}", "", *machine_lines(bench), "", f"{made} [How to read it](../README.md).", ""]
     lines += [f"![{name}]({name})" for name in pictures]
     lines += ["", "## ragdot bench", "", *table(own)]
     if peers:

@@ -59,9 +59,10 @@ def draw(bench: dict, preset: str, folder: Path) -> list[str]:
     cpu, written = bench["machine"]["cpu"], []
     if points := over_bf16(bench):
         written.append(f"{preset}_over_bf16.png")
-        dots(points, f"{preset}: time over ragdot's bf16 ({cpu})", "time / time of ragdot bf16 in the same run (left is faster)", 1, folder / written[-1], True)
+        dots(points, f"{preset}: time over ragdot's bf16 ({cpu})", "time / time of ragdot bf16 in the same run (left is faster)", 1,
+             folder / written[-1], True)  # fmt: skip
     if points := parts_of_bounds(bench):
         written.append(f"{preset}_of_bound.png")
-        dots(points, f"{preset}: part of the machine's nearest limit ({cpu})", "arithmetic peak, or memory bandwidth: whichever is nearer (right is better)", 1,
-             folder / written[-1], False)  # fmt: skip
+        dots(points, f"{preset}: part of the machine's nearest limit ({cpu})",
+             "arithmetic peak, or memory bandwidth: whichever is nearer (right is better)", 1, folder / written[-1], False)  # fmt: skip
     return written

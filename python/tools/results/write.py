@@ -20,7 +20,8 @@ def write(benches: list[dict], out: Path, command: str, draw: Draw) -> Iterator[
     for bench in benches:
         if bench.get("kernels"):
             if not any(belongs(bench, main) for main in benches if not main.get("kernels")):
-                yield f"left out {file_name(bench)}: give the run of preset {preset_name(bench)} on the automatic kernel too, whose page it belongs on"
+                yield (f"left out {file_name(bench)}: give the run of preset {preset_name(bench)} on the automatic kernel too, "
+                       "whose page it belongs on")  # fmt: skip
             continue
         runs = [bench, *(run for run in benches if belongs(run, bench))]
         folder = out / folder_name(bench["machine"])

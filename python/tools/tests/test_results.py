@@ -41,7 +41,8 @@ def test_the_bound_is_the_nearest_limit():
 def test_times_are_over_bf16_of_their_own_run():
     points = over_bf16(bench(
         row("ragdot", "bf16", 2.0, run="peers"), row("ragdot", "blockwise", 8.0, run="peers"), row("torch_loop", "bf16", 3.0, run="peers"),
-        row("ragdot", "bf16", 1.0), row("ragdot", "blockwise", 0.5), row("onednn_bf16", "bf16", 4.0), row("ragdot", "mx", 9.0, shape="alone")))  # fmt: skip
+        row("ragdot", "bf16", 1.0), row("ragdot", "blockwise", 0.5), row("onednn_bf16", "bf16", 4.0),
+        row("ragdot", "mx", 9.0, shape="alone")))  # fmt: skip
     assert [p[:3] for p in points] == [("gmm w0", "ragdot blockwise", 0.81234), ("gmm w0", "onednn_bf16", 4.0), ("gmm w0", "torch_loop", 1.5)]
 
 
@@ -69,13 +70,17 @@ def test_other_threads_and_swept_tiles_are_not_drawn():
 
 
 def test_a_page_says_where_and_how_it_was_made():
-    refused = {"op": "gmm", "shape": "w0", "contender": "vllm_fp8", "recipe": "weights_blockwise", "outcome": "wrong", "refusal": "its product is off"}
-    made = bench(row("ragdot", "bf16", 0.0012346), row("torch_loop", "bf16", 1.2345678, run="peers", version="2.13.0")) | {"commit": "abc", "refused": [refused]}
+    refused = {"op": "gmm", "shape": "w0", "contender": "vllm_fp8", "recipe": "weights_blockwise", "outcome": "wrong",
+               "refusal": "its product is off"}  # fmt: skip
+    rows = row("ragdot", "bf16", 0.0012346), row("torch_loop", "bf16", 1.2345678, run="peers", version="2.13.0")
+    made = bench(*rows) | {"commit": "abc", "refused": [refused]}
     portable = bench(row("ragdot", "mx", 9.0)) | {"kernels": ["portable"], "command_line": "ragdot bench --kernel portable", "refused": [refused]}
     text = page(made, [portable], "./dev bench --peers seed", ["seed_over_bf16.png"])
     for words in ("# seed on Intel(R) Xeon(R) Processor", "2 threads; avx2 amx_tile", "TFLOP/s: amx_bf16 4.", "Reading 30 GB/s, copying 20 GB/s.",
-                  "oneDNN 2.6.3.", "Peers: torch_loop 2.13.0.", "at commit abc; made by `./dev bench --peers seed`", "![seed_over_bf16.png](seed_over_bf16.png)",
-                  "| gmm w0 | ragdot | bf16 | amx | 2 | 1.235 | 1.11 - 1.48 | 7 | 1 | 3 | 25 % | 50 % | 50 % |", "| `gmm.w0.blockwise/bf16` | 0.812 | 0.8 - 0.9 |", "| 1235 | 1111 - 1481 | 7 |",
+                  "oneDNN 2.6.3.", "Peers: torch_loop 2.13.0.", "at commit abc; made by `./dev bench --peers seed`",
+                  "![seed_over_bf16.png](seed_over_bf16.png)",
+                  "| gmm w0 | ragdot | bf16 | amx | 2 | 1.235 | 1.11 - 1.48 | 7 | 1 | 3 | 25 % | 50 % | 50 % |",
+                  "| `gmm.w0.blockwise/bf16` | 0.812 | 0.8 - 0.9 |", "| 1235 | 1111 - 1481 | 7 |",
                   "- gmm w0, vllm_fp8 weights_blockwise: wrong: its product is off"):  # fmt: skip
         assert words in text
     assert text.count("its product is off") == 2
