@@ -49,7 +49,8 @@ class ScaledArray:
         if self.origin != "global":
             raise ValueError(f"ScaledArray: origin is {self.origin}; only scales of origin global can be transposed")
         arrays = (x if hasattr(x, "swapaxes") else as_array("ScaledArray", x) for x in (self.values, self.scales))
-        return ScaledArray(*(x.swapaxes(-1, -2) for x in arrays), (self.block[1], self.block[0]), self.origin)
+        values, scales = (x.swapaxes(-1, -2) for x in arrays)
+        return ScaledArray(values, scales, (self.block[1], self.block[0]), self.origin)
 
 
 def transposed(op: str, name: str, x: Any) -> Any:
@@ -69,7 +70,7 @@ def block_of(op: str, block: Any) -> tuple[int, int]:
         raise ValueError(f"{op}: block is {block!r}; give (rows, columns) that share a scale, None for a whole axis") from None
     if min(extents) < 1:
         raise ValueError(f"{op}: block is {block!r}; its extents must be 1 or more, or None for a whole axis")
-    return extents
+    return extents[0], extents[1]
 
 
 def fill_operand(op: str, name: str, x: Any, ndim: int, shape: str, operand: _abi.Operand) -> tuple[np.ndarray, ...]:

@@ -1,6 +1,7 @@
 """Experts of Hugging Face transformers: once this is imported, `model.set_experts_implementation("ragdot_blockwise")` takes effect."""
 
 import weakref
+from typing import Any
 
 import torch
 
@@ -63,14 +64,14 @@ def quantize_experts(model: torch.nn.Module) -> int:
     return changed
 
 
-def _quantize(experts: torch.nn.Module, name: str, recipe: Recipe) -> None:
+def _quantize(experts: Any, name: str, recipe: Recipe) -> None:
     experts.block_size = recipe.weights if experts.is_transposed else recipe.weights[::-1]
-    codes = quantize(getattr(experts, name).detach(), experts.block_size, recipe.format, recipe.scaling, recipe.scale_format)
+    codes = quantize(getattr(experts, name).detach(), experts.block_size, recipe.format, recipe.scaling, recipe.scale_format)  # type: ignore[arg-type]
     setattr(experts, name, torch.nn.Parameter(codes.values, requires_grad=False))
     setattr(experts, f"{name}_scale_inv", torch.nn.Parameter(codes.scales, requires_grad=False))
 
 
-def _forward(experts: torch.nn.Module, recipe: Recipe, hidden_states: torch.Tensor, top_k_index: torch.Tensor,
+def _forward(experts: Any, recipe: Recipe, hidden_states: torch.Tensor, top_k_index: torch.Tensor,
              top_k_weights: torch.Tensor) -> torch.Tensor:  # fmt: skip
     if getattr(experts, "activation_scheme", "dynamic") != "dynamic":
         raise NotImplementedError(f"ragdot: activation_scheme is {experts.activation_scheme!r}; activations are quantised as they come, 'dynamic'")
@@ -86,7 +87,7 @@ def _forward(experts: torch.nn.Module, recipe: Recipe, hidden_states: torch.Tens
     return through_experts(hidden_states, top_k_weights, top_k_index, experts.num_experts, run).to(hidden_states.dtype)
 
 
-def _linear(experts: torch.nn.Module, name: str, rows: torch.Tensor, offs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+def _linear(experts: Any, name: str, rows: torch.Tensor, offs: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """Rows behind the last group, which another process has the experts of, are zero."""
     weight = getattr(experts, name)
     bias = getattr(experts, f"{name}_bias") if experts.has_bias else None

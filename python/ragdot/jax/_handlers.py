@@ -47,7 +47,7 @@ def _vary(x: Any, axes: frozenset[Hashable]) -> Any:
         return x
     if hasattr(jax.lax, "pcast"):
         return jax.lax.pcast(x, missing, to="varying")
-    return jax.lax.pvary(x, missing)  # its name in jax 0.8
+    return jax.lax.pvary(x, missing)  # type: ignore[attr-defined]  # its name in jax 0.8
 
 
 def whole(x: Any) -> Any:

@@ -66,7 +66,7 @@ def _indices(op: str, name: str, x: Any) -> Any:
     if not isinstance(x, jax.Array):
         x = np.asarray(x, None if np.size(x) else np.int32)
         if x.dtype.kind in "iu" and x.dtype != np.int32:
-            held = np.iinfo(np.int64 if jax.config.jax_enable_x64 and x.dtype.itemsize >= 4 else np.int32)
+            held = np.iinfo(np.int64 if jax.config.jax_enable_x64 and x.dtype.itemsize >= 4 else np.int32)  # type: ignore[attr-defined]
             if x.size and not (held.min <= x.min() and x.max() <= held.max):
                 raise ValueError(f"{op}: {name} holds numbers from {x.min()} to {x.max()}; jax keeps {held.dtype} here, so set jax_enable_x64 or "
                                  "give smaller ones")  # fmt: skip
@@ -74,7 +74,7 @@ def _indices(op: str, name: str, x: Any) -> Any:
         return jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.integer) or x.dtype in (np.int32, np.int64):
         return x
-    if x.dtype.itemsize < 4 or (x.dtype == np.uint32 and jax.config.jax_enable_x64):
+    if x.dtype.itemsize < 4 or (x.dtype == np.uint32 and jax.config.jax_enable_x64):  # type: ignore[attr-defined]
         return x.astype(jnp.int32 if x.dtype.itemsize < 4 else jnp.int64)
     signed = np.iinfo(f"int{8 * x.dtype.itemsize}")
     return jnp.minimum(x, signed.max).astype(signed.dtype)

@@ -158,7 +158,7 @@ def _with_precision(recipe: Recipe, precision: Any) -> Recipe:
     pair = isinstance(precision, tuple) and not hasattr(precision, "_fields")  # which jax.lax.DotAlgorithm has
     asked = [p for p in (precision if pair else (precision,)) if p is not None]
     if not asked and recipe.format == "bf16":
-        asked = [jax.config.jax_default_matmul_precision or "default"]
+        asked = [jax.config.jax_default_matmul_precision or "default"]  # type: ignore[attr-defined]
     if not any([_keeps_float32(p) for p in asked]):
         return recipe
     if recipe.quantizes:

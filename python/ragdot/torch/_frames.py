@@ -106,9 +106,9 @@ def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: t
         frame = _planned(args, plan, out)
     if grids:
         if grids[2]:
-            frame.lhs_scales.rows = scale_rows(lhs_scales, ends, grids[0])
+            frame.lhs_scales.rows = scale_rows(lhs_scales, ends, grids[0])  # type: ignore[arg-type]  # such grids come with scales
         if grids[5]:
-            frame.rhs_scales.rows = scale_rows(rhs_scales, ends, grids[3])
+            frame.rhs_scales.rows = scale_rows(rhs_scales, ends, grids[3])  # type: ignore[arg-type]
     workspace = _workspace(frame.bytes)
     status = run(frame.plan, frame.address, workspace.address, frame.bytes)
     _workspaces.append(workspace)
@@ -142,7 +142,7 @@ def _fill(args: Any, lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: torch.
 def _planned(args: Any, plan: Any, out: torch.Tensor) -> _Frame:
     pointer = ctypes.c_void_p()
     check(plan(args, OPTIONS, pointer))
-    return _Frame(args, pointer.value, out)
+    return _Frame(args, pointer.value, out)  # type: ignore[arg-type]  # no null
 
 
 def _workspace(size: int) -> _Workspace:

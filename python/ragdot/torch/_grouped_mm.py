@@ -1,5 +1,7 @@
 """grouped_mm: what torch._grouped_mm computes, with every size and stride, defined tails, checked offsets and FP8 recipes."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, bfloat16, int32, int64, is_autocast_enabled, is_grad_enabled
 from torch.autograd import forward_ad
@@ -11,6 +13,7 @@ from ragdot.torch._products import Matrix, multiply, multiply_groups
 from ragdot.torch._scaled import FLOATS, ScaledTensor, check_offs, kind_of, listed
 from ragdot.torch._views import scales_shape
 
+_M = TypeVar("_M", Tensor, Matrix)
 # Where scales of each form's operands may begin: groups cut the rows of x, the summed axis, or the columns of w.
 _X_ORIGINS = {(2, 3): ("global", "per_group"), (2, 2): ("global", "per_group_columns"), (3, 2): ("global",)}
 _W_ORIGINS = {(2, 3): ("global",), (2, 2): ("global", "per_group"), (3, 2): ("global", "per_group_columns")}
@@ -48,16 +51,18 @@ def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor | None = None, bias: tor
         raise ValueError(f"grouped_mm: x is {kind_of(x)}, w {kind_of(w)}, offs {kind_of(offs)}; give tensors, or a ScaledTensor for x or w")
     if offs is None:
         return _without_offs(x, w, bias, out_dtype, recipe, first_group)
-    x_values, w_values = x.values if x_scaled else x, w.values if w_scaled else w
+    x_values: Tensor
+    w_values: Tensor
+    x_values, w_values = x.values if x_scaled else x, w.values if w_scaled else w  # type: ignore[assignment]
     x_shape, w_shape = x_values.shape, w_values.shape
     first_form = (len(x_shape) == 2 and len(w_shape) == 3 and x_shape[1] == w_shape[1] and offs.shape == w_shape[:1]
                   and x_values.device == w_values.device == offs.device)  # fmt: skip
     if (first_form and recipe is None and bias is None and out_dtype is None and not first_group and forward_ad._current_level < 0
             and (offs.dtype == int32 or offs.dtype == int64) and not is_autocast_enabled("cpu") and not is_autocast_enabled("cuda")):  # fmt: skip
         if x_scaled and w_scaled:
-            return gmm_scaled(x_values, w_values, offs, x.scales, w.scales, [*x.grid, *w.grid])
-        if not (x_scaled or w_scaled) and x.dtype == w.dtype == bfloat16:
-            if is_grad_enabled() and (x.requires_grad or w.requires_grad):
+            return gmm_scaled(x_values, w_values, offs, x.scales, w.scales, [*x.grid, *w.grid])  # type: ignore[union-attr]
+        if not (x_scaled or w_scaled) and x.dtype == w.dtype == bfloat16:  # type: ignore[union-attr]
+            if is_grad_enabled() and (x.requires_grad or w.requires_grad):  # type: ignore[union-attr]
                 return multiply(x, w, None, offs, AS_IT_COMES, bfloat16)
             return gmm(x, w, offs)
     check_kinds("grouped_mm", x, w, offs, bias, out_dtype, first_group)
@@ -125,8 +130,8 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
             raise ValueError(f"{op}: the scales of {name} are {operand.origin}; with x {list(x.shape)} and w {list(w.shape)} they must be "
                              f"{' or '.join(origins)}")  # fmt: skip
     if forward_ad._current_level >= 0:
-        for operand in (x, w, bias):
-            if isinstance(operand, torch.Tensor) and forward_ad.unpack_dual(operand).tangent is not None:
+        for tensor in (x, w, bias):
+            if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
                 raise NotImplementedError(f"{op}: forward-mode derivatives are not offered; use backward()")
 
 
@@ -144,7 +149,7 @@ def dtype_of(x: Matrix) -> torch.dtype:
     return torch.bfloat16 if isinstance(x, ScaledTensor) else x.dtype
 
 
-def autocast(*operands: Matrix) -> tuple[Matrix, ...]:
+def autocast(*operands: _M) -> tuple[_M, ...]:
     """The operands in autocast's dtype where that is on; what is quantised stays."""
     device = "cuda" if operands[0].device.type == "cuda" else "cpu"
     if not torch.is_autocast_enabled(device):

@@ -26,7 +26,7 @@ class _Copies(NamedTuple):
     def fit(self, weight: torch.Tensor, recipe: Recipe) -> bool:
         """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
         return (self.weight is weight and self.recipe is recipe and not weight.is_inference() and self.address == weight.data_ptr()
-                and self.version == weight._version and self.storage.cdata == weight.untyped_storage()._cdata)  # fmt: skip
+                and self.version == weight._version and self.storage.cdata == weight.untyped_storage()._cdata)  # type: ignore[union-attr] # fmt: skip
 
     def serve(self, w: torch.Tensor, backward: bool) -> bool:
         """Whether there is a copy for each direction."""

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -89,6 +89,9 @@ class GroupedLinear(torch.nn.Module):
         copies = self._kept.quantized(self.weight, w, self.recipe, x.shape[0], is_first_microbatch) if self.recipe.quantizes else None
         first = integer_of("GroupedLinear", "first_group", first_group or 0)
         return multiply(x, w, self.bias, offs, self.recipe, dtype_of(x), first, copies=copies, main_grad=self._main_grad())
+
+    if TYPE_CHECKING:  # torch's own takes and gives anything
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """Sizes and recipe."""

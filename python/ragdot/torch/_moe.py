@@ -1,5 +1,7 @@
 """A Mixture-of-Experts layer: router, top-k, SwiGLU experts."""
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from ragdot._recipes import Recipe
@@ -32,6 +34,9 @@ class Router(torch.nn.Linear):
             tokens, weight = _split(tokens, False), _split(weight, True)
         return grouped_mm(tokens, weight.T.unsqueeze(0), ends, out_dtype=torch.float32)
 
+    if TYPE_CHECKING:  # torch's own takes and gives anything
+        __call__ = forward
+
 
 class MoE(torch.nn.Module):
     """Each token goes to its top_k experts, down(silu(gate(x)) * up(x)), whose results are added with the router's weights.
@@ -60,9 +65,9 @@ class MoE(torch.nn.Module):
             raise ValueError(f"MoE: num_experts is {num_experts} for {processes} processes of process_group; give a multiple of {processes}")
         self.model_size, self.num_experts, self.top_k, self.normalize_weights = model_size, num_experts, top_k, normalize_weights
         self.process_group = process_group
-        where = {"device": device, "dtype": dtype}
-        experts = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
-        self.router = Router(model_size, num_experts, **where)
+        where: dict[str, Any] = {"device": device, "dtype": dtype}
+        experts: dict[str, Any] = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
+        self.router: torch.nn.Module = Router(model_size, num_experts, **where)
         self.gate_up = GroupedLinear(num_experts // processes, model_size, 2 * hidden_size, **experts)
         self.down = GroupedLinear(num_experts // processes, hidden_size, model_size, **experts)
 
@@ -81,6 +86,9 @@ class MoE(torch.nn.Module):
             return run(rows, offs) if self.process_group is None else through_processes(rows, offs, self.process_group, run)
 
         return through_experts(tokens, weights, experts, self.num_experts, run_anywhere, x.shape[:-1])
+
+    if TYPE_CHECKING:  # torch's own takes and gives anything
+        __call__ = forward
 
     def route(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""

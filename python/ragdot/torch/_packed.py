@@ -40,10 +40,10 @@ def pack(values: torch.Tensor, scales: torch.Tensor, grid: Sequence[int]) -> tor
     view, scales = view_of(scales, SCALE_FORMATS)
     operand.scales = _abi.Scales(view, *grid)
     check(LIBRARY.ragdot_pack_rhs(operand, OPTIONS, pointer))
-    packed = Packed(pointer.value, values, scales, grid)
+    packed = Packed(pointer.value, values, scales, grid)  # type: ignore[arg-type]  # no null
     _live[packed.pointer] = packed
     address = torch.tensor([packed.pointer], dtype=torch.int64)
-    address.packed = packed
+    address.packed = packed  # type: ignore[attr-defined]
     return address
 
 
@@ -54,7 +54,7 @@ def is_packed(values: torch.Tensor) -> bool:
 
 def packed_of(address: torch.Tensor) -> Packed:
     """What `address` stands for."""
-    packed = _live.get(address.item())
+    packed = _live.get(address.item())  # type: ignore[arg-type]  # that of an int64 is an int
     if packed is None:
         raise ValueError("gmm: rhs stands for packed weights that are gone; keep the tensor that pack gave")
     return packed

@@ -18,9 +18,9 @@ Matrix = torch.Tensor | ScaledTensor
 
 # What operators take for one tensor: values, scales, and their grid. A plain tuple: torch.compile looks at every step that makes
 # another kind of object again before each call.
-Operand = tuple[torch.Tensor | None, torch.Tensor | None, list[int]]
+Operand = tuple[torch.Tensor, torch.Tensor | None, list[int]]
 _NO_GRID = [0, 0, 0]
-_NOTHING: Operand = (None, None, _NO_GRID)
+_NOTHING: tuple[torch.Tensor | None, torch.Tensor | None, list[int]] = (None, None, _NO_GRID)
 
 
 def _transposed(x: Operand) -> Operand:
@@ -94,7 +94,7 @@ def weight_operands(w: torch.Tensor, recipe: Recipe, backward: bool) -> tuple[Op
 def packed_operand(w: Operand) -> Operand:
     """Quantised weights in blocks of columns, for products alone."""
     values, scales, grid = w
-    return pack(values, scales, grid), None, _NO_GRID
+    return pack(values, scales, grid), None, _NO_GRID  # type: ignore[arg-type]  # quantised ones have scales
 
 
 def _both_ways(w: torch.Tensor, recipe: Recipe) -> tuple[Operand, Operand]:
@@ -145,7 +145,7 @@ def _run_gmm(x: Operand, w: Operand, ends: torch.Tensor, dtype: torch.dtype, fir
     (x_values, x_scales, x_grid), (w_values, w_scales, w_grid) = x, w
     if is_packed(w_values):
         bias = None if bias is None else bias.float()
-        return ops.gmm_packed(x_values, w_values, ends, x_scales, x_grid, bias, first_group, w_values.packed.shape[2], dtype)
+        return ops.gmm_packed(x_values, w_values, ends, x_scales, x_grid, bias, first_group, w_values.packed.shape[2], dtype)  # type: ignore[attr-defined]
     if dtype != torch.bfloat16 or first_group != 0 or bias is not None:
         bias = None if bias is None else bias.float()
         return ops.gmm_general(x_values, w_values, ends, x_scales, w_scales, [*x_grid, *w_grid], bias, first_group, dtype)
@@ -254,12 +254,12 @@ def multiply(x: Matrix, w: Matrix, bias: torch.Tensor | None, ends: torch.Tensor
     if not _gradients_wanted(x, w, bias):
         rhs = quantized(w, "weights", recipe) if copies is None else copies[0]
         return _run_gmm(quantized(x, "rows", recipe), rhs, ends, dtype, first_group, bias)
-    x_scales, x_grid, (forward, turned) = None, _NO_GRID, copies or (_NOTHING, None)
+    x_scales, x_grid, (forward, backward) = None, _NO_GRID, copies or (_NOTHING, None)
     if isinstance(x, ScaledTensor):
         x_grid, x_scales, x = x.grid, x.scales, x.values
     if isinstance(w, ScaledTensor):
-        forward, w = (w.values, w.scales, w.grid), None
-    turned = turned or _NOTHING
+        forward, w = (w.values, w.scales, w.grid), None  # type: ignore[assignment]
+    turned = backward or _NOTHING
     choices = Choices(recipe, dtype, first_group, x_grid, forward[2], turned[2])
     return Gmm.apply(x, w, bias, ends, choices, x_scales, *forward[:2], *turned[:2], main_grad)
 

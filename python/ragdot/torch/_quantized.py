@@ -1,7 +1,7 @@
 """A grouped linear layer whose weight is FP8 in the state too: for checkpoints that are quantised, and for serving."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,6 +23,9 @@ class QuantizedGroupedLinear(torch.nn.Module):
     A new layer's weight is zero: load a state, or take from_linear. Raises ValueError for a recipe that quantises nothing.
     """
 
+    weight: torch.Tensor
+    weight_scale_inv: torch.Tensor
+
     def __init__(self, num_groups: int, in_features: int, out_features: int, bias: bool = False, *, recipe: str | Recipe = "blockwise",
                  device: torch.device | str | None = None, dtype: torch.dtype | None = None):  # fmt: skip
         super().__init__()
@@ -31,7 +34,7 @@ class QuantizedGroupedLinear(torch.nn.Module):
             raise ValueError(f"QuantizedGroupedLinear: recipe is {recipe!r}, which quantises nothing; GroupedLinear is for it")
         self.num_groups, self.in_features, self.out_features = num_groups, in_features, out_features
         self.block = self.recipe.weights[::-1]  # of [out_features, in_features]
-        values = torch.zeros(num_groups, out_features, in_features, dtype=DTYPES[self.recipe.format], device=device)
+        values = torch.zeros(num_groups, out_features, in_features, dtype=DTYPES[self.recipe.format], device=device)  # type: ignore[index]
         scales = torch.ones(scales_shape(values, None, grid_of(self.block)), dtype=DTYPES[self.recipe.scale_format], device=device)
         self.register_buffer("weight", values)
         self.register_buffer("weight_scale_inv", scales)
@@ -43,7 +46,7 @@ class QuantizedGroupedLinear(torch.nn.Module):
         made = cls(layer.num_groups, layer.in_features, layer.out_features, layer.bias is not None,
                    recipe=layer.recipe if recipe is None else recipe, device="meta")  # fmt: skip
         how = made.recipe
-        quantized = quantize(layer.weight.detach(), made.block, how.format, how.scaling, how.scale_format)
+        quantized = quantize(layer.weight.detach(), made.block, how.format, how.scaling, how.scale_format)  # type: ignore[arg-type]
         made.weight, made.weight_scale_inv = quantized.values, quantized.scales
         if layer.bias is not None:
             made.bias = torch.nn.Parameter(layer.bias.detach().clone())
@@ -53,6 +56,9 @@ class QuantizedGroupedLinear(torch.nn.Module):
         """As GroupedLinear's. is_first_microbatch has no effect: the weight is quantised once and for all."""
         weight = ScaledTensor(self.weight, self.weight_scale_inv, self.block).mT
         return grouped_mm(x, weight, offs, self.bias, recipe=self.recipe, first_group=first_group)
+
+    if TYPE_CHECKING:  # torch's own takes and gives anything
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """Sizes and recipe."""

@@ -64,7 +64,7 @@ class ScaledTensor:
     # As operators take it. Kept, because torch.compile guards whatever it would be made from.
     grid: list[int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         values, scales = self.values, self.scales
         if values.dtype not in _VALUES or scales.dtype not in _SCALES:
             raise ValueError(f"ScaledTensor: values are {values.dtype} and scales {scales.dtype}; give {listed(_VALUES)} with scales "
@@ -149,4 +149,4 @@ def quantize(x: torch.Tensor, block: Block, format: str = "e4m3", scaling: str =
     if offs is None and _views.is_turned(x) and not _views.on_gpu(x):  # along its memory: ten times as fast
         return quantize(x.transpose(-1, -2), (block[1], block[0]), format, scaling, scale_format).transpose(-1, -2)
     values, scales = ops.quantize(x.detach(), offs, [rows, cols, 0], format, scaling, scale_format)
-    return ScaledTensor(values, scales, tuple(block), "global" if offs is None else "per_group")
+    return ScaledTensor(values, scales, (block[0], block[1]), "global" if offs is None else "per_group")

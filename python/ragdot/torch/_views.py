@@ -80,7 +80,7 @@ def view_of(x: torch.Tensor, formats: dict[torch.dtype, int], unit: bool = False
     number = formats.get(x.dtype)
     if number is None:
         raise ValueError(f"ragdot: a tensor of shape {list(x.shape)} is {x.dtype}; give {', '.join(map(str, FORMATS))}")
-    return _abi.View(x.data_ptr(), number, *layout), x
+    return _abi.View(x.data_ptr(), number, *layout), x  # type: ignore[misc]  # a contiguous copy has a layout
 
 
 def groups_of(ends: torch.Tensor) -> tuple[_abi.Groups, torch.Tensor]:
