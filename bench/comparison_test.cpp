@@ -105,8 +105,9 @@ TEST_F(ComparisonTest, HoldsKernelsAndTilingsAgainstEachOtherBitByBit) {
 }
 
 TEST_F(ComparisonTest, SaysWhatIsNotPossible) {
-  const auto rows =
-      run({entry(std::string(kGmm) + " kernel=none"), entry("gmm g=1 m=1 k=1 n=1 lhs=f32 rhs=bf16")}, make_contender);
+  Entry unknown = entry(kGmm);
+  unknown.problem.kernel = "none";
+  const auto rows = run({unknown, entry("gmm g=1 m=1 k=1 n=1 lhs=f32 rhs=bf16")}, make_contender);
   EXPECT_EQ(rows[0].outcome, Outcome::impossible);
   EXPECT_THAT(rows[0].refusal, HasSubstr("\"none\", which Options::kernel asks for, is unknown"));
   EXPECT_EQ(rows[1].outcome, Outcome::impossible);

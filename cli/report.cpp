@@ -17,7 +17,7 @@
 #include "cli/exit_codes.hpp"
 #include "cli/machine.hpp"
 #include "cli/output_file.hpp"
-#include "ragdot/kernels.hpp"
+#include "testing/kernels.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -98,11 +98,7 @@ int refuse(const Status& status) {
 }
 
 Status check_kernel_name(const char* verb, const std::string& name) {
-  std::vector<std::string> names;
-  for (const KernelInfo& kernel : list_kernels()) names.push_back(kernel.name);
-  if (std::find(names.begin(), names.end(), name) != names.end()) return {};
-  return {Code::invalid_argument,
-          fmt::format("{}: kernel {} is unknown; the kernels are {}", verb, name, fmt::join(names, ", "))};
+  return testing::check_kernel_name(fmt::format("{}: kernel {}", verb, name), name);
 }
 
 CLI::Validator whole_from(std::int64_t least) {

@@ -1,4 +1,4 @@
-// Which kernels of this build take a call on this CPU.
+// Names of kernels: which take a call on this CPU, and whether there is one of a name.
 #pragma once
 
 #include <string>
@@ -20,5 +20,8 @@ template <class Args>
   }
   return names;
 }
+
+/// Refuses a name that no kernel of this build has, with the nearest of those that there are. `what` begins the sentence.
+[[nodiscard]] Status check_kernel_name(const std::string& what, const std::string& name);
 
 }  // namespace ragdot::testing

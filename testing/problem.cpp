@@ -11,6 +11,7 @@
 #include <numeric>
 #include <utility>
 
+#include "testing/kernels.hpp"
 #include "testing/words.hpp"
 
 namespace ragdot::testing {
@@ -176,7 +177,7 @@ Status entry(std::string_view key, std::string_view v, Problem& p) {
   if (key == "tile") return tile(v, p.tile);
   if (key == "kernel") {
     p.kernel = v;
-    return {};
+    return check_kernel_name("problem: kernel=" + p.kernel, p.kernel);
   }
   if (key == "threads") return number<int>(key, v, 0, p.threads);
   if (key == "seed") return number<std::uint64_t>(key, v, 0, p.seed);

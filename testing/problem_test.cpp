@@ -51,6 +51,8 @@ TEST(ProblemString, Refusals) {
       {"", "problem: it is empty; start with gmm, dlhs or tgmm"},
       {"gm g=1", "problem: OP=gm is unknown; did you mean gmm? Known: gmm, dlhs, tgmm"},
       {"gmm g=1 m=1 k=1", "problem: n is missing; every problem names g, m, k and n"},
+      {"gmm g=1 m=1 k=1 n=1 kernel=portble",
+       "problem: kernel=portble is unknown; did you mean portable? Known: amx, avx512bf16, avx512, avx2, portable"},
       {"gmm g=1 m=1 k=1 n=1 ordr=nk", "problem: key ordr is unknown; did you mean order?"},
       {"gmm g=1 m=1 k=1 n=1 lhs=e4m4", "problem: lhs=e4m4 is unknown; did you mean e4m3? Known: f32, bf16, e4m3, e5m2, i8"},
       {"gmm g=1 m=1 k=1 n=1 lhs=e4m3:128",
