@@ -187,7 +187,8 @@ void add_bench(CLI::App& app, int& exit_code) {
   verb->add_option("--onednn", words->onednn, "oneDNN beside the library: on or off")
       ->check(CLI::IsMember({"on", "off"}))
       ->type_name("on|off");
-  verb->add_option("--seconds", words->seconds, "time for the rounds of each comparison (5; presets have their own, 1 to 7)")->check(above_zero());
+  verb->add_option("--seconds", words->seconds, "time for the rounds of each comparison (5; presets have their own, 1 to 7)")
+      ->check(above_zero());
   verb->add_option("--starts", words->starts, "times that each comparison is started, over the whole run (5; preset moe 3)")
       ->check(CLI::Range(2, 1000))
       ->type_name("N");
