@@ -20,8 +20,9 @@ MOST_BATCHED = 8  # tokens: batched_mm copies the weights of each
 FURTHEST = {"ragdot_blockwise": 0.1, "quantize_experts": 0.1}  # of the norm; others 0.01, which is bfloat16's
 
 
-def _experts(implementation: str) -> Qwen3MoeExperts:
-    config = Qwen3MoeConfig(hidden_size=2048, moe_intermediate_size=768, num_experts=128, num_experts_per_tok=8)
+def experts(implementation: str, hidden: int = 2048, inner: int = 768, count: int = 128) -> Qwen3MoeExperts:
+    """Of a layer, with random weights, always the same."""
+    config = Qwen3MoeConfig(hidden_size=hidden, moe_intermediate_size=inner, num_experts=count, num_experts_per_tok=8)
     config._experts_implementation = implementation
     torch.manual_seed(0)
     made = Qwen3MoeExperts(config).bfloat16().requires_grad_(False)
@@ -43,9 +44,9 @@ def contenders(tokens: int, plain: Qwen3MoeExperts, quantized: Qwen3MoeExperts) 
     weights, chosen = torch.rand(tokens, plain.num_experts, generator=generator).topk(plain.config.num_experts_per_tok)
     weights = (weights / weights.sum(-1, keepdim=True)).bfloat16()
 
-    def call(implementation: str, experts: Qwen3MoeExperts) -> torch.Tensor:
-        experts.config._experts_implementation = implementation
-        return experts(x, chosen, weights)
+    def call(implementation: str, layer: Qwen3MoeExperts) -> torch.Tensor:
+        layer.config._experts_implementation = implementation
+        return layer(x, chosen, weights)
 
     exact = call("eager", plain).float()
     names = ["grouped_mm", "eager", *(["batched_mm"] if tokens <= MOST_BATCHED else []), "ragdot", "ragdot_blockwise"]
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1, 8, 64, 512, 2048], help="(%(default)s)")
     given = parser.parse_args()
-    plain, quantized = _experts("eager"), _experts("ragdot_blockwise")
+    plain, quantized = experts("eager"), experts("ragdot_blockwise")
     ragdot.transformers.quantize_experts(quantized)
     with torch.no_grad():
         for tokens in given.tokens:
