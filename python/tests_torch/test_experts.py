@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from contest import measure, table
-from experts.__main__ import PEER, contenders, experts
 
 import ragdot.transformers
+from contest import measure, table
+from experts.__main__ import PEER, contenders, experts
 
 
 @pytest.mark.parametrize("tokens", [1, 40])
