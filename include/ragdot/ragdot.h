@@ -164,7 +164,7 @@ typedef struct ragdot_tiling {
 /* ---- how a call runs ---------------------------------------------------------------------------------------------------- */
 
 /* Calls task(task_context, i) once for every i in [0, tasks), on any threads in any order; returns when all have returned. The
-   calling thread must be able to do all of them alone. */
+   calling thread must be able to do all of them alone. A task takes up to 192 KiB of stack. */
 typedef void (*ragdot_task)(void* task_context, int32_t index);
 typedef void (*ragdot_run_tasks)(void* context, int32_t tasks, ragdot_task task, void* task_context);
 
