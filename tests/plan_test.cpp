@@ -128,6 +128,40 @@ TEST_F(Plans, DescribeEveryChoiceThatTellsProblemsApart) {
       << plan.value().describe();
 }
 
+/// What make_plan writes to stderr with RAGDOT_VERBOSE set to `value`.
+std::string said(const char* value, const GmmArgs& args, const Options& options) {
+  setenv("RAGDOT_VERBOSE", value, 1);
+  ::testing::internal::CaptureStderr();
+  const auto plan = make_plan(args, options);
+  std::string text = ::testing::internal::GetCapturedStderr();
+  unsetenv("RAGDOT_VERBOSE");
+  EXPECT_TRUE(plan.ok()) << plan.status().message();
+  EXPECT_TRUE(text.empty() || text == "ragdot: " + plan.value().describe() + "\n") << text;
+  return text;
+}
+
+TEST_F(Plans, PrintWhyOtherKernelsWereNotTakenWhereTheEnvironmentAsks) {
+  Options last;
+  last.kernel = "portable";
+  const std::string forced = said("1", args(), last);
+  EXPECT_EQ(forced.find("ragdot: gmm g=2 m=12 k=130 n=20"), 0U) << forced;
+  EXPECT_NE(forced.find(": kernel portable, tile "), std::string::npos) << forced;
+  const std::string found = said("1", args(), {});
+  for (const KernelInfo& kernel : list_kernels()) {
+    if (kernel.name == "portable") break;
+    EXPECT_NE(forced.find("\n  not " + kernel.name + ": portable is forced"), std::string::npos) << forced;
+    const std::size_t at = found.find("\n  not " + kernel.name + ": ");
+    if (kernel.usable) {  // the first of them is taken, and the others are not asked
+      EXPECT_NE(found.find(": kernel " + kernel.name + ", "), std::string::npos) << found;
+      EXPECT_EQ(at, std::string::npos) << found;
+      break;
+    }
+    EXPECT_EQ(at, found.find("\n  not " + kernel.name + ": " + kernel.reason)) << found;
+    EXPECT_NE(at, std::string::npos) << found;
+  }
+  for (const char* value : {"0", ""}) EXPECT_EQ(said(value, args(), {}), "") << value;
+}
+
 TEST_F(Plans, RefuseASmallWorkspaceAndSayHowMuchIsNeeded) {
   const auto plan = make_plan(args());
   ASSERT_TRUE(plan.ok());
