@@ -21,12 +21,6 @@ std::int64_t fit(std::int64_t asked, std::int64_t extent, std::int64_t unit, std
   return padded(std::clamp<std::int64_t>(std::min(asked, extent), 1, most), unit);
 }
 
-std::int64_t l2_bytes() {
-  constexpr std::int64_t kUsual = 1 << 20;
-  static const std::int64_t kBytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  return kBytes > 0 ? kBytes : kUsual;
-}
-
 /// A problem as the model sees it.
 struct Extents {
   std::int64_t rows = 0;
@@ -43,7 +37,7 @@ Tiling cut(const Tiling& t, const Extents& e, const Kernel& kernel, std::int64_t
           fit(t.tn, e.cols, kernel.block_cols, most_cols)};
 }
 
-Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic) {
+Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic, std::int64_t l2) {
   if (e.rows_per_group <= kFewRows / 2) return cut({kFewRows, e.few_rows_depth, e.few_rows_cols}, e, kernel, e.few_rows_cols);
   constexpr std::int64_t kFewestInner = 4;  // inner blocks of rows that share a strip
   // Of a panel as large as they become: what pads a small one counts for little there.
@@ -52,13 +46,13 @@ Tiling cache_tile(const Extents& e, const Kernel& kernel, Arithmetic arithmetic)
   const auto depth_for = [&](std::int64_t bytes, std::int64_t outers) {
     return std::max<std::int64_t>(1, bytes / (outers * row_bytes)) * e.unit;
   };
-  const std::int64_t most = std::min(
-      {depth_for(l2_bytes() / 2, kFewestInner * kernel.inner_rows), depth_for(l2_bytes() / 4, kernel.inner_cols), kMostDepth});
+  const std::int64_t most =
+      std::min({depth_for(l2 / 2, kFewestInner * kernel.inner_rows), depth_for(l2 / 4, kernel.inner_cols), kMostDepth});
   const std::int64_t depth = std::max<std::int64_t>(e.depth, 1);
   const std::int64_t tiles = schedule::ceil_div(depth, most);  // of nearly equal depth, cut where wide scale blocks end
   constexpr std::int64_t kUsualBlock = 128;
   const std::int64_t tk = padded(schedule::ceil_div(depth, tiles), std::max(e.unit, kUsualBlock));
-  const std::int64_t tm = l2_bytes() / 2 / (tk / e.unit * row_bytes);
+  const std::int64_t tm = l2 / 2 / (tk / e.unit * row_bytes);
   return cut({std::max(tm / kernel.inner_rows * kernel.inner_rows, kernel.inner_rows), tk, kMostOuter}, e, kernel);
 }
 
@@ -71,7 +65,14 @@ std::int64_t usual_group(const plan::Problem& p) {
 
 }  // namespace
 
-Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::optional<Tiling>& asked, int threads) {
+std::int64_t l2_bytes() {
+  constexpr std::int64_t kUsual = 1 << 20;
+  static const std::int64_t kBytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return kBytes > 0 ? kBytes : kUsual;
+}
+
+Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::optional<Tiling>& asked, int threads,
+                      std::int64_t l2) {
   const bool is_gmm = p.op == plan::Op::gmm;
   const Arithmetic arithmetic = arithmetic_of(p);
   Extents extents{is_gmm ? p.m : p.k, is_gmm ? p.k : p.m, p.n, std::max(schedule::kChunk, kernel.depth_unit(arithmetic)),
@@ -87,7 +88,7 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
 
   if (!is_gmm) extents.depth = std::min(extents.depth, usual_group(p));
 
-  Tiling tile = cache_tile(extents, kernel, arithmetic);
+  Tiling tile = cache_tile(extents, kernel, arithmetic, l2);
   const std::int64_t wanted = kItemsPerThread * threads;
   const auto items = [&] {
     const std::int64_t groups = std::max<std::int64_t>(p.local, 1);
@@ -111,11 +112,11 @@ bool halve(Tiling& tile, const Kernel& kernel) {
   return true;
 }
 
-std::int64_t strip_cols(const Kernel& kernel, const Tiling& tile) {
+std::int64_t strip_cols(const Kernel& kernel, const Tiling& tile, std::int64_t l2) {
   const bool few_rows = tile.tm <= kFewRows;
   const std::int64_t inner_bytes = kernel.panel_bytes(Arithmetic::wide, kernel.inner_cols, tile.tk);
   const std::int64_t most = few_rows ? tile.tn : kMostStrip;
-  const std::int64_t strip = std::min(most, l2_bytes() / (few_rows ? 4 : 2) / inner_bytes * kernel.inner_cols);
+  const std::int64_t strip = std::min(most, l2 / (few_rows ? 4 : 2) / inner_bytes * kernel.inner_cols);
   return std::min(padded(std::max<std::int64_t>(strip, 1), kernel.inner_cols), padded(tile.tn, kernel.inner_cols));
 }
 
