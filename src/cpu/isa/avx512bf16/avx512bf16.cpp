@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 
 #include "cpu/isa/avx512/few_rows.hpp"
 #include "cpu/isa/avx512/finish.hpp"
@@ -15,7 +14,6 @@
 #include "cpu/isa/avx512/store.hpp"
 #include "cpu/isa/avx512/sums.hpp"
 #include "cpu/isa/features.hpp"
-#include "cpu/isa/float_env.hpp"
 #include "cpu/isa/order_data.hpp"
 #include "cpu/item.hpp"
 #include "cpu/tile_size.hpp"
@@ -167,27 +165,10 @@ constexpr FewRows kRunsOfRows = {.weights = plan::Weights::rows,
 
 /// One chunk has the bits of the reduction order.
 bool order_holds() {
-  alignas(64) std::array<std::uint32_t, 16> rhs;
-  const FloatEnv environment;
-  bool same = true;
-  for (std::uint32_t row = 0; row < 16; ++row) {
-    Bf16Chain::Vector sums[2] = {Bf16Chain::zero(), Bf16Chain::zero()};
-    for (std::size_t i = 0; i < 16; ++i) {
-      const auto pair = [&](auto side, std::uint32_t outer) {
-        return order_data::pair(side(outer, kAlike.low[i]), side(outer, kAlike.high[i]));
-      };
-      for (std::uint32_t col = 0; col < 16; ++col) rhs[col] = pair(order_data::rhs, col);
-      const std::uint32_t lhs = pair(order_data::lhs, row);
-      sums[i % 2] = Bf16Chain::dot(sums[i % 2], Bf16Chain::spread(&lhs), Bf16Chain::load(rhs.data()));
-    }
-    std::array<float, 16> chunk;
-    Bf16Chain::store(chunk.data(), Bf16Chain::add(sums[0], sums[1]));
-    for (std::uint32_t col = 0; col < 16; ++col) {
-      const float p = std::bit_cast<float>(order_data::before(row, col)) + chunk[col];
-      same = same && std::bit_cast<std::uint32_t>(p) == std::bit_cast<std::uint32_t>(order_data::chunk(row, col));
-    }
-  }
-  return same;
+  return order_data::pairs_hold(kAlike, [](order_data::Sums& sums, std::uint32_t lhs, const order_data::Pairs& rhs) {
+    Bf16Chain::store(sums.data(),
+                     Bf16Chain::dot(Bf16Chain::load(sums.data()), Bf16Chain::spread(&lhs), Bf16Chain::load(rhs.data())));
+  });
 }
 
 }  // namespace
