@@ -1,0 +1,117 @@
+// A task takes no more stack than execution.hpp promises: it runs on a thread whose stack is painted, and what is left of the
+// paint tells how deep it went.
+#include <gtest/gtest.h>
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/cases.hpp"
+#include "tests/relaid.hpp"
+
+namespace ragdot::suites {
+namespace {
+
+constexpr std::size_t kPromisedBytes = std::size_t{192} << 10;
+constexpr std::size_t kStackBytes = std::size_t{512} << 10;
+
+/// Runs the tasks one after the other, each on a painted stack, and keeps the most bytes that one took.
+class Painted final : public Executor {
+ public:
+  [[nodiscard]] int concurrency() const override { return 2; }
+
+  void run(int tasks, void (*task)(void* context, int index), void* context) override {
+    for (int i = 0; i < tasks; ++i) run_one({task, context, i, nullptr});
+  }
+
+  std::size_t most = 0;
+  int tasks_run = 0;
+
+ private:
+  static constexpr std::size_t kPage = 4096;
+  static constexpr std::byte kPaint{0xa5};
+
+  struct Page {
+    alignas(kPage) std::byte bytes[kPage];
+  };
+
+  struct Task {
+    void (*task)(void* context, int index);
+    void* context;
+    int index;
+    const std::byte* top;  // of the stack, as the thread finds it
+  };
+
+  static void* start(void* argument) {
+    auto* task = static_cast<Task*>(argument);
+    task->top = static_cast<const std::byte*>(__builtin_frame_address(0));
+    task->task(task->context, task->index);
+    return nullptr;
+  }
+
+  void run_one(Task task) {
+    std::byte* bottom = stack_[0].bytes;
+    std::fill_n(bottom, kStackBytes, kPaint);
+    pthread_attr_t attributes;
+    ASSERT_EQ(pthread_attr_init(&attributes), 0);
+    ASSERT_EQ(pthread_attr_setstack(&attributes, bottom, kStackBytes), 0);
+    pthread_t thread{};
+    ASSERT_EQ(pthread_create(&thread, &attributes, start, &task), 0);
+    ASSERT_EQ(pthread_join(thread, nullptr), 0);
+    pthread_attr_destroy(&attributes);
+    const std::byte* deepest = std::find_if(bottom, bottom + kStackBytes, [](std::byte b) { return b != kPaint; });
+    ASSERT_NE(deepest, bottom) << "the stack is too small to tell";
+    most = std::max(most, static_cast<std::size_t>(task.top - deepest));
+    ++tasks_run;
+  }
+
+  std::unique_ptr<Page[]> stack_{new Page[kStackBytes / kPage]};
+};
+
+void expect_little(Painted& stack, const GmmArgs& args, const Options& options, const std::string& what) {
+  stack.most = 0;
+  stack.tasks_run = 0;
+  const Status status = gmm(args, options);
+  ASSERT_TRUE(status.ok()) << what << ": " << status.message();
+  EXPECT_GE(stack.tasks_run, 2) << what;
+  EXPECT_GT(stack.most, 0U) << what;
+  EXPECT_LE(stack.most, kPromisedBytes) << what;
+}
+
+TEST(Stack, OfATaskIsNoLargerThanPromised) {
+#ifdef RAGDOT_SANITIZED
+  GTEST_SKIP() << "sanitizers take stack of their own";
+#endif
+  Painted stack;
+  Options options;
+  options.executor = &stack;
+  for (const std::size_t grids : {std::size_t{0}, std::size_t{1}, std::size_t{11}}) {  // blockwise, blockwise_e8m0, bf16
+    for (const std::int64_t rows : {1, 2, 4, 8, 16, 200}) {
+      const Sample s =
+          make_gmm(gmm_grids()[grids], touching({rows, rows}, 2 * rows, 1056, rows == 200 ? 300 : 96), Data::mixed, 1);
+      std::vector<float> out(static_cast<std::size_t>(s.out_rows() * s.out_cols()));
+      const View view = matrix(static_cast<void*>(out.data()), Format::f32, s.out_rows(), s.out_cols());
+      const Operand lhs = s.lhs.operand();
+      Relaid columns;
+      relay(s.rhs.operand(), 0, true, 0, columns);
+      for (const std::string& kernel : kernels_for(s, lhs, s.rhs.operand())) {
+        options.kernel = kernel;
+        const auto packed = pack_rhs(s.rhs.operand(), options);
+        ASSERT_TRUE(packed.ok()) << packed.status().message();
+        GmmArgs of_packed = s.gmm_args(lhs, {}, view);
+        of_packed.packed_rhs = packed.value();
+        const std::string what = kernel + ", " + gmm_grids()[grids].name + ", " + std::to_string(rows) + " rows";
+        expect_little(stack, s.gmm_args(lhs, s.rhs.operand(), view), options, what + ", [K, N]");
+        expect_little(stack, s.gmm_args(lhs, columns.operand, view), options, what + ", [N, K]");
+        expect_little(stack, of_packed, options, what + ", packed");
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ragdot::suites
