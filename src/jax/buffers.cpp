@@ -2,9 +2,7 @@
 #include "jax/buffers.hpp"
 
 #include <fmt/format.h>
-#include <sched.h>
 
-#include <algorithm>
 #include <span>
 
 namespace ragdot::jax {
@@ -30,20 +28,6 @@ View writable_view_of(const ffi::AnyBuffer& buffer) {
   if (dims.size() == 2) return matrix(buffer.untyped_data(), format, dims[0], dims[1]);
   if (dims.size() == 3) return matrices(buffer.untyped_data(), format, dims[0], dims[1], dims[2]);
   return {};
-}
-
-/// Cores that this process may use. Asked once: it costs a system call.
-int cores() {
-  static const int kCores = [] {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(CPU_COUNT(&set), 1) : 1;
-  }();
-  return kCores;
-}
-
-/// With several devices on one host the pool says more threads than there are cores.
-int concurrency_of(const ffi::ThreadPool& pool) {
-  return static_cast<int>(std::clamp<std::int64_t>(pool.num_threads(), 1, cores()));
 }
 
 }  // namespace

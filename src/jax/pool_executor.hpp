@@ -1,8 +1,11 @@
 // The library's executor on somebody else's pool of threads, such as XLA's.
 #pragma once
 
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <exception>
 #include <memory>
 
@@ -36,6 +39,21 @@ class SharedTasks {
   std::atomic<int> next_{0};
   std::atomic<int> left_;
 };
+
+/// Cores that this process may use. Asked once: it costs a system call.
+inline int cores() {
+  static const int kCores = [] {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(CPU_COUNT(&set), 1) : 1;
+  }();
+  return kCores;
+}
+
+/// With several devices on one host the pool says more threads than there are cores.
+template <class Pool>
+[[nodiscard]] int concurrency_of(const Pool& pool) {
+  return static_cast<int>(std::clamp<std::int64_t>(pool.num_threads(), 1, cores()));
+}
 
 /// `Pool` has Schedule(f), which calls f() on some thread at some time, perhaps only after the run has returned, perhaps within
 /// Schedule. The calling thread takes tasks as well, so that a pool whose threads are all busy delays nothing.

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <chrono>
 #include <functional>
@@ -102,6 +103,23 @@ TEST(PoolExecutor, WaitsForTasksOfHelpers) {
   PoolExecutor executor(pool, 2);
   executor.run(2, &Meeting::meet, &meeting);
   EXPECT_EQ(meeting.finished, 2);
+}
+
+struct SizedPool {
+  std::int64_t threads;
+  [[nodiscard]] std::int64_t num_threads() const { return threads; }
+};
+
+TEST(PoolExecutor, HasNoMoreThreadsThanThereAreCores) {
+  cpu_set_t set;
+  ASSERT_EQ(sched_getaffinity(0, sizeof set, &set), 0);
+  const int cores = CPU_COUNT(&set);
+  EXPECT_EQ(concurrency_of(SizedPool{cores}), cores);
+  EXPECT_EQ(concurrency_of(SizedPool{cores + 1}), cores);
+  EXPECT_EQ(concurrency_of(SizedPool{std::int64_t{1} << 40}), cores);
+  EXPECT_EQ(concurrency_of(SizedPool{1}), 1);
+  EXPECT_EQ(concurrency_of(SizedPool{0}), 1);
+  EXPECT_EQ(concurrency_of(SizedPool{-1}), 1) << "a pool that does not know";
 }
 
 TEST(PoolExecutor, GivesTheLibraryItsConcurrency) {
