@@ -247,6 +247,36 @@ def test_refusals_at_run_time(sizes, offset, sentence):
         rj.gmm(LHS, RHS, np.array(sizes, np.int32), group_offset=offset).block_until_ready()
 
 
+def raw(name: str, sizes: jax.Array, **grids: tuple[int, ...]) -> None:
+    """A call of a handler without the checks of ragdot.jax: LHS, and RHS or, for tgmm, LHS again, without scales."""
+    none, offset = jnp.zeros(0, jnp.float32), jnp.zeros(1, jnp.int32)
+    operands = (LHS, none, RHS, none, sizes, offset, none) if name == "gmm" else (LHS, none, LHS, none, sizes, offset)
+    out = jax.ShapeDtypeStruct((ROWS, OUTER) if name == "gmm" else (GROUPS, INNER, INNER), jnp.float32)
+    numbers = {key: np.array(grids.get(key, (0, 0, 0)), np.int64) for key in ("lhs_grid", "rhs_grid")}
+    for key in ("threads", "transpose_rhs", "activation") if name == "gmm" else ("threads",):
+        numbers[key] = np.int64(0)
+    call = jax.ffi.ffi_call(f"ragdot_{name}", (out, jax.ShapeDtypeStruct((0,), jnp.uint8)))
+    jax.block_until_ready(call(*operands, **numbers))
+
+
+@pytest.mark.parametrize("name", ["gmm", "tgmm"])
+def test_handlers_check_the_type_of_group_sizes(name):
+    raw(name, jnp.zeros(GROUPS, jnp.int32))
+    with jax.enable_x64(True):
+        raw(name, jnp.zeros(GROUPS, jnp.int64))
+    for sizes in (jnp.zeros(GROUPS, jnp.float32), jnp.zeros(GROUPS, jnp.uint32), jnp.zeros((1, GROUPS), jnp.int32), jnp.zeros((), jnp.int32)):
+        with pytest.raises(jax.errors.JaxRuntimeError, match=f"{name}: group_sizes is no int32 or int64 vector; convert it"):
+            raw(name, sizes)
+
+
+@pytest.mark.parametrize("name", ["gmm", "tgmm"])
+@pytest.mark.parametrize("which", ["lhs_grid", "rhs_grid"])
+@pytest.mark.parametrize("grid", [(), (0, 0), (0, 0, 0, 0), (0, 0, -1), (0, 0, 3)], ids=str)
+def test_handlers_check_grids(name, which, grid):
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"a scale grid is \(rows, columns, origin 0 to 2\); use ragdot.jax of this library's version"):
+        raw(name, jnp.zeros(GROUPS, jnp.int32), **{which: grid})
+
+
 def test_scales_of_different_groups_do_not_mix():
     x = rj.quantize(bf16(ROWS, INNER), (128, 1), group_sizes=SIZES)
     other = ScaledArray(x.values, x.scales, x.block, "per_local_group")
