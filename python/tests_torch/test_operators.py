@@ -16,6 +16,7 @@ from torch.library import opcheck
 import ragdot.torch as rt
 from ragdot.torch import _executor, _frames, _pages
 from ragdot.torch import _operators as ops
+from ragdot.torch._packed import pack
 
 GROUPS = len(ENDS)
 BLOCKS = {"rows": [1, 128, 0], "columns": [128, 1, 0], "weights": [128, 128, 0]}
@@ -26,11 +27,16 @@ def as_bytes(x: torch.Tensor | None) -> torch.Tensor | None:
     return x.view(torch.uint8) if x is not None and x.element_size() == 1 else x
 
 
+def words_of(scaling: str) -> tuple[str, str, str]:
+    """Format, recipe and format of the scales."""
+    return "e4m3", scaling, "e8m0" if scaling == "pow2" else "f32"
+
+
 def operand(x: torch.Tensor, grid: str, scaling: str | None) -> tuple:
     if scaling is None:
         return x, None, [0, 0, 0]
     ends = offs() if x.ndim == 2 else None
-    values, scales = ops.quantize(x, ends, BLOCKS[grid], "e4m3", scaling, "e8m0" if scaling == "pow2" else "f32")
+    values, scales = ops.quantize(x, ends, BLOCKS[grid], *words_of(scaling))
     return as_bytes(values), as_bytes(scales), BLOCKS[grid] if ends is None else [*BLOCKS[grid][:2], 1]
 
 
@@ -50,15 +56,19 @@ def test_opcheck_of_products(scaling):
     opcheck(ops.gmm_scaled, rows)
     if scaling is None:
         opcheck(ops.gmm, rows[:3])
+    else:
+        packed = pack(*ops.quantize(W, None, BLOCKS["weights"], *words_of(scaling)), BLOCKS["weights"])
+        opcheck(ops.gmm_packed, (rows[0], packed, rows[2], rows[3], rows[5][:3], normal(GROUPS, OUTER), 0, OUTER, torch.float32))
     opcheck(ops.tgmm, (*columns, 1, 3, torch.float32, [0, 2, 1]))
     opcheck(ops.tgmm_add, (*columns, 0, normal(GROUPS, INNER, OUTER)))
 
 
 @pytest.mark.parametrize("scaling", ["absmax", "pow2"])
 def test_opcheck_of_quantisers(scaling):
-    words = "e4m3", scaling, "e8m0" if scaling == "pow2" else "f32"
-    opcheck(ops.quantize, (X, offs(), BLOCKS["columns"], *words))
-    opcheck(ops.quantize, (W, None, BLOCKS["weights"], *words))
+    words = words_of(scaling)
+    for quantize in ops.quantize, ops.quantize_turned:
+        opcheck(quantize, (X, offs(), BLOCKS["columns"], *words))
+        opcheck(quantize, (W, None, BLOCKS["weights"], *words))
     opcheck(ops.quantize_both, (X, offs(), BLOCKS["rows"], BLOCKS["columns"], *words))
     opcheck(ops.dequantize, (*operand(X, "columns", scaling), offs(), torch.bfloat16))
     opcheck(ops.dequantize, (*operand(W, "weights", scaling), None, torch.float32))
