@@ -52,7 +52,8 @@ TEST(CudaArgs, WeightsStoredByColumnAreTaken) {
   args.lhs = c_operand(matrix(kNowhere, Format::e4m3, kRows, kInner),
                        {matrix(kNowhere, Format::f32, kRows, kInner / 128), 1, 128, ScaleOrigin::global});
   args.rhs = c_operand(turned.values, turned.scales);
-  args.groups = c_groups(nullptr, false, kGroups);
+  const std::array<std::int32_t, 2 * kGroups> spans = {};
+  args.groups = c_groups(spans.data(), false, kGroups);
   args.out = c_view(matrix(kNowhere, Format::bf16, kRows, kOuter));
   std::size_t bytes = 0;
   EXPECT_EQ(ragdot_cuda_gmm_workspace_bytes(&args, nullptr, &bytes), RAGDOT_OK) << ragdot_last_error();
