@@ -9,6 +9,34 @@ from torch.autograd.function import once_differentiable
 Run = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+_PART_BYTES = 4 << 20  # of float32 numbers, which stay in the caches
+
+
+def _parts(x: torch.Tensor, count: int, rows_each: int = 1) -> list[tuple[int, int]]:
+    """Ranges of `count` things that are worked on at a time, each with so many rows of x in float32."""
+    if torch.compiler.is_compiling() or x.device.type != "cpu":
+        return [(0, count)]
+    step = max(1, _PART_BYTES // (4 * rows_each * max(1, x.shape[1])))
+    return [(begin, min(begin + step, count)) for begin in range(0, count, step)]
+
+
+def _picked(rows: torch.Tensor, places: torch.Tensor, begin: int, end: int, each: int) -> torch.Tensor:
+    """rows[places[begin:end]] in float32, [count, each, N]; places: [T * each]."""
+    return rows.index_select(0, places[begin * each : end * each]).float().unflatten(0, (end - begin, each))
+
+
+def _add_up(rows: torch.Tensor, places: torch.Tensor, each: int, weights: torch.Tensor | None, out: torch.Tensor) -> None:
+    """out[t] = the sum of weights[t, i] * rows[places[t, i]] over i, in this order and in float32. Torch's sum has orders of its own."""
+    for begin, end in _parts(rows, out.shape[0], each):
+        picked = _picked(rows, places, begin, end, each)
+        if weights is not None:
+            picked.mul_(weights[begin:end].unsqueeze(2))
+        total = picked[:, 0]
+        for i in range(1, each):
+            total.add_(picked[:, i])
+        out[begin:end] = total
+
+
 class _Gather(torch.autograd.Function):
     """x[order // copies], where `order` is a permutation of `copies` of each row, and `inverse` its inverse.
 
@@ -25,8 +53,43 @@ class _Gather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad):
         (inverse,) = ctx.saved_tensors
-        rows = grad.index_select(0, inverse)
-        return rows.unflatten(0, (-1, ctx.copies)).sum(1), None, None, None
+        if ctx.copies == 1:
+            return grad.index_select(0, inverse), None, None, None
+        total = grad.new_empty((grad.shape[0] // ctx.copies, grad.shape[1]))
+        _add_up(grad, inverse, ctx.copies, None, total)
+        return total, None, None, None
+
+
+class _Combine(torch.autograd.Function):
+    """[*shape, N] in the dtype of rows: for each token the sum of its experts' results rows[inverse], by weights [T, top_k].
+
+    Part by part: in one piece, copies of all rows in float32 go to memory and back for each step.
+    """
+
+    @staticmethod
+    def forward(ctx, rows, weights, order, inverse, shape):
+        out = rows.new_empty((*shape, rows.shape[1]))  # no view in the end: fully_shard's hooks want none
+        _add_up(rows, inverse, weights.shape[1], weights.float(), out.view(weights.shape[0], rows.shape[1]))
+        ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weights, order, inverse)
+        ctx.rows_dtype = rows.dtype
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dy):
+        rows, weights, order, inverse = ctx.saved_tensors
+        top_k, dy, drows, dweights = weights.shape[1], dy.reshape(weights.shape[0], dy.shape[-1]), None, None
+        if ctx.needs_input_grad[0]:
+            drows, by_row = dy.new_empty((order.shape[0], dy.shape[1]), dtype=ctx.rows_dtype), weights.float().flatten()
+            for begin, end in _parts(dy, order.shape[0]):
+                of = order[begin:end]
+                drows[begin:end] = dy.index_select(0, of // top_k).float().mul_(by_row[of].unsqueeze(1))
+        if ctx.needs_input_grad[1]:
+            dweights = torch.empty_like(weights)
+            for begin, end in _parts(dy, dy.shape[0], top_k):
+                picked = _picked(rows, inverse, begin, end, top_k)
+                dweights[begin:end] = picked.mul_(dy[begin:end].float().unsqueeze(1)).sum(2)
+        return drows, dweights, None, None, None
 
 
 def _sorted(experts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,10 +109,7 @@ def through_experts(tokens: torch.Tensor, weights: torch.Tensor, experts: torch.
     order, inverse = _sorted(experts)
     offs = (experts.unsqueeze(1) == torch.arange(count, device=experts.device)).sum(0).cumsum(0)
     rows = run(_Gather.apply(tokens, order, inverse, top_k), offs)
-    # In its shape before the sum: a view would be the result, and fully_shard's hooks want none.
-    shape = tokens.shape[:1] if shape is None else shape
-    rows = _Gather.apply(rows, inverse, order, 1).reshape(*shape, top_k, rows.shape[-1])
-    return (rows.float() * weights.reshape(*shape, top_k, 1)).sum(-2).to(rows.dtype)
+    return _Combine.apply(rows, weights, order, inverse, tokens.shape[:1] if shape is None else shape)
 
 
 class _Exchange(torch.autograd.Function):
