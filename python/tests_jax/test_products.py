@@ -273,7 +273,8 @@ def test_handlers_check_the_type_of_group_sizes(name):
 @pytest.mark.parametrize("which", ["lhs_grid", "rhs_grid"])
 @pytest.mark.parametrize("grid", [(), (0, 0), (0, 0, 0, 0), (0, 0, -1), (0, 0, 3)], ids=str)
 def test_handlers_check_grids(name, which, grid):
-    with pytest.raises(jax.errors.JaxRuntimeError, match=r"a scale grid is \(rows, columns, origin 0 to 2\); use ragdot.jax of this library's version"):
+    sentence = r"a scale grid is \(rows, columns, origin 0 to 2\); use ragdot.jax of this library's version"
+    with pytest.raises(jax.errors.JaxRuntimeError, match=sentence):
         raw(name, jnp.zeros(GROUPS, jnp.int32), **{which: grid})
 
 
