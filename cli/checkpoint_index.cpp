@@ -1,3 +1,4 @@
+// Reads the index as JSON and keeps what it does not know.
 #include "cli/checkpoint_index.hpp"
 
 #include <fmt/format.h>

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/cases.hpp"
+#include "tests/one_thread.hpp"
 #include "tests/relaid.hpp"
 
 namespace {
@@ -30,15 +31,6 @@ void operator delete(void* at, std::size_t) noexcept { std::free(at); }
 namespace ragdot::suites {
 namespace {
 
-/// Runs the tasks on the calling thread, so that no pool's own memory is counted.
-class OneThread final : public Executor {
- public:
-  [[nodiscard]] int concurrency() const override { return 1; }
-  void run(int tasks, void (*task)(void*, int), void* context) override {
-    for (int i = 0; i < tasks; ++i) task(context, i);
-  }
-};
-
 /// Allocations of a planned call behind the first one.
 template <class Args>
 std::int64_t allocations_of(const Args& args, const Options& options) {
@@ -55,7 +47,7 @@ TEST(Allocations, APlannedCallMakesNone) {
 #ifndef RAGDOT_COUNTS_ALLOCATIONS
   GTEST_SKIP() << "sanitizers bring their own operator new";
 #endif
-  OneThread one;
+  OneThread one;  // no memory of a pool is counted
   for (const Sample& s : {make_gmm(gmm_grids().front(), touching({5, 60}, 65, 130, 200), Data::mixed, 1),
                           make_tgmm(tgmm_grids().front(), touching({5, 60}, 65, 130, 200), Data::mixed, 1)}) {
     std::vector<float> out(static_cast<std::size_t>(s.out_batch() * s.out_rows() * s.out_cols()));

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "ragdot/ragdot.h"
+#include "tests/one_thread.hpp"
 #include "tests/promises/child.hpp"
 #include "tests/promises/failing_memory.hpp"
 #include "tests/sample.hpp"
@@ -105,15 +106,6 @@ void expect_survival(const FailingCall& call, bool counts_leaks) {
     EXPECT_GT(failures, 0) << call.name << " allocates nothing, so this test proves nothing";
   }
 }
-
-/// Runs all tasks on the calling thread.
-class OneThread final : public Executor {
- public:
-  [[nodiscard]] int concurrency() const override { return 1; }
-  void run(int tasks, void (*task)(void*, int), void* context) override {
-    for (int i = 0; i < tasks; ++i) task(context, i);
-  }
-};
 
 const Sample& forward() {
   static const Sample kSample = make_gmm(gmm_grids().front(), touching({5, 60}, 65, 130, 200), Data::mixed, 1);

@@ -97,7 +97,8 @@ constexpr FewRows decoded_rows(plan::Weights weights, std::int64_t tile_depth, s
           .multiply = chains::multiply_strips<Bf16Chain, avx512::pack<avx512::Role::rhs, kAlike>>};
 }
 constexpr FewRows kDecodedRows = decoded_rows(plan::Weights::packed, kMostDepth, [](Format) { return kFewRows / 2; });
-/// Columns of memory are turned on the way, and FP8 decoded besides: with more rows a panel is as good, in shorter tiles.
+/// Columns of memory are turned on the way, and FP8 decoded besides: with more rows a panel is as good, in shorter tiles. These
+/// bounds and those of the ways below are where the other way becomes as fast (decisions 116, 120, 124, 126).
 constexpr FewRows kDecodedColumns = decoded_rows(plan::Weights::columns, 1024, [](Format weights) {
   constexpr std::int64_t kMostOfFp8 = 8;
   return weights == Format::bf16 ? kFewRows / 2 : kMostOfFp8;

@@ -274,8 +274,9 @@ void store_four(std::byte* out, Ints a, Ints b, Ints c, Ints d) {
 /// and share one look for NaN.
 template <Format kFormat, class T, Scaling kScaling, class Factor>
 void encode_run(const SourceRow& row, Factor factor, std::int64_t begin, std::int64_t end, std::byte* out) {
+  constexpr std::int64_t kOutAhead = 1024;  // bytes: lines that are written have to be read first
   for (; begin + 4 * kLanes <= end; begin += 4 * kLanes) {
-    prefetch(out, begin + 1024);
+    prefetch(out, begin + kOutAhead);
     Floats x[4];
     load_four<kFormat, kScaling>(row, begin, factor, x);
     if (T::kHasNan && !none(any_nan(x[0], x[1], x[2], x[3]))) {
