@@ -4,6 +4,7 @@ import weakref
 from typing import Any
 
 import torch
+from torch.nn.utils import parametrize
 
 try:
     from transformers.integrations.finegrained_fp8 import ALL_FP8_EXPERTS_FUNCTIONS
@@ -28,9 +29,11 @@ def register(name: str, recipe: str | Recipe | None) -> None:
     """Makes `name` an implementation of experts whose products quantise by the recipe, as in grouped_mm.
 
     "ragdot" (None: operands as they come), "ragdot_bf16", "ragdot_channelwise", "ragdot_blockwise", "ragdot_blockwise_e8m0" and
-    "ragdot_mx" are there already.
+    "ragdot_mx" are there already. Raises ValueError for a name that transformers has for an implementation of its own.
     """
     how = recipe_of("register", recipe)
+    if name == "eager" or (name not in _recipes and (name in ALL_EXPERTS_FUNCTIONS or name in ALL_FP8_EXPERTS_FUNCTIONS)):
+        raise ValueError(f"register: {name!r} is an implementation of transformers; take another name")
 
     def forward(experts: torch.nn.Module, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
         return _forward(experts, how, hidden_states, top_k_index, top_k_weights)
@@ -45,10 +48,11 @@ def quantize_experts(model: torch.nn.Module) -> int:
     memory, half of bfloat16's, and the same results. For serving, and for training what lies around them: the weights get no gradients.
 
     A weight [E, N, K] becomes a parameter of codes and beside it, with `_scale_inv` behind its name, one of scales, as FP8 checkpoints
-    have them; `block_size` says how many rows and columns share a scale. Returns how many weights it quantised. Raises ValueError where the
-    implementation quantises nothing.
+    have them; `block_size` says how many rows and columns share a scale. Only ragdot's implementations take such experts. Move them to no
+    other dtype, and save the model before. Returns how many weights it quantised. Raises ValueError, and changes nothing, where the
+    implementation quantises nothing and for parametrised weights.
     """
-    changed = 0
+    found = []
     for path, experts in model.named_modules():
         if not (hasattr(experts, "is_transposed") and hasattr(experts, "down_proj")):
             continue
@@ -58,10 +62,13 @@ def quantize_experts(model: torch.nn.Module) -> int:
             raise ValueError(f"quantize_experts: {path} has the implementation {name!r}, which quantises no weights; call "
                              'model.set_experts_implementation("ragdot_blockwise") first')  # fmt: skip
         for weight in ("gate_up_proj" if experts.has_gate else "up_proj", "down_proj"):
+            if parametrize.is_parametrized(experts, weight):
+                raise ValueError(f"quantize_experts: {path}.{weight} is parametrised; remove or merge what computes it first")
             if getattr(experts, weight).element_size() > 1:
-                _quantize(experts, weight, recipe)
-                changed += 1
-    return changed
+                found.append((experts, weight, recipe))
+    for experts, weight, recipe in found:
+        _quantize(experts, weight, recipe)
+    return len(found)
 
 
 def _quantize(experts: Any, name: str, recipe: Recipe) -> None:
@@ -69,6 +76,8 @@ def _quantize(experts: Any, name: str, recipe: Recipe) -> None:
     codes = quantize(getattr(experts, name).detach(), experts.block_size, recipe.format, recipe.scaling, recipe.scale_format)  # type: ignore[arg-type]
     setattr(experts, name, torch.nn.Parameter(codes.values, requires_grad=False))
     setattr(experts, f"{name}_scale_inv", torch.nn.Parameter(codes.scales, requires_grad=False))
+    experts.quantized_by_ragdot = True
+    _kept.pop(experts, None)
 
 
 def _forward(experts: Any, recipe: Recipe, hidden_states: torch.Tensor, top_k_index: torch.Tensor,
@@ -96,11 +105,15 @@ def _linear(experts: Any, name: str, rows: torch.Tensor, offs: torch.Tensor, rec
         scaled = _scaled(weight, getattr(experts, f"{name}_scale_inv"), experts.block_size)
         x = rows if recipe.format else rows.bfloat16()
         return grouped_mm(x, scaled if experts.is_transposed else scaled.mT, offs, bias, rows.dtype, recipe=recipe)
+    if getattr(experts, "quantized_by_ragdot", False):
+        raise ValueError(f"ragdot: the codes of {name} became {weight.dtype}, which are no weights; quantise the model in its final dtype, and "
+                         "move it by .to(device) alone")  # fmt: skip
     w = weight if experts.is_transposed else weight.mT
-    if not recipe.quantizes or not _may_keep():
+    if not recipe.quantizes:
         return grouped_mm(rows if recipe.format else rows.to(w.dtype), w, offs, bias, recipe=recipe)
-    kept = _kept.setdefault(experts, {}).setdefault(name, KeptWeight())
-    copies = kept.quantized(weight, w, recipe, rows.shape[0])
+    copies = None
+    if _may_keep():
+        copies = _kept.setdefault(experts, {}).setdefault(name, KeptWeight()).quantized(weight, w, recipe, rows.shape[0])
     return multiply(rows, w, bias, offs, recipe, rows.dtype, copies=copies)
 
 

@@ -304,6 +304,19 @@ def test_numbers_beyond_int32_do_not_wrap():
         ragged_dot(X, W, jnp.full(5, 2**32 - 1, jnp.uint32)).block_until_ready()
 
 
+def test_group_numbers_in_lists_and_in_what_makes_arrays():
+    class Numbers:
+        def __jax_array__(self):
+            return jnp.asarray(SIZES)
+
+    expected = ragged_dot(X, W, SIZES)
+    same(jax.jit(lambda *sizes: ragged_dot(X, W, list(sizes)))(*SIZES.tolist()), expected)
+    same(ragged_dot(X, W, Numbers()), expected)
+    same(jax.jit(lambda offset: ragged_dot(X, W[2:], SIZES, group_offset=[offset]))(2), ragged_dot(X, W[2:], SIZES, group_offset=2))
+    with pytest.raises(ValueError, match="ragged_dot: group_offset holds numbers that no integer of 64 bits holds"):
+        ragged_dot(X, W, SIZES, group_offset=2**70)
+
+
 def test_no_group_at_all():
     assert not np.asarray(ragged_dot(X, W[:0], [])).any()
 

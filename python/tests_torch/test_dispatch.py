@@ -3,6 +3,7 @@
 import pytest
 import torch
 from problems import normal
+from test_modules import MODEL, moe
 
 from ragdot.torch import _dispatch
 
@@ -71,3 +72,12 @@ def test_only_what_is_needed_has_a_gradient(needed):
 def test_no_tokens():
     y = _dispatch.through_experts(torch.zeros(0, WIDTH), torch.zeros(0, TOP), torch.zeros(0, TOP, dtype=torch.int64), EXPERTS, run)
     assert y.shape == (0, WIDTH)
+
+
+@pytest.mark.parametrize("recipe", [None, "blockwise"])
+def test_a_mixture_is_traced(recipe):
+    layer = moe(recipe).requires_grad_(False)
+    traced = torch.jit.trace(layer, normal(12, MODEL), check_trace=False)
+    for shape in ((12, MODEL), (5, MODEL)):
+        x = normal(*shape, seed=1)
+        assert torch.equal(traced(x), layer(x))

@@ -1,5 +1,7 @@
 """Several processes, over gloo: experts that each has a part of, and weights that each has a shard of."""
 
+import copy
+import pickle
 from datetime import timedelta
 
 import pytest
@@ -45,6 +47,34 @@ def experts_have_the_bits_of_one_process(rank: int, processes: int) -> None:
         assert (total - router.float()).norm() <= 0.01 * router.float().norm()
 
 
+def gradients_pass_through_processes_that_want_none(rank: int, processes: int) -> None:
+    """One process's tokens are frozen, or it has none."""
+    whole, part = moe(), moe(process_group=distributed.group.WORLD)
+    count = EXPERTS // processes
+    with torch.no_grad():
+        for name in ("gate_up", "down"):
+            getattr(part, name).weight.copy_(getattr(whole, name).weight[rank * count : (rank + 1) * count])
+    for frozen in (TOKENS, 0):
+        x = normal(processes * TOKENS, MODEL)
+        rows = slice(rank * TOKENS, rank * TOKENS + (frozen if rank == 1 else TOKENS))
+        own = x[rows].requires_grad_(rank != 1)
+        used = x[[i for i in range(len(x)) if not TOKENS + frozen <= i < 2 * TOKENS]].requires_grad_()
+        (part(own).square().sum() + 0.0).backward()
+        whole.zero_grad()
+        whole(used).square().sum().backward()
+        begin = rows.start - (TOKENS - frozen if rank > 1 else 0)
+        assert (own.grad is None) == (rank == 1) and (rank == 1 or torch.equal(own.grad, used.grad[begin : begin + TOKENS]))
+        assert torch.equal(part.down.weight.grad, whole.down.weight.grad[rank * count : (rank + 1) * count])
+        part.zero_grad()
+
+
+def copies_share_the_group(rank: int, processes: int) -> None:
+    layer, x = moe(process_group=distributed.group.WORLD), normal(7, MODEL)
+    assert torch.equal(copy.deepcopy(layer)(x), layer(x))
+    with pytest.raises(TypeError, match="MoE: process_group belongs to this process; save the layer's state instead of the layer"):
+        pickle.dumps(layer)
+
+
 def sharded_layers_are_trained_as_plain_ones(rank: int, processes: int) -> None:
     """fully_shard over all processes: weights that change without a trace are seen."""
     from torch.distributed.fsdp import fully_shard
@@ -68,7 +98,8 @@ def sharded_layers_are_trained_as_plain_ones(rank: int, processes: int) -> None:
     assert all(abs(a - b) < 0.03 * b for a, b in zip(*losses)), losses
 
 
-CHECKS = [experts_have_the_bits_of_one_process, sharded_layers_are_trained_as_plain_ones]
+CHECKS = [experts_have_the_bits_of_one_process, gradients_pass_through_processes_that_want_none, copies_share_the_group,
+          sharded_layers_are_trained_as_plain_ones]  # fmt: skip
 
 
 def work(rank: int, processes: int, store: str) -> None:

@@ -1,8 +1,10 @@
 """The experts of Hugging Face transformers: against its own implementation, for every way in which a model may store them."""
 
 import copy
+import gc
 import importlib
 import types
+import weakref
 
 import pytest
 import torch
@@ -175,6 +177,72 @@ def test_quantised_experts_have_the_same_results(family):
     assert x.grad.abs().sum() > 0
 
 
+def test_what_is_quantised_is_not_kept_besides():
+    model = model_of("qwen3_moe", torch.bfloat16)
+    model.set_experts_implementation("ragdot_blockwise")
+    with torch.no_grad():
+        expected = model(TOKENS).logits
+    experts = experts_of(model)
+    weights = [weakref.ref(layer.down_proj) for layer in experts]
+    assert all(layer in door._kept for layer in experts)
+    door.quantize_experts(model)
+    gc.collect()
+    assert not any(weight() for weight in weights) and not any(layer in door._kept for layer in experts)
+    model.to(torch.float32)
+    with pytest.raises(ValueError, match="ragdot: the codes of gate_up_proj became torch.float32, which are no weights; quantise the model in its"):
+        model(TOKENS)
+    assert expected.isfinite().all()
+
+
+def test_models_and_weights_are_not_kept_alive():
+    model = model_of("qwen3_moe")
+    model.set_experts_implementation("ragdot_blockwise")
+    layer = experts_of(model)[0]
+    layer.down_proj.register_hook(lambda grad, layer=layer: grad)  # a way from the weight to the module
+    with torch.no_grad():
+        model(TOKENS)
+        kept = door._kept[layer]["down_proj"]
+        layer.gate_up_proj = torch.nn.Parameter(layer.gate_up_proj.clone())  # as where weights are loaded for each use
+        gc.collect()
+        assert kept.copies is not None and door._kept[layer]["gate_up_proj"].copies is None
+    gone = weakref.ref(layer)
+    del model, layer, kept
+    gc.collect()
+    assert gone() is None
+
+
+def test_computed_weights_are_quantised_in_each_call_and_not_kept():
+    """As adapters make them by parametrisation."""
+    model = model_of("qwen3_moe")
+    model.set_experts_implementation("ragdot_blockwise")
+    layer = experts_of(model)[0]
+
+    class Twice(torch.nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    torch.nn.utils.parametrize.register_parametrization(layer, "down_proj", Twice())
+    model(TOKENS)
+    assert door._kept[layer]["down_proj"].copies is None and door._kept[layer]["gate_up_proj"].copies is not None
+    with pytest.raises(ValueError, match=r"layers.0.mlp.experts.down_proj is parametrised; remove or merge what computes it first"):
+        door.quantize_experts(model)
+    assert all(layer.gate_up_proj.dtype == torch.float32 for layer in experts_of(model))
+
+
+def test_autocast_changes_no_weight_that_is_quantised(monkeypatch):
+    model = model_of("qwen3_moe").requires_grad_(False)
+    model.set_experts_implementation("ragdot_blockwise")
+    results = []
+    with torch.autocast("cpu", torch.bfloat16):
+        results.append(model(TOKENS).logits)
+        with monkeypatch.context() as patched:
+            patched.setattr(door, "_may_keep", lambda: False)
+            results.append(model(TOKENS).logits)
+        door.quantize_experts(model)
+        results.append(model(TOKENS).logits)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
 @pytest.mark.parametrize("block", [(128, 128), None], ids=str)
 def test_fp8_experts_of_transformers(block):
     """Its class for FP8 checkpoints, whose own implementations need a GPU."""
@@ -219,3 +287,6 @@ def test_autocast_generation_and_registration():
     assert model.generate(TOKENS, max_new_tokens=3).shape == (2, 27)
     with pytest.raises(ValueError, match="register: recipe is 'fp4'; give a Recipe or one of"):
         door.register("fp4_experts", "fp4")
+    for name in ("eager", "grouped_mm"):
+        with pytest.raises(ValueError, match=f"register: '{name}' is an implementation of transformers; take another name"):
+            door.register(name, "mx")

@@ -47,7 +47,7 @@ Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options) {
     const GmmArgs call = empty_call(rhs);
     if (Status s = api::check_shapes(call, options); !s.ok()) return s;
     if (Status s = check_memory(rhs); !s.ok()) return s;
-    const Result<Plan> plan = plan::choose(plan::problem_of(call), options, plan::forced_kernel(options));
+    const Result<Plan> plan = plan::choose(plan::problem_of(call), options, {});  // of any kernel
     if (!plan.ok()) return plan.status();
     const Plan::Choice& choice = *plan.value().choice();
     return PackedRhs(choice.backend->pack(choice, rhs));

@@ -125,7 +125,7 @@ struct Demand {
   std::int64_t longest_segment = 0;  // elements
 };
 
-/// int32 sums of i8 products are exact up to 2^31 / 2^14 terms.
+/// int32 sums of fewer than 2^31 / 2^14 products of i8 are exact.
 inline constexpr std::int64_t kMostOfInt32 = 131071;
 
 /// A segment takes whole chunks in kernels of bf16 pairs and tiles; chains of f32 fma take no more than its elements.

@@ -1,4 +1,4 @@
-// One element after the other: a tile of a reduction has up to 4,096 products for each of these steps.
+// Plain loops: each element here stands for up to 4,096 products of a reduction tile.
 #include "cpu/wide_sums.hpp"
 
 #include <cstring>

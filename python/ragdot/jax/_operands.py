@@ -61,10 +61,17 @@ def zeros(count: int, dtype: Any) -> jax.Array:
     return jnp.zeros(count, dtype)
 
 
+def _is_concrete(x: Any) -> bool:
+    """Whether x is numpy's, or numbers in lists, whose high bits jax would drop without a word."""
+    return not any(isinstance(leaf, jax.Array) or hasattr(leaf, "__jax_array__") for leaf in jax.tree.leaves(x))
+
+
 def _indices(op: str, name: str, x: Any) -> Any:
     """Integers of any type as int32, or as int64 where jax has that; numbers that int32 lacks stay too large. Others as they are."""
-    if not isinstance(x, jax.Array):
+    if _is_concrete(x):
         x = np.asarray(x, None if np.size(x) else np.int32)
+        if x.dtype.kind == "O":
+            raise ValueError(f"{op}: {name} holds numbers that no integer of 64 bits holds; give smaller ones")
         if x.dtype.kind in "iu" and x.dtype != np.int32:
             held = np.iinfo(np.int64 if jax.config.jax_enable_x64 and x.dtype.itemsize >= 4 else np.int32)  # type: ignore[attr-defined]
             if x.size and not (held.min <= x.min() and x.max() <= held.max):
@@ -72,6 +79,7 @@ def _indices(op: str, name: str, x: Any) -> Any:
                                  "give smaller ones")  # fmt: skip
             x = x.astype(held.dtype)
         return jnp.asarray(x)
+    x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.integer) or x.dtype in (np.int32, np.int64):
         return x
     if x.dtype.itemsize < 4 or (x.dtype == np.uint32 and jax.config.jax_enable_x64):  # type: ignore[attr-defined]

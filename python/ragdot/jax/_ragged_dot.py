@@ -171,7 +171,7 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     """jax.lax.ragged_dot in FP8: out[m] = lhs[m] @ rhs[g(m) - group_offset], with gradients.
 
     lhs: [M, K], rows sorted by group; rhs: [L, K, N], one matrix for each local group; bfloat16, float32 or float16. rhs may be a
-        ScaledArray instead, quantised weights that stay as they are: no recipe touches it, and it gets no gradient.
+        ScaledArray instead, quantised weights that stay as they are: no recipe touches it, and it has no gradient; do not differentiate by it.
     group_sizes: [G] integer rows of each group, of any size. Rows that belong to no local group become zero and get zero
         gradients; a group without rows gets a gradient of exact zeros.
     precision: DEFAULT is the recipe's; with recipe "bf16" None is that of jax.default_matmul_precision, and HIGH, HIGHEST and dot

@@ -8,13 +8,12 @@ from torch.autograd.function import once_differentiable
 
 Run = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-
 _PART_BYTES = 4 << 20  # of float32 numbers, which stay in the caches
 
 
 def _parts(x: torch.Tensor, count: int, rows_each: int = 1) -> list[tuple[int, int]]:
     """Ranges of `count` things that are worked on at a time, each with so many rows of x in float32."""
-    if torch.compiler.is_compiling() or x.device.type != "cpu":
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.device.type != "cpu":
         return [(0, count)]
     step = max(1, _PART_BYTES // (4 * rows_each * max(1, x.shape[1])))
     return [(begin, min(begin + step, count)) for begin in range(0, count, step)]
@@ -68,7 +67,8 @@ class _Combine(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, weights, order, inverse, shape):
-        out = rows.new_empty((*shape, rows.shape[1]))  # no view in the end: fully_shard's hooks want none
+        # In its shape from the beginning: a view would be the result, and fully_shard's hooks want none.
+        out = rows.new_empty((*(weights.shape[:1] if shape is None else shape), rows.shape[1]))
         _add_up(rows, inverse, weights.shape[1], weights.float(), out.view(weights.shape[0], rows.shape[1]))
         ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weights, order, inverse)
         ctx.rows_dtype = rows.dtype
@@ -102,14 +102,16 @@ def through_experts(tokens: torch.Tensor, weights: torch.Tensor, experts: torch.
                     shape: torch.Size | None = None) -> torch.Tensor:  # fmt: skip
     """What `count` experts make of tokens [T, K], added by the weights in float32: [T, N] in their results' dtype, or [*shape, N].
 
-    weights, experts: [T, top_k]. run: gives the results of rows [M, K], sorted by expert, whose groups end at offs [count]; rows
+    weights, experts: [T, top_k], experts from 0. run: gives the results of rows [M, K], sorted by expert, whose groups end at offs [count]; rows
     of experts from `count` on lie behind them. Within a group rows are in the order of the tokens; results are added in that of top_k.
     """
     top_k, experts = experts.shape[-1], experts.flatten()
     order, inverse = _sorted(experts)
-    offs = (experts.unsqueeze(1) == torch.arange(count, device=experts.device)).sum(0).cumsum(0)
+    offs = torch.searchsorted(experts.index_select(0, order), torch.arange(1, count + 1, device=experts.device, dtype=experts.dtype))
     rows = run(_Gather.apply(tokens, order, inverse, top_k), offs)
-    return _Combine.apply(rows, weights, order, inverse, tokens.shape[:1] if shape is None else shape)
+    if shape is None or not torch.jit.is_tracing():
+        return _Combine.apply(rows, weights, order, inverse, shape)
+    return _Combine.apply(rows, weights, order, inverse, None).view(*shape, -1)  # a trace's sizes are tensors, which no tuple may hold
 
 
 class _Exchange(torch.autograd.Function):
@@ -137,6 +139,8 @@ def through_processes(rows: torch.Tensor, offs: torch.Tensor, group: "distribute
     """The results of rows [M, K], sorted by expert, whose groups end at offs [num_experts]; the processes of the group hold equally many
     experts each, in order. run: gives those of the experts of this process, on the rows of all. Within a group rows are in the order
     of the processes, as if one had them all."""
+    if torch.is_grad_enabled() and not rows.requires_grad:
+        rows = rows.detach().requires_grad_()  # gradients of those that want them pass through all processes
     counts, processes = offs.diff(prepend=offs.new_zeros(1)), group.size()
     here = torch.empty_like(counts)  # from each process, for each expert of this one
     distributed.all_to_all_single(here, counts, group=group)

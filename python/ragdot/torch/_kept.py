@@ -1,6 +1,7 @@
 """Weights quantised once until they change."""
 
 import contextlib
+import threading
 import weakref
 from typing import Any, NamedTuple
 
@@ -18,21 +19,22 @@ class _Copies(NamedTuple):
 
     operands: tuple[Operand, Operand | None]
     recipe: Recipe
-    weight: torch.Tensor | None = None  # None: it may have changed
+    weight: "weakref.ref[torch.Tensor] | None" = None  # None: it may have changed
     storage: StorageWeakRef | None = None  # no later storage gets the number of one that is referred to
     address: int = 0
     version: int = 0
 
-    def fit(self, weight: torch.Tensor, recipe: Recipe) -> bool:
+    def are_current(self, weight: torch.Tensor, recipe: Recipe) -> bool:
         """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
-        return (self.weight is weight and self.recipe is recipe and not weight.is_inference() and self.address == weight.data_ptr()
-                and self.version == weight._version and self.storage.cdata == weight.untyped_storage()._cdata)  # type: ignore[union-attr] # fmt: skip
+        return (self.weight is not None and self.weight() is weight and self.recipe is recipe and not weight.is_inference()
+                and self.address == weight.data_ptr() and self.version == weight._version
+                and self.storage.cdata == weight.untyped_storage()._cdata)  # type: ignore[union-attr] # fmt: skip
 
-    def serve(self, w: torch.Tensor, backward: bool) -> bool:
+    def serve(self, weight: torch.Tensor, backward: bool) -> bool:
         """Whether there is a copy for each direction."""
         if is_packed(self.operands[0][0]):
             return not backward and not _recorded()
-        return not backward or self.operands[1] is not None or one_copy(w, self.recipe)
+        return not backward or self.operands[1] is not None or one_copy(weight, self.recipe)
 
 
 def _recorded() -> bool:
@@ -42,18 +44,21 @@ def _recorded() -> bool:
 
 _FEW_ROWS = 32  # of each group: products of more are not bound by reading weights
 
-# Those that hold copies. Optimizers write to weights without a trace that could be seen here: fused ones, and those that step others
-# which become the weights, as shards and float32 masters do.
-_all: "weakref.WeakSet[KeptWeight]" = weakref.WeakSet()
+# Those that hold copies, and what threads take to add to them. Optimizers write to weights without a trace that could be seen here: fused
+# ones, and those that step others which become the weights, as shards and float32 masters do.
+_holders: "weakref.WeakSet[KeptWeight]" = weakref.WeakSet()
+_lock = threading.Lock()
 
 
 def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     """Every weight that wants gradients may have changed, and what the optimizer lists."""
-    if torch.compiler.is_compiling() or not _all:
+    if torch.compiler.is_compiling() or not _holders:
         return
+    with _lock:
+        holders = list(_holders)
     listed = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
-    for kept in list(_all):
-        weight = None if kept.copies is None else kept.copies.weight
+    for kept in holders:
+        weight = None if kept.copies is None or kept.copies.weight is None else kept.copies.weight()
         if weight is not None and (weight.requires_grad or id(weight) in listed):
             kept.give_up()
 
@@ -62,7 +67,7 @@ register_optimizer_step_post_hook(_after_step)
 
 
 class KeptWeight:
-    """The copies of one weight. A copied or pickled one has none."""
+    """The copies of one weight, which they do not keep alive. A copied or pickled one has none."""
 
     def __init__(self) -> None:
         self.copies: _Copies | None = None
@@ -94,18 +99,38 @@ class KeptWeight:
         if is_first_microbatch is None:
             if compiling:
                 return None
-            if kept is not None and kept.fit(weight, recipe) and kept.serve(weight, backward):
+            if kept is not None and kept.are_current(weight, recipe) and kept.serve(weight, backward):
                 return kept.operands if backward else self._for_inference(kept, rows, w.shape[0])
+        # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
+        traceable = not compiling and not weight.is_inference()
+        version = weight._version if traceable else 0  # before, so that a write meanwhile is seen later
         # Copies made in inference mode could not be saved for a later way back.
         with contextlib.nullcontext() if compiling else torch.inference_mode(False):
             operands = weight_operands(w.detach(), recipe, backward or is_first_microbatch is True)
-        self.copies = _Copies(operands, recipe)
-        # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
-        if not compiling and not weight.is_inference():
-            self.copies = self.copies._replace(weight=weight, storage=StorageWeakRef(weight.untyped_storage()), address=weight.data_ptr(),
-                                               version=weight._version)  # fmt: skip
-            _all.add(self)
+        if not traceable:
+            self.copies = _Copies(operands, recipe)
+            return operands
+        if weight.grad_fn is not None and not is_first_microbatch:  # computed, as adapters do: another one in the next call
+            self.copies = None
+            return operands
+        self.copies = _Copies(operands, recipe, self._ref(weight, is_first_microbatch is None), StorageWeakRef(weight.untyped_storage()),
+                              weight.data_ptr(), version)  # fmt: skip
+        with _lock:
+            _holders.add(self)
         return operands
+
+    def _ref(self, weight: torch.Tensor, forget: bool) -> "weakref.ref[torch.Tensor]":
+        """forget: where the weight goes, as one does that is loaded for each use, its copies go too."""
+        if not forget:
+            return weakref.ref(weight)
+        own = weakref.ref(self)
+
+        def gone(ref: "weakref.ref[torch.Tensor]") -> None:
+            kept = own()
+            if kept is not None and kept.copies is not None and kept.copies.weight is ref:
+                kept.copies = None
+
+        return weakref.ref(weight, gone)
 
     def _for_inference(self, kept: _Copies, rows: int, groups: int) -> tuple[Operand, None]:
         """Kept copies that serve again. With few rows they are packed, which reads faster; in place of what they were, so that memory

@@ -38,6 +38,19 @@ class Router(torch.nn.Linear):
         __call__ = forward
 
 
+class _OfThisProcess:
+    """A process group in a module: copies of the module share it, and it is in no pickle."""
+
+    def __init__(self, group: torch.distributed.ProcessGroup):
+        self.group = group
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_OfThisProcess":
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("MoE: process_group belongs to this process; save the layer's state instead of the layer")
+
+
 class MoE(torch.nn.Module):
     """Each token goes to its top_k experts, down(silu(gate(x)) * up(x)), whose results are added with the router's weights.
 
@@ -64,7 +77,7 @@ class MoE(torch.nn.Module):
         if num_experts % processes:
             raise ValueError(f"MoE: num_experts is {num_experts} for {processes} processes of process_group; give a multiple of {processes}")
         self.model_size, self.num_experts, self.top_k, self.normalize_weights = model_size, num_experts, top_k, normalize_weights
-        self.process_group = process_group
+        self._processes = None if process_group is None else _OfThisProcess(process_group)
         where: dict[str, Any] = {"device": device, "dtype": dtype}
         experts: dict[str, Any] = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
         self.router: torch.nn.Module = Router(model_size, num_experts, **where)
@@ -83,7 +96,7 @@ class MoE(torch.nn.Module):
             return self.down(torch.nn.functional.silu(gate) * up, offs, is_first_microbatch=is_first_microbatch)
 
         def run_anywhere(rows: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
-            return run(rows, offs) if self.process_group is None else through_processes(rows, offs, self.process_group, run)
+            return run(rows, offs) if self._processes is None else through_processes(rows, offs, self._processes.group, run)
 
         return through_experts(tokens, weights, experts, self.num_experts, run_anywhere, x.shape[:-1])
 

@@ -5,7 +5,8 @@
 
 namespace ragdot::cpu {
 
-/// Instruction sets that kernels ask for, and AVX-VNNI, which is listed alone. A set counts as present only where the operating system keeps its registers.
+/// Instruction sets that kernels ask for, and AVX-VNNI, which is listed alone. A set counts as present only where the operating
+/// system keeps its registers.
 struct Features {
   bool avx2 = false;
   bool fma = false;
