@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "tests/cases.hpp"
+#include "tests/layouts.hpp"
 #include "tests/one_thread.hpp"
-#include "tests/relaid.hpp"
 
 namespace {
 std::atomic<std::int64_t> allocations{0};
@@ -77,22 +77,10 @@ TEST(Allocations, NoWayOfMultiplyingMakesOne) {
     ASSERT_NE(grids, all.end());
     for (const std::int64_t rows : {1, 2, 4, 8, 16, 64}) {
       const Sample s = make_gmm(*grids, touching({rows, rows}, 2 * rows, 1024, 64), Data::mixed, 1);
-      std::vector<float> out(static_cast<std::size_t>(s.out_rows() * s.out_cols()));
-      const View view = matrix(static_cast<void*>(out.data()), Format::f32, s.out_rows(), s.out_cols());
-      const Operand lhs = s.lhs.operand();
-      Relaid columns;
-      relay(s.rhs.operand(), 0, true, 0, columns);
-      for (const std::string& kernel : kernels_for(s, lhs, s.rhs.operand())) {
-        options.kernel = kernel;
-        const auto packed = pack_rhs(s.rhs.operand(), options);
-        ASSERT_TRUE(packed.ok()) << packed.status().message();
-        GmmArgs of_packed = s.gmm_args(lhs, {}, view);
-        of_packed.packed_rhs = packed.value();
-        const std::string what = kernel + ", " + name + ", " + std::to_string(rows) + " rows";
-        EXPECT_EQ(allocations_of(s.gmm_args(lhs, s.rhs.operand(), view), options), 0) << what << ", [K, N]";
-        EXPECT_EQ(allocations_of(s.gmm_args(lhs, columns.operand, view), options), 0) << what << ", [N, K]";
-        EXPECT_EQ(allocations_of(of_packed, options), 0) << what << ", packed";
-      }
+      in_every_layout(s, options, std::string(name) + ", " + std::to_string(rows) + " rows",
+                      [](const GmmArgs& args, const Options& chosen, const std::string& what) {
+                        EXPECT_EQ(allocations_of(args, chosen), 0) << what;
+                      });
     }
   }
 }

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "tests/cases.hpp"
-#include "tests/relaid.hpp"
+#include "tests/layouts.hpp"
 
 namespace ragdot::suites {
 namespace {
@@ -93,22 +93,10 @@ TEST(Stack, OfATaskIsNoLargerThanPromised) {
     for (const std::int64_t rows : {1, 2, 4, 8, 16, 200}) {
       const Sample s =
           make_gmm(gmm_grids()[grids], touching({rows, rows}, 2 * rows, 1056, rows == 200 ? 300 : 96), Data::mixed, 1);
-      std::vector<float> out(static_cast<std::size_t>(s.out_rows() * s.out_cols()));
-      const View view = matrix(static_cast<void*>(out.data()), Format::f32, s.out_rows(), s.out_cols());
-      const Operand lhs = s.lhs.operand();
-      Relaid columns;
-      relay(s.rhs.operand(), 0, true, 0, columns);
-      for (const std::string& kernel : kernels_for(s, lhs, s.rhs.operand())) {
-        options.kernel = kernel;
-        const auto packed = pack_rhs(s.rhs.operand(), options);
-        ASSERT_TRUE(packed.ok()) << packed.status().message();
-        GmmArgs of_packed = s.gmm_args(lhs, {}, view);
-        of_packed.packed_rhs = packed.value();
-        const std::string what = kernel + ", " + gmm_grids()[grids].name + ", " + std::to_string(rows) + " rows";
-        expect_little(stack, s.gmm_args(lhs, s.rhs.operand(), view), options, what + ", [K, N]");
-        expect_little(stack, s.gmm_args(lhs, columns.operand, view), options, what + ", [N, K]");
-        expect_little(stack, of_packed, options, what + ", packed");
-      }
+      in_every_layout(s, options, gmm_grids()[grids].name + ", " + std::to_string(rows) + " rows",
+                      [&](const GmmArgs& args, const Options& chosen, const std::string& what) {
+                        expect_little(stack, args, chosen, what);
+                      });
     }
   }
 }
