@@ -59,4 +59,17 @@ inline void expect_products(Format lhs, Format rhs, const std::vector<float>& ou
   EXPECT_EQ(wrong, 0) << what << ", of 65,536 pairs";
 }
 
+/// Runs the call on every kernel that takes it, and hands the name of each to `check` when `out` holds its result.
+template <class Args, class Call, class Check>
+void run_on_every_kernel(const Args& args, Call call, std::vector<float>& out, Check check) {
+  for (const std::string& kernel : testing::kernels_for(args)) {
+    Options options;
+    options.kernel = kernel;
+    std::fill(out.begin(), out.end(), -77.0F);
+    const Status status = call(args, options);
+    ASSERT_TRUE(status.ok()) << kernel << ": " << status.message();
+    check(kernel);
+  }
+}
+
 }  // namespace ragdot::suites

@@ -27,18 +27,12 @@ class EveryCodePair : public ::testing::TestWithParam<std::pair<Format, Format>>
 
   /// out [256, 256] of the call, on every kernel.
   template <class Args, class Call>
-  void on_every_kernel(const Args& args, Call call, const std::string& what) {
-    const auto [lhs, rhs] = GetParam();
-    for (const std::string& kernel : testing::kernels_for(args)) {
-      Options options;
-      options.kernel = kernel;
-      std::fill(out_.begin(), out_.end(), -77.0F);
-      const Status status = call(args, options);
-      ASSERT_TRUE(status.ok()) << kernel << ": " << status.message();
-      expect_products(lhs, rhs, out_, kernel + ": " + what);
+  void expect_on_every_kernel(const Args& args, Call call, const std::string& what) {
+    run_on_every_kernel(args, call, out_, [&](const std::string& kernel) {
+      expect_products(GetParam().first, GetParam().second, out_, kernel + ": " + what);
       products_ += 65536;
       names_.insert(kernel);
-    }
+    });
   }
   void report(const char* where) const {
     const auto [lhs, rhs] = GetParam();
@@ -69,13 +63,13 @@ TEST_P(EveryCodePair, AtEveryPlaceOnEveryKernel) {
       forward.rhs = rows(rhs);
       forward.groups = Groups::from_sizes(std::span(one_row_));
       forward.out = matrix(static_cast<void*>(out_.data()), Format::f32, 256, 256);
-      on_every_kernel(forward, gmm, "gmm " + what);
+      expect_on_every_kernel(forward, gmm, "gmm " + what);
       TgmmArgs gradient;
       gradient.lhs = l;
       gradient.rhs = rows(rhs);
       gradient.groups = Groups::from_sizes(std::span(one_column_));
       gradient.out = matrices(static_cast<void*>(out_.data()), Format::f32, 1, 256, 256);
-      on_every_kernel(gradient, tgmm, "tgmm " + what);
+      expect_on_every_kernel(gradient, tgmm, "tgmm " + what);
       if (HasFailure()) return;
     }
   }
@@ -113,10 +107,10 @@ TEST_P(EveryCodePair, InFewRowsOfEveryLayout) {
       args.out = matrix(static_cast<void*>(out_.data()), Format::f32, 256, 256);
       const std::string what = fmt::format("{} rows, place {}", rows_each, place);
       args.rhs = Operand{matrices(static_cast<const void*>(along.data()), rhs, groups, 256, kDepth)}.transposed();
-      on_every_kernel(args, gmm, what + ", contiguous columns");
+      expect_on_every_kernel(args, gmm, what + ", contiguous columns");
       args.rhs = matrices(static_cast<const void*>(across.data()), rhs, groups, kDepth, 256);
-      on_every_kernel(args, gmm, what + ", contiguous rows");
-      on_every_kernel(args, gmm_of_packed_weights, what + ", packed");
+      expect_on_every_kernel(args, gmm, what + ", contiguous rows");
+      expect_on_every_kernel(args, gmm_of_packed_weights, what + ", packed");
       if (HasFailure()) return;
     }
   }

@@ -14,14 +14,8 @@ void on_every_kernel(GmmArgs args, std::int64_t rows, std::int64_t cols, Check c
   std::vector<float> out(static_cast<std::size_t>(rows * cols));
   args.groups = Groups::from_sizes(std::span(sizes));
   args.out = matrix(static_cast<void*>(out.data()), Format::f32, rows, cols);
-  for (const std::string& kernel : testing::kernels_for(args)) {
-    Options options;
-    options.kernel = kernel;
-    std::fill(out.begin(), out.end(), -77.0F);
-    const Status status = gmm(args, options);
-    ASSERT_TRUE(status.ok()) << kernel << ": " << status.message();
-    check(kernel, out);
-  }
+  const auto call = [](const GmmArgs& of, const Options& options) { return gmm(of, options); };
+  run_on_every_kernel(args, call, out, [&](const std::string& kernel) { check(kernel, out); });
 }
 
 class CodePairs : public ::testing::TestWithParam<std::pair<Format, Format>> {};

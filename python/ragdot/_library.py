@@ -56,7 +56,8 @@ LIBRARY = _load()
 
 
 class OfOneProcess:
-    """Holds memory of the library and does not change: copies are the object itself, and it cannot be pickled."""
+    """Holds what one process has, such as memory of the library, and does not change: copies are the object itself, and it cannot be
+    pickled."""
 
     _not_pickled: str  # the sentence
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ragdot._library import OfOneProcess
 from ragdot._recipes import Recipe
 from ragdot.torch import _views
 from ragdot.torch._dispatch import through_experts, through_processes
@@ -38,17 +39,13 @@ class Router(torch.nn.Linear):
         __call__ = forward
 
 
-class _OfThisProcess:
-    """A process group in a module: copies of the module share it, and it is in no pickle."""
+class _Processes(OfOneProcess):
+    """A process group in a module, whose copies share it."""
+
+    _not_pickled = "MoE: process_group belongs to this process; save the layer's state instead of the layer"
 
     def __init__(self, group: torch.distributed.ProcessGroup):
         self.group = group
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_OfThisProcess":
-        return self
-
-    def __reduce__(self) -> Any:
-        raise TypeError("MoE: process_group belongs to this process; save the layer's state instead of the layer")
 
 
 class MoE(torch.nn.Module):
@@ -77,7 +74,7 @@ class MoE(torch.nn.Module):
         if num_experts % processes:
             raise ValueError(f"MoE: num_experts is {num_experts} for {processes} processes of process_group; give a multiple of {processes}")
         self.model_size, self.num_experts, self.top_k, self.normalize_weights = model_size, num_experts, top_k, normalize_weights
-        self._processes = None if process_group is None else _OfThisProcess(process_group)
+        self._processes = None if process_group is None else _Processes(process_group)
         where: dict[str, Any] = {"device": device, "dtype": dtype}
         experts: dict[str, Any] = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
         self.router: torch.nn.Module = Router(model_size, num_experts, **where)
