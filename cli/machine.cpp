@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "cpu/isa/features.hpp"
@@ -43,14 +45,30 @@ std::int64_t count_of(const std::string& list) {
   return std::max<std::int64_t>(count, 1);
 }
 
+/// The core behind AMD's family and model, which virtual machines all call "AMD EPYC"; empty for others than these. The ranges are
+/// those of Linux (arch/x86/kernel/cpu/amd.c).
+std::string amd_generation(int family, int model) {
+  const auto within = [model](int first, int last) { return model >= first && model <= last; };
+  if (family == 0x19) return within(0x10, 0x1f) || within(0x60, 0xaf) ? "Zen 4" : "Zen 3";
+  if (family == 0x1a && (within(0x00, 0x2f) || within(0x40, 0x4f) || within(0x60, 0x7f))) return "Zen 5";
+  return "";
+}
+
 }  // namespace
 
-std::string cpu_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+std::string cpu_name(const std::string& file) {
+  std::ifstream info(file);
+  std::string name = "unknown";
+  std::map<std::string, int> numbers;  // of the first CPU
+  for (std::string line; std::getline(info, line) && !line.empty();) {
+    if (line.find(':') + 2 > line.size()) continue;
+    const std::string key = line.substr(0, line.find_first_of("\t:"));
+    const std::string value = line.substr(line.find(':') + 2);
+    if (key == "model name") name = value;
+    if (key == "cpu family" || key == "model") numbers[key] = std::atoi(value.c_str());
   }
-  return "unknown";
+  const std::string generation = amd_generation(numbers["cpu family"], numbers["model"]);
+  return name.rfind("AMD", 0) == 0 && !generation.empty() ? fmt::format("{} ({})", name, generation) : name;
 }
 
 std::vector<Cache> read_caches(const std::string& folder) {

@@ -7,8 +7,9 @@
 
 namespace ragdot::cli {
 
-/// As /proc/cpuinfo calls it; "unknown" where that does not say.
-[[nodiscard]] std::string cpu_name();
+/// As `file` calls it, and which core that is for AMD's, whose names in virtual machines do not say: "AMD EPYC (Zen 4)". "unknown"
+/// where the file has no name.
+[[nodiscard]] std::string cpu_name(const std::string& file = "/proc/cpuinfo");
 
 struct Cache {
   std::string name;        // "L1d", "L1i", "L2", "L3"

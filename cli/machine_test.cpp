@@ -47,6 +47,20 @@ TEST_F(CacheLists, AreReadWithSizesAndSharers) {
 
 TEST_F(CacheLists, AreEmptyWhereLinuxListsNone) { EXPECT_TRUE(read_caches(folder_.string()).empty()); }
 
+TEST(CpuName, NamesTheCoreOfAmd) {
+  const fs::path file = fs::temp_directory_path() / fmt::format("ragdot_cpuinfo_{}", ::getpid());
+  const auto name = [&](const std::string& text) {
+    std::ofstream(file) << text;
+    return cpu_name(file.string());
+  };
+  EXPECT_EQ(name("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel\t\t: 1\n"), "AMD EPYC (Zen 4)");
+  EXPECT_EQ(name("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n"), "AMD EPYC (Zen 3)");
+  EXPECT_EQ(name("cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n"), "AMD EPYC (Zen 5)");
+  EXPECT_EQ(name("cpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Intel(R) Xeon(R) Processor\n"), "Intel(R) Xeon(R) Processor");
+  EXPECT_EQ(name("processor\t: 0\n"), "unknown");
+  fs::remove(file);
+}
+
 /// Linux leaves a set out of its flags when it does not keep the registers, as the library does.
 TEST(PresentFeatures, AreFlagsOfLinux) {
   std::ifstream info("/proc/cpuinfo");

@@ -25,6 +25,7 @@ def bench(*rows: dict) -> dict:
 @pytest.mark.parametrize("cpu, isa, name", [
     ("Intel(R) Xeon(R) Processor", ["avx2", "amx_tile"], "intel-xeon-amx-2-threads"),
     ("AMD EPYC 9R14 96-Core Processor", ["avx2"], "amd-epyc-9r14-96-core-2-threads"),
+    ("AMD EPYC (Zen 4)", ["avx2"], "amd-epyc-zen-4-2-threads"),
     ("Intel(R) Xeon(R) CPU @ 2.20GHz", [], "intel-xeon-2-threads"),
 ])  # fmt: skip
 def test_folders_are_named_after_machines(cpu, isa, name):
