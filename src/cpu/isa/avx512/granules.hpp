@@ -26,8 +26,11 @@ struct GranulePanels {
 
   static std::int64_t units(std::int64_t depth) { return schedule::ceil_div(depth, kDepth); }
   static const std::byte* lhs_row(const std::byte* panel, std::int64_t depth, std::int64_t row, std::int64_t at) {
-    const std::int64_t granules = fault::on(fault::Id::first_granule_for_all_rows) ? 0 : row / kGranuleOuters;
-    return panel + (granules * depth + at) * kGranuleBytes + row % kGranuleOuters * avx512::kRowBytes;
+    const auto number = static_cast<std::uint64_t>(row);  // whose quotients are shifts
+    const auto granules = static_cast<std::int64_t>(number / kGranuleOuters);
+    const auto rest = static_cast<std::int64_t>(number % kGranuleOuters);
+    return panel + ((fault::on(fault::Id::first_granule_for_all_rows) ? 0 : granules) * depth + at) * kGranuleBytes +
+           rest * avx512::kRowBytes;
   }
   static const std::byte* rhs_strip(const std::byte* panel, std::int64_t depth, std::int64_t col, std::int64_t at) {
     return panel + (col / kGranuleOuters * depth + at) * kGranuleBytes;

@@ -50,6 +50,11 @@ struct Bf16Chain : avx512::Floats {
   static Vector dot(Vector sum, Vector a, Vector b) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
+  /// With the value at `a`, as avx512::Floats has it.
+  static Vector dot_spread(Vector sum, const void* a, Vector b) {
+    asm("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*static_cast<const float*>(a)));
+    return sum;
+  }
   static Vector as_floats(Vector sums) { return sums; }
 };
 

@@ -80,12 +80,7 @@ struct PairChain : Chain {
           const std::byte* early = rhs + odd * kRowBytes;
           Vector weights[2];
           pairs.take(_mm512_loadu_si512(early), _mm512_loadu_si512(early + 2 * kRowBytes), weights[0], weights[1]);
-#pragma GCC unroll 6
-          for (int r = 0; r < kRows; ++r) {
-            const Vector values = Chain::spread(lhs[r] + 4 * (2 * i + odd));
-            sums[odd][r][0] = Chain::dot(sums[odd][r][0], values, weights[0]);
-            sums[odd][r][1] = Chain::dot(sums[odd][r][1], values, weights[1]);
-          }
+          chains::multiply_row<Chain, kRows>(lhs, 4 * (2 * i + odd), weights[0], weights[1], sums[odd]);
         }
       }
 #pragma GCC unroll 6

@@ -53,18 +53,36 @@ struct Turn {
 template <class Chain, int kRows>
 using Sums = typename Chain::Vector[kRows][2];
 
-/// sums += column `at` of the lhs rows times one row of the rhs panel.
+/// Rows of a block whose lhs values are spread once for both products. On Zen 4 spreading takes a port that products need, and
+/// spreading within a product takes a second load: one row of four in that way leaves room on both (decision 133).
 template <class Chain, int kRows>
-[[gnu::always_inline]] inline void step(const std::byte* const (&lhs)[kRows], std::int64_t at, const std::byte* rhs,
-                                        Sums<Chain, kRows>& sums) {
-  const auto b0 = Chain::load(rhs);
-  const auto b1 = Chain::load(rhs + Chain::Panels::kVectorBytes);
+constexpr int rows_spread_once() {
+  if constexpr (requires { &Chain::dot_spread; }) return kRows < 4 ? kRows : kRows - 1;
+  return kRows;
+}
+
+/// sums += column `at` of the lhs rows times the 2 vectors of a row of rhs.
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void multiply_row(const std::byte* const (&lhs)[kRows], std::int64_t at, typename Chain::Vector b0,
+                                                typename Chain::Vector b1, Sums<Chain, kRows>& sums) {
+  constexpr int kOnce = rows_spread_once<Chain, kRows>();
 #pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; r < kOnce; ++r) {
     const auto a = Chain::spread(lhs[r] + at);
     sums[r][0] = Chain::dot(sums[r][0], a, b0);
     sums[r][1] = Chain::dot(sums[r][1], a, b1);
   }
+  if constexpr (kOnce < kRows) {
+    sums[kOnce][0] = Chain::dot_spread(sums[kOnce][0], lhs[kOnce] + at, b0);
+    sums[kOnce][1] = Chain::dot_spread(sums[kOnce][1], lhs[kOnce] + at, b1);
+  }
+}
+
+/// sums += column `at` of the lhs rows times one row of the rhs panel.
+template <class Chain, int kRows>
+[[gnu::always_inline]] inline void step(const std::byte* const (&lhs)[kRows], std::int64_t at, const std::byte* rhs,
+                                        Sums<Chain, kRows>& sums) {
+  multiply_row<Chain, kRows>(lhs, at, Chain::load(rhs), Chain::load(rhs + Chain::Panels::kVectorBytes), sums);
 }
 
 template <class Chain, int kRows>
@@ -95,6 +113,7 @@ template <class Chain, int kRows>
   if constexpr (Chain::kIntegers) {  // one chain does: its sums are exact in any order
     for (; i < steps; ++i) step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
   } else if constexpr (kTogether) {
+#pragma GCC unroll 8
     for (; i + 1 < steps; i += 2) {
       step<Chain, kRows>(lhs, at + 4 * i, rhs + i * kRow, even);
       step<Chain, kRows>(lhs, at + 4 * i + 4, rhs + (i + 1) * kRow, odd);
