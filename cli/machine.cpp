@@ -45,8 +45,8 @@ std::int64_t count_of(const std::string& list) {
   return std::max<std::int64_t>(count, 1);
 }
 
-/// The core behind AMD's family and model, which virtual machines all call "AMD EPYC"; empty for others than these. The ranges are
-/// those of Linux (arch/x86/kernel/cpu/amd.c).
+/// The core behind AMD's family and model, which virtual machines all call "AMD EPYC"; empty for others than these. The ranges
+/// are those of Linux (arch/x86/kernel/cpu/amd.c).
 std::string amd_generation(int family, int model) {
   const auto within = [model](int first, int last) { return model >= first && model <= last; };
   if (family == 0x19) return within(0x10, 0x1f) || within(0x60, 0xaf) ? "Zen 4" : "Zen 3";

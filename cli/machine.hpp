@@ -7,8 +7,8 @@
 
 namespace ragdot::cli {
 
-/// As `file` calls it, and which core that is for AMD's, whose names in virtual machines do not say: "AMD EPYC (Zen 4)". "unknown"
-/// where the file has no name.
+/// As `file` calls it, and which core that is for AMD's, whose names in virtual machines do not say: "AMD EPYC (Zen 4)".
+/// "unknown" where the file has no name.
 [[nodiscard]] std::string cpu_name(const std::string& file = "/proc/cpuinfo");
 
 struct Cache {

@@ -56,6 +56,7 @@ class LinesAhead {
 /// Packed weights.
 template <class Chain>
 struct PairChain : Chain {
+  static constexpr int kSpreadByProducts = 2;  // putting rows in pairs takes the port of spreading as well
   using Vector = typename Chain::Vector;
 
   /// p += e + o for each chunk of the turn.
@@ -80,7 +81,7 @@ struct PairChain : Chain {
           const std::byte* early = rhs + odd * kRowBytes;
           Vector weights[2];
           pairs.take(_mm512_loadu_si512(early), _mm512_loadu_si512(early + 2 * kRowBytes), weights[0], weights[1]);
-          chains::multiply_row<Chain, kRows>(lhs, 4 * (2 * i + odd), weights[0], weights[1], sums[odd]);
+          chains::multiply_row<PairChain, kRows>(lhs, 4 * (2 * i + odd), weights[0], weights[1], sums[odd]);
         }
       }
 #pragma GCC unroll 6

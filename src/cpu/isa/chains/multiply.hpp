@@ -63,18 +63,28 @@ class Multiplier {
   static constexpr std::int64_t kMost = kVisitBytes / Panels::kRhsChunkBytes * schedule::kChunk;  // elements
   static constexpr std::size_t kMostTurns = 4;
   /// Of what is decoded at a time: each turn may end within a chunk.
-  static constexpr std::size_t kDecodedBytes = kVisitBytes + (kMostTurns - 1) * Panels::kRhsChunkBytes;
+  static constexpr std::size_t kDecodedBytes = kVisitBytes / 2 + (kMostTurns - 1) * Panels::kRhsChunkBytes;
 
   explicit Multiplier(const MultiplyJob& job, const StripWeights* strip = nullptr)
-      : job_(job), strip_(strip), scaled_(Chain::kIntegers || job.row_scales != nullptr) {
+      : job_(job),
+        strip_(strip),
+        most_(strip != nullptr && strip->pack != nullptr ? kMost / 2 : kMost),
+        scaled_(Chain::kIntegers || job.row_scales != nullptr) {
     std::int64_t turns = 0;
     for (const schedule::Piece& piece : job.pieces) {
       depth_ += Panels::units(piece.depth());
-      turns += schedule::ceil_div(piece.depth(), kMost);
+      turns += schedule::ceil_div(piece.depth(), most_);
     }
-    const std::int64_t blocks = schedule::ceil_div(job.rows, Chain::kBlockRows) * schedule::ceil_div(job.cols, kStripCols);
+    const std::int64_t row_blocks = schedule::ceil_div(job.rows, Chain::kBlockRows);
+    const std::int64_t blocks = row_blocks * schedule::ceil_div(job.cols, kStripCols);
     fetcher_ = {job.ahead, turns * blocks};
     if (strip != nullptr && !strip->weights.side->blocked()) fetch_following(turns * blocks);
+    for (Turn& turn : turns_) {
+      turn.lhs_panel = job.lhs_panel;
+      turn.panel_depth = depth_;
+      turn.row = job.row;
+      turn.blocks = row_blocks;
+    }
     if constexpr (Floats::kStores) {
       if (job.store != nullptr) out_ = Floats::out_of(*job.store);
     }
@@ -163,7 +173,7 @@ class Multiplier {
       const bool ends = done + stretch.depth == piece.depth();
       stretch.ended = piece.last && ends ? ended : -1;
       stretch.last = ends && &piece == &job_.pieces.back();
-      if (count_ > 0 && (count_ == kMostTurns || taken_ + stretch.depth > kMost)) take_turns();
+      if (count_ > 0 && (count_ == kMostTurns || taken_ + stretch.depth > most_)) take_turns();
       pending_[count_++] = stretch;
       taken_ += stretch.depth;
       stretch.at += Panels::units(stretch.depth);
@@ -173,25 +183,24 @@ class Multiplier {
   void take_turns() {
     if (count_ == 0) return;
     if (strip_ != nullptr) take_weights();
-    std::array<Turn, kMostTurns> turns;
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
       for (std::size_t i = 0; i < count_; ++i) {
-        turns[i] = turn_of(pending_[i], col);
+        begin_turn(turns_[i], pending_[i], col);
         const std::size_t taken = fault::on(fault::Id::packed_turns_take_first_weights) ? 0 : i;
-        turns[i].rhs =
+        turns_[i].rhs =
             strip_ != nullptr ? taken_weights_[taken] : Panels::rhs_strip(job_.rhs_panel, depth_, col, pending_[i].at);
         if constexpr (requires { &Chain::find_starts; }) {
-          Chain::find_starts(turns[i].rhs, turns[i].depth, starts_[i]);
-          turns[i].starts = &starts_[fault::on(fault::Id::quads_first_starts_for_all_turns) ? 0 : i];
+          Chain::find_starts(turns_[i].rhs, turns_[i].depth, starts_[i]);
+          turns_[i].starts = &starts_[fault::on(fault::Id::quads_first_starts_for_all_turns) ? 0 : i];
         }
       }
       std::int64_t block = 0;
       for_row_blocks(job_.rows, Chain::kBlockRows, [&](std::int64_t row, std::int64_t rows) {
-        if constexpr (Floats::kStores) out_.ask(turns[count_ - 1].out, row + rows);
+        if constexpr (Floats::kStores) out_.ask(turns_[count_ - 1].out, row + rows);
         for (std::size_t i = 0; i < count_; ++i) {
           fetcher_.step();
-          turns[i].block = block;
-          kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turns[i], out_, row);
+          turns_[i].block = block;
+          kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turns_[i], out_, row);
         }
         ++block;
       });
@@ -205,9 +214,9 @@ class Multiplier {
   std::int64_t most_from(std::int64_t element) const {
     if constexpr (requires { Chain::kOneScale; }) {
       const Side& side = *strip_->weights.side;
-      if (side.folds()) return std::min(kMost, side.depth_grid.next_cut(element) - element);
+      if (side.folds()) return std::min(most_, side.depth_grid.next_cut(element) - element);
     }
-    return kMost;
+    return most_;
   }
 
   /// Asks for the next strip of weights that are not packed, while this one is decoded and multiplied: column by column, as far
@@ -258,15 +267,11 @@ class Multiplier {
                 static_cast<std::int64_t>(count_) * schedule::ceil_div(job_.rows, Chain::kBlockRows)};
   }
 
-  Turn turn_of(const Stretch& stretch, std::int64_t col) const {
+  /// Writes fields one by one: a turn that is copied would be read before it has reached the cache.
+  void begin_turn(Turn& turn, const Stretch& stretch, std::int64_t col) const {
     const std::int64_t sums = col * job_.strip_rows;  // in acc and part
-    Turn turn;
-    turn.lhs_panel = job_.lhs_panel;
-    turn.panel_depth = depth_;
     turn.at = stretch.at;
-    turn.row = job_.row;
     turn.depth = stretch.depth;
-    turn.blocks = schedule::ceil_div(job_.rows, Chain::kBlockRows);
     turn.carried = scaled_ ? reinterpret_cast<float*>(job_.part) + sums : job_.acc + sums;
     turn.begins = stretch.begins;
     if constexpr (requires { Chain::kOneScale; }) {
@@ -275,15 +280,15 @@ class Multiplier {
       if (fault::on(fault::Id::codes_first_scale_for_all_turns)) element = job_.pieces.front().begin;
       if (weights.side->folds()) turn.rhs_scale = weights.side->scale(weights.outer, element);
     }
-    if (job_.store != nullptr && stretch.last && job_.cols - col >= kStripCols)
-      turn.out = job_.store->out + col * element_bytes(job_.store->format);
-    if (!scaled_ || stretch.ended < 0) return turn;
-    turn.acc = job_.acc + sums;
+    const bool stores = job_.store != nullptr && stretch.last && job_.cols - col >= kStripCols;
+    turn.out = stores ? job_.store->out + col * element_bytes(job_.store->format) : nullptr;
+    const bool ends = scaled_ && stretch.ended >= 0;
+    turn.acc = ends ? job_.acc + sums : nullptr;
+    if (!ends) return;
     turn.sets = job_.first && stretch.ended == 0;
     const bool given = job_.row_scales != nullptr;
     turn.row_scales = given ? job_.row_scales + stretch.ended * job_.row_scales_stride : kOnes.data();
     turn.col_scales = given ? job_.col_scales + stretch.ended * job_.col_scales_stride + col : kOnes.data();
-    return turn;
   }
 
   /// Stores the columns that no turn has, from acc.
@@ -296,11 +301,13 @@ class Multiplier {
 
   const MultiplyJob& job_;
   const StripWeights* strip_;
+  std::int64_t most_;  // elements of a turn; half as many where memory is asked for a turn ahead, not so much at once
   bool scaled_;
   Fetcher fetcher_;
   typename Floats::Out out_;
   std::int64_t stored_ = 0;  // columns of out
   std::array<Stretch, kMostTurns> pending_;
+  std::array<Turn, kMostTurns> turns_;
   std::array<const std::byte*, kMostTurns> taken_weights_ = {};
   alignas(64) std::array<Starts, kMostTurns> starts_;
   std::size_t count_ = 0;

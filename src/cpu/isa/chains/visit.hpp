@@ -54,17 +54,18 @@ template <class Chain, int kRows>
 using Sums = typename Chain::Vector[kRows][2];
 
 /// Rows of a block whose lhs values are spread once for both products. On Zen 4 spreading takes a port that products need, and
-/// spreading within a product takes a second load: one row of four in that way leaves room on both (decision 133).
+/// spreading within a product takes a second load: some rows of four in that way leave room on both (decision 133).
 template <class Chain, int kRows>
 constexpr int rows_spread_once() {
-  if constexpr (requires { &Chain::dot_spread; }) return kRows < 4 ? kRows : kRows - 1;
+  if constexpr (requires { Chain::kSpreadByProducts; }) return kRows < 4 ? kRows : kRows - Chain::kSpreadByProducts;
   return kRows;
 }
 
 /// sums += column `at` of the lhs rows times the 2 vectors of a row of rhs.
 template <class Chain, int kRows>
-[[gnu::always_inline]] inline void multiply_row(const std::byte* const (&lhs)[kRows], std::int64_t at, typename Chain::Vector b0,
-                                                typename Chain::Vector b1, Sums<Chain, kRows>& sums) {
+[[gnu::always_inline]] inline void multiply_row(const std::byte* const (&lhs)[kRows], std::int64_t at,
+                                                typename Chain::Vector b0, typename Chain::Vector b1,
+                                                Sums<Chain, kRows>& sums) {
   constexpr int kOnce = rows_spread_once<Chain, kRows>();
 #pragma GCC unroll 6
   for (int r = 0; r < kOnce; ++r) {
@@ -73,8 +74,11 @@ template <class Chain, int kRows>
     sums[r][1] = Chain::dot(sums[r][1], a, b1);
   }
   if constexpr (kOnce < kRows) {
-    sums[kOnce][0] = Chain::dot_spread(sums[kOnce][0], lhs[kOnce] + at, b0);
-    sums[kOnce][1] = Chain::dot_spread(sums[kOnce][1], lhs[kOnce] + at, b1);
+#pragma GCC unroll 2
+    for (int r = kOnce; r < kRows; ++r) {
+      sums[r][0] = Chain::dot_spread(sums[r][0], lhs[r] + at, b0);
+      sums[r][1] = Chain::dot_spread(sums[r][1], lhs[r] + at, b1);
+    }
   }
 }
 
