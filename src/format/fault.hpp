@@ -69,8 +69,6 @@ enum class Id : int {
   chains_carry_dropped,
   run_scales_stand_still,
   row_scales_taken_alike,
-  col_scales_taken_alike,
-  rows_share_first_scale,
   vector_e8m0_nan_is_inf,
   code_0_in_one_step,
   i8_odd_depth_repeated,

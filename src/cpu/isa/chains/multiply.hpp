@@ -7,7 +7,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "cpu/isa/chains/fetch.hpp"
 #include "cpu/isa/chains/panels.hpp"
@@ -186,7 +185,7 @@ class Multiplier {
     if (strip_ != nullptr) take_weights();
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
       for (std::size_t i = 0; i < count_; ++i) {
-        begin_turn(i, col);
+        begin_turn(turns_[i], pending_[i], col);
         const std::size_t taken = fault::on(fault::Id::packed_turns_take_first_weights) ? 0 : i;
         turns_[i].rhs =
             strip_ != nullptr ? taken_weights_[taken] : Panels::rhs_strip(job_.rhs_panel, depth_, col, pending_[i].at);
@@ -268,16 +267,8 @@ class Multiplier {
                 static_cast<std::int64_t>(count_) * schedule::ceil_div(job_.rows, Chain::kBlockRows)};
   }
 
-  /// Whether the columns of a strip have one scale, as in blocks.
-  static bool alike(const float* col_scales) {
-    if (fault::on(fault::Id::col_scales_taken_alike)) return true;
-    return std::memcmp(col_scales, col_scales + 1, (kStripCols - 1) * sizeof(float)) == 0;
-  }
-
   /// Writes fields one by one: a turn that is copied would be read before it has reached the cache.
-  void begin_turn(std::size_t i, std::int64_t col) {
-    Turn& turn = turns_[i];
-    const Stretch& stretch = pending_[i];
+  void begin_turn(Turn& turn, const Stretch& stretch, std::int64_t col) const {
     const std::int64_t sums = col * job_.strip_rows;  // in acc and part
     turn.at = stretch.at;
     turn.depth = stretch.depth;
@@ -298,13 +289,6 @@ class Multiplier {
     const bool given = job_.row_scales != nullptr;
     turn.row_scales = given ? job_.row_scales + stretch.ended * job_.row_scales_stride : kOnes.data();
     turn.col_scales = given ? job_.col_scales + stretch.ended * job_.col_scales_stride + col : kOnes.data();
-    turn.scales = nullptr;
-    if (!given || !alike(turn.col_scales)) return;
-    for (std::int64_t row = 0; row < job_.rows; ++row) {
-      const std::int64_t scaled = fault::on(fault::Id::rows_share_first_scale) ? 0 : row;
-      scales_[i][static_cast<std::size_t>(row)] = turn.row_scales[scaled] * turn.col_scales[0];
-    }
-    turn.scales = scales_[i].data();
   }
 
   /// Stores the columns that no turn has, from acc.
@@ -324,7 +308,6 @@ class Multiplier {
   std::int64_t stored_ = 0;  // columns of out
   std::array<Stretch, kMostTurns> pending_;
   std::array<Turn, kMostTurns> turns_;
-  std::array<std::array<float, kInnerRows>, kMostTurns> scales_;  // of rows
   std::array<const std::byte*, kMostTurns> taken_weights_ = {};
   alignas(64) std::array<Starts, kMostTurns> starts_;
   std::size_t count_ = 0;

@@ -45,7 +45,6 @@ struct Turn {
   bool sets = false;                     // acc holds nothing yet
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
-  const float* scales = nullptr;  // row scales times that of the columns, where they have one; else null
   std::int64_t block = 0;  // the number of the block of rows at hand, and how many there are
   std::int64_t blocks = 1;
   std::byte* out = nullptr;  // of the strip, where its sums are final and it is whole, else null
@@ -182,19 +181,10 @@ template <class Chain, int kRows>
 [[gnu::always_inline]] inline void end_segment(const Turn& turn, std::int64_t row, std::int64_t col,
                                                const Sums<Chain, kRows>& p, Sums<typename Chain::Floats, kRows>& sums) {
   using Floats = typename Chain::Floats;
-  turn.sets ? fill<Floats, kRows>(sums, Floats::zero()) : load<Floats, kRows>(sums, turn.acc + row * kStripCols + col);
-  if (turn.scales != nullptr) {
-#pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r) {
-      const auto scale = Floats::spread(turn.scales + row + r);
-      sums[r][0] = Floats::fma(scale, Chain::as_floats(p[r][0]), sums[r][0]);
-      sums[r][1] = Floats::fma(scale, Chain::as_floats(p[r][1]), sums[r][1]);
-    }
-    return;
-  }
   const auto col_scale0 = Floats::load(turn.col_scales + col);
   const auto col_scale1 = Floats::load(turn.col_scales + col + Floats::kLanes);
   const float* row_scales = turn.row_scales + row;
+  turn.sets ? fill<Floats, kRows>(sums, Floats::zero()) : load<Floats, kRows>(sums, turn.acc + row * kStripCols + col);
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
     const auto row_scale = Floats::spread(row_scales + r);
