@@ -49,7 +49,8 @@ std::int64_t count_of(const std::string& list) {
 /// are those of Linux (arch/x86/kernel/cpu/amd.c).
 std::string amd_generation(int family, int model) {
   const auto within = [model](int first, int last) { return model >= first && model <= last; };
-  if (family == 0x19) return within(0x10, 0x1f) || within(0x60, 0xaf) ? "Zen 4" : "Zen 3";
+  if (family == 0x19 && (within(0x00, 0x0f) || within(0x20, 0x5f))) return "Zen 3";
+  if (family == 0x19 && (within(0x10, 0x1f) || within(0x60, 0xaf))) return "Zen 4";
   if (family == 0x1a && (within(0x00, 0x2f) || within(0x40, 0x4f) || within(0x60, 0x7f))) return "Zen 5";
   return "";
 }

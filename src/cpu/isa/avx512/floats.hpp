@@ -31,6 +31,7 @@ struct Floats {
   static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
   static constexpr int kSpreadByProducts = 1;  // rows of a block of four
   /// sum plus the product of the value at `a` and b. In assembly: compilers spread a value once that two products take.
+  /// A chain with another dot() has its own.
   static Vector dot_spread(Vector sum, const void* a, Vector b) {
     asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*static_cast<const float*>(a)));
     return sum;

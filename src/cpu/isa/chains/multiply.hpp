@@ -60,15 +60,20 @@ template <class Chain>
 class Multiplier {
  public:
   using Panels = typename Chain::Panels;
-  static constexpr std::int64_t kMost = kVisitBytes / Panels::kRhsChunkBytes * schedule::kChunk;  // elements
+  /// Elements of a turn, and of one whose weights are decoded: 32 KiB of L1 cache take these, lhs and the memory that is asked
+  /// for.
+  static constexpr std::int64_t kMost = kVisitBytes / Panels::kRhsChunkBytes * schedule::kChunk;
+  static constexpr std::int64_t kMostDecoded = kMost / 2;
   static constexpr std::size_t kMostTurns = 4;
+  static_assert(kMostDecoded % schedule::kChunk == 0);
   /// Of what is decoded at a time: each turn may end within a chunk.
-  static constexpr std::size_t kDecodedBytes = kVisitBytes / 2 + (kMostTurns - 1) * Panels::kRhsChunkBytes;
+  static constexpr std::size_t kDecodedBytes =
+      (kMostDecoded / schedule::kChunk + static_cast<std::int64_t>(kMostTurns) - 1) * Panels::kRhsChunkBytes;
 
   explicit Multiplier(const MultiplyJob& job, const StripWeights* strip = nullptr)
       : job_(job),
         strip_(strip),
-        most_(strip != nullptr && strip->pack != nullptr ? kMost / 2 : kMost),
+        most_(strip != nullptr && strip->pack != nullptr ? kMostDecoded : kMost),
         scaled_(Chain::kIntegers || job.row_scales != nullptr) {
     std::int64_t turns = 0;
     for (const schedule::Piece& piece : job.pieces) {
@@ -301,7 +306,7 @@ class Multiplier {
 
   const MultiplyJob& job_;
   const StripWeights* strip_;
-  std::int64_t most_;  // elements of a turn; half as many where memory is asked for a turn ahead, not so much at once
+  std::int64_t most_;  // elements of a turn
   bool scaled_;
   Fetcher fetcher_;
   typename Floats::Out out_;
