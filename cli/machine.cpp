@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <map>
 #include <sstream>
 
 #include "cpu/isa/features.hpp"
@@ -60,15 +59,17 @@ std::string amd_generation(int family, int model) {
 std::string cpu_name(const std::string& file) {
   std::ifstream info(file);
   std::string name = "unknown";
-  std::map<std::string, int> numbers;  // of the first CPU
+  int family = 0;  // of the first CPU, as the model
+  int model = 0;
   for (std::string line; std::getline(info, line) && !line.empty();) {
     if (line.find(':') + 2 > line.size()) continue;
     const std::string key = line.substr(0, line.find_first_of("\t:"));
     const std::string value = line.substr(line.find(':') + 2);
     if (key == "model name") name = value;
-    if (key == "cpu family" || key == "model") numbers[key] = std::atoi(value.c_str());
+    if (key == "cpu family") family = std::atoi(value.c_str());
+    if (key == "model") model = std::atoi(value.c_str());
   }
-  const std::string generation = amd_generation(numbers["cpu family"], numbers["model"]);
+  const std::string generation = amd_generation(family, model);
   return name.rfind("AMD", 0) == 0 && !generation.empty() ? fmt::format("{} ({})", name, generation) : name;
 }
 
