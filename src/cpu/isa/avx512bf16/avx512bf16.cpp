@@ -25,6 +25,7 @@ RAGDOT_TARGET_BEGIN(RAGDOT_TARGET_AVX512BF16)
 #include "cpu/isa/avx512bf16/pairs.hpp"
 #include "cpu/isa/avx512bf16/rows.hpp"
 #include "cpu/isa/chains/multiply.hpp"
+#include "cpu/isa/chains/strips.hpp"
 
 namespace ragdot::cpu::avx512bf16 {
 namespace {
