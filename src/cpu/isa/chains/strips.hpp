@@ -22,7 +22,7 @@ template <class Chain, void (*kPack)(const PackJob&)>
 class StripsProduct {
  public:
   StripsProduct(const MultiplyJob& job, const PackJob& weights)
-      : job_(job), weights_(weights), pack_(weights), rows_(job.rows, Chain::kBlockRows) {
+      : job_(job), weights_(weights), blocked_(weights.side->blocked()), pack_(weights), rows_(job.rows, Chain::kBlockRows) {
     static_assert(!Chain::kIntegers && !Chain::kHasRuns && Floats::kStores);
     pack_.panel = decoded_.data();
     for (const schedule::Piece& piece : job.pieces) depth_ += Panels::units(piece.depth());
@@ -38,7 +38,7 @@ class StripsProduct {
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
       pack_.outer = weights_.outer + col;
       pack_.count = std::min(kStripCols, job_.cols - col);
-      if (kPack != nullptr && !weights_.side->blocked()) fetch_following(col);
+      if (kPack != nullptr && !blocked_) fetch_following(col);
       std::int64_t at = 0;
       std::int64_t ended = 0;
       for (const schedule::Piece& piece : job_.pieces) {
@@ -57,6 +57,7 @@ class StripsProduct {
  private:
   using Panels = typename Chain::Panels;
   using Floats = typename Chain::Floats;
+  static constexpr std::int64_t kLineBytes = 64;
   /// Elements of a turn: 32 KiB of L1 cache take what is decoded, lhs and the memory that is asked for.
   static constexpr std::int64_t kMost =
       kVisitBytes / (kPack == nullptr ? 1 : 2) / Panels::kRhsChunkBytes * schedule::kChunk;
@@ -81,11 +82,11 @@ class StripsProduct {
           fault::on(fault::Id::packed_turns_take_first_weights) ? job_.pieces.front().begin : stretch.element;
       turn_.rhs = weights_.side->value(pack_.outer, element);
     } else {
-      weights_.side->blocked() ? decode(stretch) : decode_columns(stretch);
+      blocked_ ? decode(stretch) : decode_columns(stretch);
     }
     rows_.each([this](std::int64_t block, std::int64_t row, std::int64_t rows) {
       out_.ask(turn_.out, row + rows);
-      fetcher_.step();
+      kPack != nullptr && blocked_ ? ask() : fetcher_.step();
       turn_.block = block;
       kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turn_, out_, row);
     });
@@ -97,7 +98,14 @@ class StripsProduct {
     pack_.pieces = {&elements, 1};
     kPack(pack_);
     // Packed weights follow each other: the next turn's are likely to be as many as these.
-    fetcher_ = {{ahead_of(*weights_.side, pack_.outer, pack_.count, end, stretch.depth)}, rows_.count()};
+    ahead_ = weights_.side->value(pack_.outer, end);
+    const std::int64_t bytes = stretch.depth * kPackedCols * element_bytes(weights_.side->format);
+    share_ = schedule::ceil_div(bytes, rows_.count() * kLineBytes);
+  }
+
+  void ask() {
+#pragma GCC unroll 4
+    for (std::int64_t line = 0; line < share_; ++line, ahead_ += kLineBytes) __builtin_prefetch(ahead_);
   }
 
   /// Chunk by chunk, and asks for memory in between.
@@ -129,11 +137,14 @@ class StripsProduct {
 
   const MultiplyJob& job_;
   const PackJob& weights_;
+  const bool blocked_;
   PackJob pack_;  // of the strip at hand
   const RowBlocks rows_;
   std::int64_t depth_ = 0;  // of the lhs panel, in its units
   Turn turn_;
-  Fetcher fetcher_;
+  Fetcher fetcher_;                   // of weights that are not packed
+  const std::byte* ahead_ = nullptr;  // of packed ones: what is asked for next, and how many lines for a block of rows
+  std::int64_t share_ = 0;
   typename Floats::Out out_;
   alignas(64) std::array<std::byte, kPack == nullptr ? 64 : kMost / schedule::kChunk * Panels::kRhsChunkBytes> decoded_;
 };
