@@ -112,7 +112,7 @@ constexpr auto kFaults = std::to_array<Fault>({
     {Id::few_rows_first_scale_for_all_depths, "few_rows_first_scale_for_all_depths", "avx512",
      "few rows: a piece's first e8m0 scale is taken for all of it"},
     {Id::packed_turns_take_first_weights, "packed_turns_take_first_weights", "avx512bf16",
-     "few rows: turns that are taken together all have the first one's weights"},
+     "few rows: all turns have the first one's weights"},
     {Id::codes_first_scale_for_all_turns, "codes_first_scale_for_all_turns", "avx512bf16",
      "few rows: all turns have the first one's e8m0 scale"},
     {Id::codes_carry_out_of_order, "codes_carry_out_of_order", "avx512bf16",

@@ -67,6 +67,12 @@ void multiply_codes(const MultiplyJob& job, const PackJob& weights) {
                                : chains::multiply_strips<Bf16Chain, decode_codes<kFormat>>(job, weights);
 }
 
+void multiply_pairs(const MultiplyJob& job, const PackJob& weights) {
+  constexpr std::int64_t kMostPairedAnew = 8;
+  job.rows <= kMostPairedAnew ? chains::multiply_strips<PairChain<Bf16Chain>>(job, weights)
+                              : chains::multiply_strips<Bf16Chain, pair_rows>(job, weights);
+}
+
 std::int64_t most_rows_of_codes(Format weights) {
   constexpr std::int64_t kMostRows = kFewRows / 2;
   return weights == Format::e4m3 || weights == Format::e5m2 ? kMostRows : 0;
@@ -93,7 +99,7 @@ constexpr FewRows kRowsOfPairs = {.weights = plan::Weights::packed,
                                   .most_rows = [](Format weights) { return weights == Format::bf16 ? kFewRows / 2 : 0; },
                                   .takes = takes_chunks<kPackedCols>,
                                   .pack_lhs = avx512::pack<avx512::Role::lhs, kAlike>,
-                                  .multiply = chains::multiply_strips<PairChain<Bf16Chain>>};
+                                  .multiply = multiply_pairs};
 /// Others are decoded into the L1 cache: a panel of them would be written to the L2 cache for a handful of blocks.
 constexpr FewRows decoded_rows(plan::Weights weights, std::int64_t tile_depth, std::int64_t (*most_rows)(Format)) {
   return {.weights = weights,

@@ -35,23 +35,43 @@ class LinesAhead {
   /// kStepBytes: what is read between two calls of ask().
   template <std::int64_t kStepBytes>
   static LinesAhead of(const chains::Turn& turn) {
-    constexpr std::int64_t kLines = kStepBytes / kLineBytes;
+    constexpr std::int64_t kLines = kStepBytes / chains::kLineBytes;
     constexpr std::int64_t kAhead = chains::kVisitBytes;
-    const std::int64_t share = schedule::ceil_div(kLines, turn.blocks) * kLineBytes;
+    const std::int64_t share = schedule::ceil_div(kLines, turn.blocks) * chains::kLineBytes;
     return {kAhead + turn.block * share, share};
   }
   [[gnu::always_inline]] void ask(const std::byte* at) const {
-    for (std::int64_t line = 0; line < share_; line += kLineBytes) _mm_prefetch(at + begin_ + line, _MM_HINT_T0);
+    for (std::int64_t line = 0; line < share_; line += chains::kLineBytes) _mm_prefetch(at + begin_ + line, _MM_HINT_T0);
   }
 
  private:
-  static constexpr std::int64_t kLineBytes = 64;
-
   LinesAhead(std::int64_t begin, std::int64_t share) : begin_(begin), share_(share) {}
 
   std::int64_t begin_;
   std::int64_t share_;
 };
+
+/// Granules of whole chunks of one strip of packed weights.
+inline void pair_rows(const PackJob& job) {
+  constexpr std::int64_t kRowBytes = 2 * kPackedCols;
+  const Bf16Pairs pairs;
+  const schedule::Piece& piece = job.pieces.front();
+  const std::byte* from = job.side->value(job.outer, piece.begin);
+  std::byte* to = job.panel;
+  for (std::int64_t depth = piece.begin; depth < piece.end; depth += schedule::kChunk, to += avx512::kTileBytes) {
+    for (std::int64_t quad = 0; quad < schedule::kChunk / 4; ++quad, from += 4 * kRowBytes) {
+#pragma GCC unroll 2
+      for (std::int64_t odd = 0; odd < 2; ++odd, to += avx512::kRowBytes) {
+        const std::byte* early = from + odd * kRowBytes;
+        __m512 first;
+        __m512 second;
+        pairs.take(_mm512_loadu_si512(early), _mm512_loadu_si512(early + 2 * kRowBytes), first, second);
+        _mm512_store_ps(to, first);
+        _mm512_store_ps(to + avx512::kTileBytes, second);
+      }
+    }
+  }
+}
 
 /// Packed weights.
 template <class Chain>

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "cpu/isa/chains/panels.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu::chains {
@@ -42,8 +43,6 @@ class Fetcher {
   }
 
  private:
-  static constexpr std::int64_t kLineBytes = 64;
-
   /// Lines that a short run touches, wherever in a line it begins: its last one would be waited for. That of a long run comes
   /// without being asked for.
   static std::int64_t lines_of_run(const Ahead& ahead) {

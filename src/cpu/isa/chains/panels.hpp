@@ -10,6 +10,8 @@
 namespace ragdot::cpu::chains {
 namespace {
 
+inline constexpr std::int64_t kLineBytes = 64;  // of the caches
+
 enum class Role : std::int32_t { lhs, rhs };
 
 /// Outer elements of a strip of the rhs panel, and columns of a strip of acc.

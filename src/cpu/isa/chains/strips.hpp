@@ -24,7 +24,7 @@ class StripsProduct {
   StripsProduct(const MultiplyJob& job, const PackJob& weights)
       : job_(job), weights_(weights), blocked_(weights.side->blocked()), pack_(weights), rows_(job.rows, Chain::kBlockRows) {
     static_assert(!Chain::kIntegers && !Chain::kHasRuns && Floats::kStores);
-    pack_.panel = decoded_.data();
+    pack_.pieces = {&elements_, 1};
     for (const schedule::Piece& piece : job.pieces) depth_ += Panels::units(piece.depth());
     turn_.lhs_panel = job.lhs_panel;
     turn_.panel_depth = depth_;
@@ -57,10 +57,8 @@ class StripsProduct {
  private:
   using Panels = typename Chain::Panels;
   using Floats = typename Chain::Floats;
-  static constexpr std::int64_t kLineBytes = 64;
   /// Elements of a turn: 32 KiB of L1 cache take what is decoded, lhs and the memory that is asked for.
-  static constexpr std::int64_t kMost =
-      kVisitBytes / (kPack == nullptr ? 1 : 2) / Panels::kRhsChunkBytes * schedule::kChunk;
+  static constexpr std::int64_t kMost = kVisitBytes / (kPack == nullptr ? 1 : 2) / Panels::kRhsChunkBytes * schedule::kChunk;
 
   std::int64_t most_from(std::int64_t element) const {
     if constexpr (requires { Chain::kOneScale; }) {
@@ -77,48 +75,41 @@ class StripsProduct {
           fault::on(fault::Id::codes_first_scale_for_all_turns) ? job_.pieces.front().begin : stretch.element;
       if (weights_.side->folds()) turn_.rhs_scale = weights_.side->scale(pack_.outer, element);
     }
+    std::int64_t element = stretch.element;
+    if (fault::on(fault::Id::packed_turns_take_first_weights)) element = job_.pieces.front().begin;
     if constexpr (kPack == nullptr) {
-      const std::int64_t element =
-          fault::on(fault::Id::packed_turns_take_first_weights) ? job_.pieces.front().begin : stretch.element;
       turn_.rhs = weights_.side->value(pack_.outer, element);
     } else {
-      blocked_ ? decode(stretch) : decode_columns(stretch);
+      blocked_ ? decode(element, element + stretch.depth) : decode_columns(stretch);
     }
     rows_.each([this](std::int64_t block, std::int64_t row, std::int64_t rows) {
       out_.ask(turn_.out, row + rows);
-      kPack != nullptr && blocked_ ? ask() : fetcher_.step();
+      if (kPack != nullptr && !blocked_) fetcher_.step();
       turn_.block = block;
       kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turn_, out_, row);
+      turn_.ahead += turn_.ahead_lines * schedule::ceil_div(turn_.depth, schedule::kChunk) * kLineBytes;
     });
   }
 
-  void decode(const Stretch& stretch) {
-    const std::int64_t end = stretch.element + stretch.depth;
-    const schedule::Piece elements = {stretch.element, end, true, true};
-    pack_.pieces = {&elements, 1};
+  void decode(std::int64_t begin, std::int64_t end) {
+    elements_ = {begin, end, true, true};
+    pack_.panel = decoded_.data();
     kPack(pack_);
-    // Packed weights follow each other: the next turn's are likely to be as many as these.
-    ahead_ = weights_.side->value(pack_.outer, end);
-    const std::int64_t bytes = stretch.depth * kPackedCols * element_bytes(weights_.side->format);
-    share_ = schedule::ceil_div(bytes, rows_.count() * kLineBytes);
-  }
-
-  void ask() {
-#pragma GCC unroll 4
-    for (std::int64_t line = 0; line < share_; ++line, ahead_ += kLineBytes) __builtin_prefetch(ahead_);
+    // Packed weights follow each other: the next turn's are likely to be as many as these. Blocks ask for a share each.
+    turn_.ahead = weights_.side->value(pack_.outer, end);
+    const std::int64_t chunk_bytes = schedule::kChunk * kPackedCols * element_bytes(weights_.side->format);
+    turn_.ahead_lines = schedule::ceil_div(chunk_bytes, rows_.count() * kLineBytes);
   }
 
   /// Chunk by chunk, and asks for memory in between.
   void decode_columns(const Stretch& stretch) {
     const std::int64_t end = stretch.element + stretch.depth;
-    PackJob job = pack_;
-    for (std::int64_t at = stretch.element; at < end; at += schedule::kChunk) {
+    pack_.panel = decoded_.data();
+    for (std::int64_t at = stretch.element; at < end; at += schedule::kChunk, pack_.panel += Panels::kRhsChunkBytes) {
       const std::int64_t from = fault::on(fault::Id::columns_first_chunk_repeated) ? stretch.element : at;
-      const schedule::Piece elements = {from, std::min(end, from + schedule::kChunk), true, true};
-      job.pieces = {&elements, 1};
+      elements_ = {from, std::min(end, from + schedule::kChunk), true, true};
       fetcher_.step();
-      kPack(job);
-      job.panel += Panels::kRhsChunkBytes;
+      kPack(pack_);
     }
   }
 
@@ -138,13 +129,12 @@ class StripsProduct {
   const MultiplyJob& job_;
   const PackJob& weights_;
   const bool blocked_;
-  PackJob pack_;  // of the strip at hand
+  PackJob pack_;              // of the strip at hand
+  schedule::Piece elements_;  // that it packs
   const RowBlocks rows_;
   std::int64_t depth_ = 0;  // of the lhs panel, in its units
   Turn turn_;
-  Fetcher fetcher_;                   // of weights that are not packed
-  const std::byte* ahead_ = nullptr;  // of packed ones: what is asked for next, and how many lines for a block of rows
-  std::int64_t share_ = 0;
+  Fetcher fetcher_;  // of weights that are not packed
   typename Floats::Out out_;
   alignas(64) std::array<std::byte, kPack == nullptr ? 64 : kMost / schedule::kChunk * Panels::kRhsChunkBytes> decoded_;
 };

@@ -23,8 +23,8 @@ struct Stretch {
   bool last = false;        // of the job
 };
 
-/// Calls take(stretch) for the stretches of a piece of the job, of at most most(element) elements from there on. `at` and `ended`
-/// count on from piece to piece.
+/// Calls take(stretch) for the stretches of a piece of the job, of at most most(element) elements from there on. `at` and
+/// `ended` count on from piece to piece.
 template <class Panels, class Most, class Take>
 [[gnu::always_inline]] inline void each_stretch(const MultiplyJob& job, const schedule::Piece& piece, std::int64_t& at,
                                                 std::int64_t& ended, Most most, Take take) {

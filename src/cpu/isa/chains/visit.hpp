@@ -47,17 +47,19 @@ struct Turn {
   const float* col_scales = nullptr;
   std::int64_t block = 0;  // the number of the block of rows at hand, and how many there are
   std::int64_t blocks = 1;
-  std::byte* out = nullptr;  // of the strip, where its sums are final and it is whole, else null
+  std::byte* out = nullptr;          // of the strip, where its sums are final and it is whole, else null
+  const std::byte* ahead = nullptr;  // memory to ask for, so many lines in each chunk of a block
+  std::int64_t ahead_lines = 0;      // few at a time: what waits for memory holds up the products' loads
 };
 
 template <class Chain, int kRows>
 using Sums = typename Chain::Vector[kRows][2];
 
 /// Rows of a block whose lhs values are spread once for both products. On Zen 4 spreading takes a port that products need, and
-/// spreading within a product takes a second load: some rows of four in that way leave room on both (decision 133).
+/// spreading within a product takes a second load: some rows of three and more in that way leave room on both (decision 133).
 template <class Chain, int kRows>
 constexpr int rows_spread_once() {
-  if constexpr (requires { Chain::kSpreadByProducts; }) return kRows < 4 ? kRows : kRows - Chain::kSpreadByProducts;
+  if constexpr (requires { Chain::kSpreadByProducts; }) return kRows - std::clamp(kRows - 2, 0, Chain::kSpreadByProducts);
   return kRows;
 }
 
@@ -140,9 +142,11 @@ template <class Chain, int kRows>
   for (int r = 0; r < kRows; ++r) lhs[r] = Panels::lhs_row(turn.lhs_panel, turn.panel_depth, turn.row + row + r, turn.at);
   const std::byte* rhs = turn.rhs + col * 4;
   std::int64_t at = 0;
+  const std::byte* ahead = turn.ahead;
   const auto add_chunk = [&](std::int64_t steps) __attribute__((always_inline)) {
     Sums<Chain, kRows> even;
     Sums<Chain, kRows> odd;
+    for (std::int64_t line = 0; line < turn.ahead_lines; ++line, ahead += kLineBytes) _mm_prefetch(ahead, _MM_HINT_T1);
     run_chains<Chain, kRows>(lhs, at, rhs, steps, even, odd);
     at += Panels::kLhsChunkBytes;
     rhs += Panels::kRhsChunkBytes;
