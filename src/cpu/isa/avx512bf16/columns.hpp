@@ -89,8 +89,8 @@ class ColumnsProduct {
         begin_(job.pieces.front().begin),
         depth_(job.pieces.back().end - begin_),
         granules_(schedule::ceil_div(depth_, kGranuleDepth)),
-        ahead_(schedule::ceil_div(kAheadBytes, depth_ * element_bytes(kFormat)) * weights.side->outer_stride *
-               element_bytes(kFormat)) {}
+        far_(ahead(16384)),
+        near_(ahead(4096)) {}
 
   void run() {
     for (std::int64_t col = 0; col < job_.cols; col += kLanes) {
@@ -105,8 +105,12 @@ class ColumnsProduct {
  private:
   using Vector = typename Chain::Vector;
   static constexpr std::int64_t kLanes = Chain::kLanes;
-  static constexpr std::int64_t kAheadBytes = 8192;
   static constexpr std::int64_t kMostGranules = kMostDepth / kGranuleDepth;
+
+  /// Bytes to the column that begins so many bytes of weights later.
+  [[nodiscard]] std::int64_t ahead(std::int64_t bytes) const {
+    return schedule::ceil_div(bytes, depth_ * element_bytes(kFormat)) * weights_.side->outer_stride * element_bytes(kFormat);
+  }
 
   /// The sums of all chunks of a column, for all rows.
   void multiply_column(std::int64_t col, std::int64_t place) {
@@ -115,8 +119,10 @@ class ColumnsProduct {
     for (std::int64_t g = 0; g < granules_; ++g) {
       const std::int64_t first = g * kGranuleDepth;
       const std::byte* granule = at + first * element_bytes(kFormat);
-      for (std::int64_t line = 0; line < kGranuleDepth * element_bytes(kFormat); line += 64)
-        _mm_prefetch(granule + ahead_ + line, _MM_HINT_T0);
+      for (std::int64_t line = 0; line < kGranuleDepth * element_bytes(kFormat); line += 64) {
+        _mm_prefetch(granule + far_ + line, _MM_HINT_T1);
+        _mm_prefetch(granule + near_ + line, _MM_HINT_T0);
+      }
       turn<kFormat, kPairing>(granule, depth_ - first, pairs.data());
       for (std::int64_t v = 0; v < 2; ++v) {
         Vector rhs[16];
@@ -172,7 +178,8 @@ class ColumnsProduct {
   const std::int64_t begin_;
   const std::int64_t depth_;
   const std::int64_t granules_;
-  const std::int64_t ahead_;  // bytes to what is asked for
+  const std::int64_t far_;   // bytes to what is asked for into the L2 cache: the L1 cache waits for few lines at a time
+  const std::int64_t near_;  // and from there
   alignas(64) std::array<float, kMostRowsOfColumns * 2 * kMostGranules * kLanes * kLanes> sums_;
   alignas(64) std::array<float, kMostDepth / schedule::kChunk * kLanes> chunks_;
 };
