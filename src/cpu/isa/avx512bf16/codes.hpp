@@ -61,8 +61,7 @@ class Codes {
     pairs_.take(_mm512_loadu_si512(at), _mm512_loadu_si512(at + kQuadBytes / 2), weights);
   }
   [[gnu::always_inline]] static void fetch(const std::byte* at) {
-    avx512::fetch_ahead(at);
-    avx512::fetch_ahead(at + kQuadBytes / 2);
+    for (std::int64_t line = 0; line < kQuadBytes; line += chains::kLineBytes) chains::fetch_twice(at + line);
   }
 
  private:

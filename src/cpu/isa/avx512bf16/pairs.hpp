@@ -36,12 +36,11 @@ class LinesAhead {
   template <std::int64_t kStepBytes>
   static LinesAhead of(const chains::Turn& turn) {
     constexpr std::int64_t kLines = kStepBytes / chains::kLineBytes;
-    constexpr std::int64_t kAhead = chains::kVisitBytes;
     const std::int64_t share = schedule::ceil_div(kLines, turn.blocks) * chains::kLineBytes;
-    return {kAhead + turn.block * share, share};
+    return {turn.block * share, share};
   }
   [[gnu::always_inline]] void ask(const std::byte* at) const {
-    for (std::int64_t line = 0; line < share_; line += chains::kLineBytes) _mm_prefetch(at + begin_ + line, _MM_HINT_T0);
+    for (std::int64_t line = 0; line < share_; line += chains::kLineBytes) chains::fetch_twice(at + begin_ + line);
   }
 
  private:
