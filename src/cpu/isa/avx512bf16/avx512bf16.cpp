@@ -62,13 +62,13 @@ struct Bf16Chain : avx512::Floats {
 template <Format kFormat>
 void multiply_codes(const MultiplyJob& job, const PackJob& weights) {
   // For more rows decoding codes for every block of them takes longer than writing down what they are.
-  constexpr std::int64_t kMostDecodedAnew = 8;
+  constexpr std::int64_t kMostDecodedAnew = 6;
   job.rows <= kMostDecodedAnew ? chains::multiply_strips<QuadChain<Bf16Chain, kFormat>>(job, weights)
                                : chains::multiply_strips<Bf16Chain, decode_codes<kFormat>>(job, weights);
 }
 
 void multiply_pairs(const MultiplyJob& job, const PackJob& weights) {
-  constexpr std::int64_t kMostPairedAnew = 8;
+  constexpr std::int64_t kMostPairedAnew = 12;
   job.rows <= kMostPairedAnew ? chains::multiply_strips<PairChain<Bf16Chain>>(job, weights)
                               : chains::multiply_strips<Bf16Chain, pair_rows>(job, weights);
 }
