@@ -44,33 +44,23 @@ std::int64_t count_of(const std::string& list) {
   return std::max<std::int64_t>(count, 1);
 }
 
-/// The core behind AMD's family and model, which virtual machines all call "AMD EPYC"; empty for others than these. The ranges
-/// are those of Linux (arch/x86/kernel/cpu/amd.c).
-std::string amd_generation(int family, int model) {
-  const auto within = [model](int first, int last) { return model >= first && model <= last; };
-  if (family == 0x19 && (within(0x00, 0x0f) || within(0x20, 0x5f))) return "Zen 3";
-  if (family == 0x19 && (within(0x10, 0x1f) || within(0x60, 0xaf))) return "Zen 4";
-  if (family == 0x1a && (within(0x00, 0x2f) || within(0x40, 0x4f) || within(0x60, 0x7f))) return "Zen 5";
-  return "";
-}
-
 }  // namespace
 
 std::string cpu_name(const std::string& file) {
   std::ifstream info(file);
   std::string name = "unknown";
-  int family = 0;  // of the first CPU, as the model
-  int model = 0;
+  std::uint32_t family = 0;  // of the first CPU, as the model
+  std::uint32_t model = 0;
   for (std::string line; std::getline(info, line) && !line.empty();) {
     if (line.find(':') + 2 > line.size()) continue;
     const std::string key = line.substr(0, line.find_first_of("\t:"));
     const std::string value = line.substr(line.find(':') + 2);
     if (key == "model name") name = value;
-    if (key == "cpu family") family = std::atoi(value.c_str());
-    if (key == "model") model = std::atoi(value.c_str());
+    if (key == "cpu family") family = static_cast<std::uint32_t>(std::atoi(value.c_str()));
+    if (key == "model") model = static_cast<std::uint32_t>(std::atoi(value.c_str()));
   }
-  const std::string generation = amd_generation(family, model);
-  return name.rfind("AMD", 0) == 0 && !generation.empty() ? fmt::format("{} ({})", name, generation) : name;
+  const std::string_view core = cpu::amd_core(family, model);
+  return name.rfind("AMD", 0) == 0 && !core.empty() ? fmt::format("{} ({})", name, core) : name;
 }
 
 std::vector<Cache> read_caches(const std::string& folder) {

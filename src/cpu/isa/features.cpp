@@ -63,11 +63,33 @@ Features read() {
   return f;
 }
 
+bool is_amd() {
+  const Leaf vendor = leaf(0, 0);
+  return vendor.ebx == 0x68747541 && vendor.edx == 0x69746e65 && vendor.ecx == 0x444d4163;  // AuthenticAMD
+}
+
 }  // namespace
 
 const Features& features() {
   static const Features kRead = read();
   return kRead;
+}
+
+std::string_view amd_core(std::uint32_t family, std::uint32_t model) {
+  const auto within = [model](std::uint32_t first, std::uint32_t last) { return model >= first && model <= last; };
+  if (family == 0x19 && (within(0x00, 0x0f) || within(0x20, 0x5f))) return "Zen 3";
+  if (family == 0x19 && (within(0x10, 0x1f) || within(0x60, 0xaf))) return "Zen 4";
+  if (family == 0x1a && (within(0x00, 0x2f) || within(0x40, 0x4f) || within(0x60, 0x7f))) return "Zen 5";
+  return "";
+}
+
+bool asks_l2_first() {
+  static const bool kZen4 = [] {
+    const std::uint32_t version = leaf(1, 0).eax;  // of AMD's, whose base family is 15
+    const std::uint32_t family = (version >> 8 & 0xf) + (version >> 20 & 0xff);
+    return is_amd() && amd_core(family, (version >> 4 & 0xf) | (version >> 12 & 0xf0)) == "Zen 4";
+  }();
+  return kZen4;
 }
 
 bool amx_granted() {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <string_view>
 
 namespace ragdot::cpu {
 
@@ -49,6 +51,14 @@ inline constexpr std::array<NamedFeature, 14> kFeatureNames = {{{"avx2", &Featur
                                                                 {"amx_tile", &Features::amx_tile},
                                                                 {"amx_bf16", &Features::amx_bf16},
                                                                 {"amx_int8", &Features::amx_int8}}};
+
+/// The core behind AMD's family and model, which virtual machines all call "AMD EPYC"; empty for others than these. The ranges
+/// are those of Linux (arch/x86/kernel/cpu/amd.c).
+[[nodiscard]] std::string_view amd_core(std::uint32_t family, std::uint32_t model);
+
+/// Whether memory is asked for into the L2 cache first, read once: on Zen 4 the L1 cache waits for few lines at a time, and
+/// the products' loads wait behind them (decision 134).
+[[nodiscard]] bool asks_l2_first();
 
 /// Asks the operating system for AMX's tile registers, once for the process; true when every thread may use them.
 [[nodiscard]] bool amx_granted();

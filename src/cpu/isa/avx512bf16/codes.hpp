@@ -7,6 +7,7 @@
 
 #include "cpu/isa/avx512/decode.hpp"
 #include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/chains/fetch.hpp"
 #include "cpu/isa/chains/visit.hpp"
 #include "cpu/side.hpp"
 
@@ -60,8 +61,10 @@ class Codes {
   [[gnu::always_inline]] void take(const std::byte* at, Quad& weights) const {
     pairs_.take(_mm512_loadu_si512(at), _mm512_loadu_si512(at + kQuadBytes / 2), weights);
   }
-  [[gnu::always_inline]] static void fetch(const std::byte* at) {
-    for (std::int64_t line = 0; line < kQuadBytes; line += chains::kLineBytes) chains::fetch_twice(at + line);
+  [[gnu::always_inline]] static void fetch(const std::byte* at, bool l2_first) {
+    constexpr std::int64_t kAhead = 8192;
+    for (std::int64_t line = 0; line < kQuadBytes; line += chains::kLineBytes)
+      chains::fetch_in_order(at + line, kAhead, l2_first);
   }
 
  private:
@@ -127,7 +130,7 @@ struct QuadChain : Chain {
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = Chain::zero();
       for (std::int64_t i = 0; i < schedule::kChunk / kQuad; ++i, rhs += Codes<kFormat>::kQuadBytes) {
-        Codes<kFormat>::fetch(rhs);
+        Codes<kFormat>::fetch(rhs, turn.l2_first);
         Quad weights;
         source.take(rhs, weights);
 #pragma GCC unroll 6

@@ -10,6 +10,8 @@
 
 #include "cpu/isa/avx512/lanes.hpp"
 #include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/chains/fetch.hpp"
+#include "cpu/isa/features.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu::avx512bf16 {
@@ -89,7 +91,8 @@ class ColumnsProduct {
         begin_(job.pieces.front().begin),
         depth_(job.pieces.back().end - begin_),
         granules_(schedule::ceil_div(depth_, kGranuleDepth)),
-        far_(ahead(16384)),
+        l2_first_(asks_l2_first()),
+        ahead_(ahead(l2_first_ ? 16384 : 8192)),
         near_(ahead(4096)) {}
 
   void run() {
@@ -120,8 +123,8 @@ class ColumnsProduct {
       const std::int64_t first = g * kGranuleDepth;
       const std::byte* granule = at + first * element_bytes(kFormat);
       for (std::int64_t line = 0; line < kGranuleDepth * element_bytes(kFormat); line += 64) {
-        _mm_prefetch(granule + far_ + line, _MM_HINT_T1);
-        _mm_prefetch(granule + near_ + line, _MM_HINT_T0);
+        chains::fetch_line(granule + ahead_ + line, l2_first_);
+        if (l2_first_) chains::fetch_line(granule + near_ + line, false);
       }
       turn<kFormat, kPairing>(granule, depth_ - first, pairs.data());
       for (std::int64_t v = 0; v < 2; ++v) {
@@ -178,8 +181,9 @@ class ColumnsProduct {
   const std::int64_t begin_;
   const std::int64_t depth_;
   const std::int64_t granules_;
-  const std::int64_t far_;   // bytes to what is asked for into the L2 cache: the L1 cache waits for few lines at a time
-  const std::int64_t near_;  // and from there
+  const bool l2_first_;
+  const std::int64_t ahead_;  // bytes to what is asked for
+  const std::int64_t near_;   // and, from the L2 cache, to what the L1 cache takes
   alignas(64) std::array<float, kMostRowsOfColumns * 2 * kMostGranules * kLanes * kLanes> sums_;
   alignas(64) std::array<float, kMostDepth / schedule::kChunk * kLanes> chunks_;
 };

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cpu/isa/avx512/pack.hpp"
+#include "cpu/isa/chains/fetch.hpp"
 #include "cpu/isa/chains/visit.hpp"
 #include "cpu/side.hpp"
 
@@ -37,17 +38,19 @@ class LinesAhead {
   static LinesAhead of(const chains::Turn& turn) {
     constexpr std::int64_t kLines = kStepBytes / chains::kLineBytes;
     const std::int64_t share = schedule::ceil_div(kLines, turn.blocks) * chains::kLineBytes;
-    return {turn.block * share, share};
+    return {turn.block * share, share, turn.l2_first};
   }
   [[gnu::always_inline]] void ask(const std::byte* at) const {
-    for (std::int64_t line = 0; line < share_; line += chains::kLineBytes) chains::fetch_twice(at + begin_ + line);
+    for (std::int64_t line = 0; line < share_; line += chains::kLineBytes)
+      chains::fetch_in_order(at + begin_ + line, chains::kVisitBytes, l2_first_);
   }
 
  private:
-  LinesAhead(std::int64_t begin, std::int64_t share) : begin_(begin), share_(share) {}
+  LinesAhead(std::int64_t begin, std::int64_t share, bool l2_first) : begin_(begin), share_(share), l2_first_(l2_first) {}
 
   std::int64_t begin_;
   std::int64_t share_;
+  bool l2_first_;
 };
 
 /// Granules of whole chunks of one strip of packed weights.

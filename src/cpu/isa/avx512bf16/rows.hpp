@@ -12,6 +12,7 @@
 #include "cpu/isa/avx512bf16/codes.hpp"
 #include "cpu/isa/avx512bf16/pairs.hpp"
 #include "cpu/isa/chains/fetch.hpp"
+#include "cpu/isa/features.hpp"
 #include "cpu/kernel.hpp"
 
 namespace ragdot::cpu::avx512bf16 {
@@ -78,7 +79,8 @@ class RowsProduct {
         outer_(weights.outer),
         begin_(job.pieces.front().begin),
         chunks_((job.pieces.back().end - begin_) / schedule::kChunk),
-        row_bytes_(side_.depth_stride * kBytes) {}
+        row_bytes_(side_.depth_stride * kBytes),
+        l2_first_(asks_l2_first()) {}
 
   void run() {
     std::int64_t ended = 0;
@@ -108,7 +110,7 @@ class RowsProduct {
   void add_chunk(std::int64_t depth) {
     RowPairs<kFormat> pairs(nullptr);
     const Ahead next = {side_.value(outer_, depth + schedule::kChunk), schedule::kChunk, job_.cols * kBytes, row_bytes_};
-    chains::Fetcher fetcher({next}, kSteps * schedule::ceil_div(job_.cols, kRunCols));
+    chains::Fetcher fetcher({next}, kSteps * schedule::ceil_div(job_.cols, kRunCols), l2_first_);
     for (std::int64_t col = 0; col < job_.cols; col += kRunCols) {
       if (side_.folds()) {
         const std::int64_t scaled = fault::on(fault::Id::run_scale_of_first_columns) ? 0 : col;
@@ -212,6 +214,7 @@ class RowsProduct {
   const std::int64_t begin_;
   const std::int64_t chunks_;
   const std::int64_t row_bytes_;
+  const bool l2_first_;
   alignas(64) std::array<float, kMostRowsOfRuns * kPitch> sums_;
 };
 

@@ -17,15 +17,6 @@ enum class Role : std::int32_t { lhs, rhs };
 /// Outer elements of a strip of the rhs panel, and columns of a strip of acc.
 inline constexpr std::int64_t kStripCols = 32;
 
-/// Asks for memory that is read in order: far ahead into the L2 cache, and from there. The L1 cache of Zen 4 waits for few
-/// lines at a time, and loads of operands wait with them (decision 134).
-[[gnu::always_inline]] inline void fetch_twice(const std::byte* at) {
-  constexpr std::int64_t kFar = 16384;
-  constexpr std::int64_t kNear = 2048;
-  _mm_prefetch(at + kFar, _MM_HINT_T1);
-  _mm_prefetch(at + kNear, _MM_HINT_T0);
-}
-
 /// A dword holds kElements consecutive elements of depth; a piece ends with zeros up to a whole dword, and nothing else lies
 /// between pieces, so a segment may have any length. lhs: a row of dwords for each outer element. rhs: strips of 32 outer
 /// elements; in a strip a row of 32 dwords for each dword of depth. Depths of panels count dwords.

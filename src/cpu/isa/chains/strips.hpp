@@ -11,6 +11,7 @@
 #include "cpu/isa/chains/panels.hpp"
 #include "cpu/isa/chains/turns.hpp"
 #include "cpu/isa/chains/visit.hpp"
+#include "cpu/isa/features.hpp"
 #include "cpu/kernel.hpp"
 #include "format/fault.hpp"
 
@@ -30,6 +31,7 @@ class StripsProduct {
     turn_.panel_depth = depth_;
     turn_.row = job.row;
     turn_.blocks = rows_.count();
+    turn_.l2_first = asks_l2_first();
     turn_.rhs = decoded_.data();
     if (job.store != nullptr) out_ = Floats::out_of(*job.store);
   }
@@ -123,7 +125,7 @@ class StripsProduct {
     const std::int64_t depth = job_.pieces.back().end - begin;
     std::int64_t visits = depth_;
     for (const schedule::Piece& piece : job_.pieces) visits += schedule::ceil_div(piece.depth(), kMost) * rows_.count();
-    fetcher_ = {{ahead_of(*weights_.side, pack_.outer + kStripCols, following, begin, depth)}, visits};
+    fetcher_ = {{ahead_of(*weights_.side, pack_.outer + kStripCols, following, begin, depth)}, visits, turn_.l2_first};
   }
 
   const MultiplyJob& job_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "cpu/isa/chains/fetch.hpp"
 #include "cpu/isa/chains/panels.hpp"
 #include "format/fault.hpp"
 
@@ -50,6 +51,7 @@ struct Turn {
   std::byte* out = nullptr;          // of the strip, where its sums are final and it is whole, else null
   const std::byte* ahead = nullptr;  // memory to ask for, so many lines in each chunk of a block
   std::int64_t ahead_lines = 0;      // few at a time: what waits for memory holds up the products' loads
+  bool l2_first = false;             // asks_l2_first()
 };
 
 template <class Chain, int kRows>
@@ -146,7 +148,7 @@ template <class Chain, int kRows>
   const auto add_chunk = [&](std::int64_t steps) __attribute__((always_inline)) {
     Sums<Chain, kRows> even;
     Sums<Chain, kRows> odd;
-    for (std::int64_t line = 0; line < turn.ahead_lines; ++line, ahead += kLineBytes) _mm_prefetch(ahead, _MM_HINT_T1);
+    for (std::int64_t line = 0; line < turn.ahead_lines; ++line, ahead += kLineBytes) fetch_line(ahead, turn.l2_first);
     run_chains<Chain, kRows>(lhs, at, rhs, steps, even, odd);
     at += Panels::kLhsChunkBytes;
     rhs += Panels::kRhsChunkBytes;
