@@ -9,6 +9,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "cpu/isa/features.hpp"
+
 namespace ragdot::cli {
 namespace {
 
@@ -59,6 +61,11 @@ TEST(CpuName, NamesTheCoreOfAmd) {
   EXPECT_EQ(name("cpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Intel(R) Xeon(R) Processor\n"), "Intel(R) Xeon(R) Processor");
   EXPECT_EQ(name("processor\t: 0\n"), "unknown");
   fs::remove(file);
+}
+
+TEST(CpuName, AndTheLibraryKnowTheSameCore) {
+  const bool zen4 = cpu_name("/proc/cpuinfo").find("(Zen 4)") != std::string::npos;
+  EXPECT_EQ(cpu::asks_l2_first(), zen4);
 }
 
 /// Linux leaves a set out of its flags when it does not keep the registers, as the library does.

@@ -68,7 +68,7 @@ void multiply_codes(const MultiplyJob& job, const PackJob& weights) {
 }
 
 void multiply_pairs(const MultiplyJob& job, const PackJob& weights) {
-  constexpr std::int64_t kMostPairedAnew = 12;
+  constexpr std::int64_t kMostPairedAnew = 16;
   job.rows <= kMostPairedAnew ? chains::multiply_strips<PairChain<Bf16Chain>>(job, weights)
                               : chains::multiply_strips<Bf16Chain, pair_rows>(job, weights);
 }

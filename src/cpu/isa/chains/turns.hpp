@@ -2,6 +2,7 @@
 // A kernel includes this file inside its target region.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
