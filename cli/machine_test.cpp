@@ -64,8 +64,9 @@ TEST(CpuName, NamesTheCoreOfAmd) {
 }
 
 TEST(CpuName, AndTheLibraryKnowTheSameCore) {
-  const bool zen4 = cpu_name("/proc/cpuinfo").find("(Zen 4)") != std::string::npos;
-  EXPECT_EQ(cpu::asks_l2_first(), zen4);
+  const std::string name = cpu_name("/proc/cpuinfo");
+  if (name.rfind("AMD", 0) != 0 && name.rfind("Intel", 0) != 0) GTEST_SKIP() << name << " says nothing of its core";
+  EXPECT_EQ(cpu::asks_l2_first(), name.find("(Zen 4)") != std::string::npos) << name;
 }
 
 /// Linux leaves a set out of its flags when it does not keep the registers, as the library does.

@@ -29,7 +29,7 @@ struct Floats {
   static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
   static Vector mul(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
   static Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
-  static constexpr int kSpreadByProducts = 1;  // rows of a block of four
+  static constexpr int kSpreadByProducts = 1;  // rows of a block of three or four
   /// sum plus the product of the value at `a` and b. In assembly: compilers spread a value once that two products take.
   /// A chain with another dot() has its own.
   static Vector dot_spread(Vector sum, const void* a, Vector b) {

@@ -27,7 +27,7 @@ inline constexpr std::int64_t kMostRowsOfColumns = 8;
 template <Format kFormat, const avx512::Pairing& kPairing, bool kWhole>
 void turn(const std::byte* at, std::int64_t elements, std::byte* granule) {
   static_assert(avx512::pairs_share_dwords(kPairing));
-  constexpr std::int64_t kLineBytes = 64;
+  using chains::kLineBytes;
   if constexpr (kFormat == Format::bf16) {
     const __m512i words = _mm512_loadu_si512(avx512::kPairedWords<kPairing>.data());
     for (std::int64_t v = 0; v < 2; ++v) {
@@ -122,7 +122,7 @@ class ColumnsProduct {
     for (std::int64_t g = 0; g < granules_; ++g) {
       const std::int64_t first = g * kGranuleDepth;
       const std::byte* granule = at + first * element_bytes(kFormat);
-      for (std::int64_t line = 0; line < kGranuleDepth * element_bytes(kFormat); line += 64) {
+      for (std::int64_t line = 0; line < kGranuleDepth * element_bytes(kFormat); line += chains::kLineBytes) {
         chains::fetch_line(granule + ahead_ + line, l2_first_);
         if (l2_first_) chains::fetch_line(granule + near_ + line, false);
       }

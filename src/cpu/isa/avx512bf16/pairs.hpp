@@ -1,5 +1,5 @@
-// Chains whose weights are rows of bf16, paired in registers for each block of rows. A kernel includes this file inside its
-// target region, behind all other includes.
+// Chains whose weights are rows of bf16, paired in registers for each block of rows, or once into the L1 cache. A kernel
+// includes this file inside its target region, behind all other includes.
 #pragma once
 
 #include <cstddef>

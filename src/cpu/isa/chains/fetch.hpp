@@ -1,4 +1,4 @@
-// Asks for the memory that is packed next while products keep the core busy.
+// Asks for the memory that is packed or read next while products keep the core busy.
 // A kernel includes this file inside its target region.
 #pragma once
 

@@ -35,7 +35,6 @@ class Multiplier {
       turn.lhs_panel = job.lhs_panel;
       turn.panel_depth = depth_;
       turn.row = job.row;
-      turn.blocks = rows_.count();
     }
     if constexpr (Floats::kStores) {
       if (job.store != nullptr) out_ = Floats::out_of(*job.store);
@@ -132,11 +131,10 @@ class Multiplier {
           turns_[i].starts = &starts_[fault::on(fault::Id::quads_first_starts_for_all_turns) ? 0 : i];
         }
       }
-      rows_.each([&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+      rows_.each([&](std::int64_t /*block*/, std::int64_t row, std::int64_t rows) {
         if constexpr (Floats::kStores) out_.ask(turns_[count_ - 1].out, row + rows);
         for (std::size_t i = 0; i < count_; ++i) {
           fetcher_.step();
-          turns_[i].block = block;
           kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turns_[i], out_, row);
         }
       });

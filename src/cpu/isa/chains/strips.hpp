@@ -99,7 +99,8 @@ class StripsProduct {
     kPack(pack_);
     // Packed weights follow each other: the next turn's are likely to be as many as these. Blocks ask for a share each.
     turn_.ahead = weights_.side->value(pack_.outer, end);
-    const std::int64_t chunk_bytes = schedule::kChunk * kPackedCols * element_bytes(weights_.side->format);
+    const std::int64_t chunk_bytes =
+        std::min(schedule::kChunk, end - begin) * kPackedCols * element_bytes(weights_.side->format);
     turn_.ahead_lines = schedule::ceil_div(chunk_bytes, rows_.count() * kLineBytes);
   }
 

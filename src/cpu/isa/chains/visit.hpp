@@ -46,7 +46,7 @@ struct Turn {
   bool sets = false;                     // acc holds nothing yet
   const float* row_scales = nullptr;
   const float* col_scales = nullptr;
-  std::int64_t block = 0;  // the number of the block of rows at hand, and how many there are
+  std::int64_t block = 0;  // of few rows: the number of the block at hand, and how many there are
   std::int64_t blocks = 1;
   std::byte* out = nullptr;          // of the strip, where its sums are final and it is whole, else null
   const std::byte* ahead = nullptr;  // memory to ask for, so many lines in each chunk of a block
