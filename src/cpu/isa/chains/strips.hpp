@@ -40,7 +40,7 @@ class StripsProduct {
     for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
       pack_.outer = weights_.outer + col;
       pack_.count = std::min(kStripCols, job_.cols - col);
-      if (kPack != nullptr && !blocked_) fetch_following(col);
+      if (!blocked_) fetch_following(col);
       std::int64_t at = 0;
       std::int64_t ended = 0;
       for (const schedule::Piece& piece : job_.pieces) {
@@ -86,7 +86,7 @@ class StripsProduct {
     }
     rows_.each([this](std::int64_t block, std::int64_t row, std::int64_t rows) {
       out_.ask(turn_.out, row + rows);
-      if (kPack != nullptr && !blocked_) fetcher_.step();
+      fetcher_.step();
       turn_.block = block;
       kVisits<Chain>[static_cast<std::size_t>(rows - 1)](turn_, out_, row);
       turn_.ahead += turn_.ahead_lines * schedule::ceil_div(turn_.depth, schedule::kChunk) * kLineBytes;
@@ -137,7 +137,7 @@ class StripsProduct {
   const RowBlocks rows_;
   std::int64_t depth_ = 0;  // of the lhs panel, in its units
   Turn turn_;
-  Fetcher fetcher_;  // of weights that are not packed
+  Fetcher fetcher_;  // of weights that are not packed, else of nothing
   typename Floats::Out out_;
   alignas(64) std::array<std::byte, kPack == nullptr ? 64 : kMost / schedule::kChunk * Panels::kRhsChunkBytes> decoded_;
 };
