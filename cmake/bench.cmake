@@ -1,5 +1,6 @@
 # The room bench, with what it is compared against where that is installed.
 ragdot_room(bench ${CMAKE_DL_LIBS})
+target_compile_options(ragdot_bench PRIVATE ${RAGDOT_NO_COVERAGE})
 
 # Not by oneDNN's own package file: Debian's asks for the headers of OpenCL as well.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)

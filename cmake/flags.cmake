@@ -18,6 +18,9 @@ if(RAGDOT_SANITIZE)
   if(RAGDOT_SANITIZE MATCHES "implicit-conversion")
     target_compile_options(ragdot_flags INTERFACE "-fsanitize-ignorelist=${PROJECT_SOURCE_DIR}/cmake/conversions_of_others.txt")
   endif()
+  if(RAGDOT_SANITIZE MATCHES "fuzzer")  # what fuzz targets are not linked to gives them no coverage
+    set(RAGDOT_NO_COVERAGE -fno-sanitize=fuzzer-no-link)
+  endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ 12 sees uninitialised members inside <regex> and <functional> once sanitizers are on.
     target_compile_options(ragdot_flags INTERFACE -Wno-maybe-uninitialized)
