@@ -11,7 +11,9 @@ endif()
 add_library(ragdot_flags INTERFACE)
 # Contraction would fuse a multiply and an add that the reduction order keeps apart.
 target_compile_options(ragdot_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Werror -ffp-contract=off)
+set(RAGDOT_COLD_FLAGS "$<$<CONFIG:Release>:-O1>")  # of code that is never hot and full of templates of others
 if(RAGDOT_SANITIZE)
+  set(RAGDOT_COLD_FLAGS -O0)
   target_compile_options(ragdot_flags INTERFACE -fsanitize=${RAGDOT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_compile_definitions(ragdot_flags INTERFACE RAGDOT_SANITIZED)
   target_link_options(ragdot_flags INTERFACE -fsanitize=${RAGDOT_SANITIZE})
