@@ -99,6 +99,19 @@ Shape any_shape() {
   return shape;
 }
 
+/// More segments of one element than a kernel takes at once. Rows have one scale, in blocks, or each its own.
+TEST(Shapes, ManySegmentsOfOneElement) {
+  const Shape shape = touching({150, 0, 90}, 240, 300, 70);
+  for (const std::int64_t rows : {kWholeAxis, std::int64_t{50}, std::int64_t{1}}) {
+    const Difference forward = difference(
+        make_gmm({"", Format::e4m3, Format::e5m2, Format::f32, rows, 1, Format::bf16, 1, 8}, shape, Data::mixed, 11));
+    EXPECT_EQ(forward.count, 0U) << "gmm, " << rows << ": " << forward.first;
+    const Difference gradient = difference(
+        make_tgmm({"", Format::e4m3, Format::e5m2, Format::f32, 1, rows, Format::bf16, 1, 8}, shape, Data::mixed, 12));
+    EXPECT_EQ(gradient.count, 0U) << "tgmm, " << rows << ": " << gradient.first;
+  }
+}
+
 TEST(Shapes, RandomGridsGroupsAndTilings) {
   EXPECT_TRUE(rc::check([] {
     const Grids grids = any_grids();

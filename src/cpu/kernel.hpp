@@ -76,6 +76,9 @@ struct Ahead {
   return {};
 }
 
+/// Pieces that a reduction tile, and so a multiplication, holds at most: bounds the scales that are gathered ahead of it.
+inline constexpr std::int64_t kMostPieces = 64;
+
 /// Multiplies two panels that were packed from the same pieces, for a tile of rows x cols: p += chunks of a piece, and where a
 /// piece ends its segment acc = fma(row scale * column scale, p, acc), or acc = p where nothing is scaled.
 struct MultiplyJob {

@@ -11,9 +11,6 @@
 
 namespace ragdot::cpu {
 
-/// Pieces that a reduction tile holds at most: bounds the scales that are gathered ahead of a multiplication.
-inline constexpr std::int64_t kMostPieces = 64;
-
 /// Byte offsets in the workspace of one call; the same for sizing and for running.
 struct WorkspaceLayout {
   std::size_t spans = 0;

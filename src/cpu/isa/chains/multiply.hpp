@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -48,7 +47,7 @@ class Multiplier {
       const schedule::Piece& piece = job_.pieces[i];
       if (const std::int64_t count = run_length(i); count > 1) {
         take_turns();
-        run_blocks({at, count, ended});
+        if constexpr (Chain::kHasRuns) RunProduct<Chain>(job_, depth_, {at, count, ended}).run();
         at += count;
         ended += count;
         i += static_cast<std::size_t>(count);
@@ -80,44 +79,6 @@ class Multiplier {
     if (!Chain::kHasRuns || job_.row_scales == nullptr) return count;
     for (; i < job_.pieces.size() && job_.pieces[i].first && job_.pieces[i].last && job_.pieces[i].depth() == 1; ++i) ++count;
     return count;
-  }
-
-  /// Leaves in changes_[r] whether row r's scale differs from that of the row before in any segment of a run.
-  void find_changes(const float* scales, std::int64_t count) {
-    changes_.fill(0);
-    for (std::int64_t i = 0; i < count; ++i, scales += job_.row_scales_stride) {
-      for (std::int64_t r = 1; r < job_.rows; ++r) {
-        changes_[static_cast<std::size_t>(r)] |=
-            std::bit_cast<std::uint32_t>(scales[r]) ^ std::bit_cast<std::uint32_t>(scales[r - 1]);
-      }
-    }
-  }
-
-  void run_blocks(const Run& run) {
-    if constexpr (Chain::kHasRuns) {
-      RunVisit visit;
-      visit.count = run.count;
-      visit.sets = job_.first && run.ended == 0;
-      visit.row_scales_stride = job_.row_scales_stride;
-      visit.col_scales_stride = job_.col_scales_stride;
-      const float* row_scales = job_.row_scales + run.ended * job_.row_scales_stride;
-      find_changes(row_scales, run.count);
-      for (std::int64_t col = 0; col < job_.cols; col += kStripCols) {
-        visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run.at);
-        visit.col_scales = job_.col_scales + run.ended * job_.col_scales_stride + col;
-        RowBlocks(job_.rows, kMostRows).each([&](std::int64_t /*block*/, std::int64_t row, std::int64_t rows) {
-          for (std::int64_t r = 0; r < rows; ++r)
-            visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, run.at);
-          visit.row_scales = row_scales + row;
-          visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
-          const bool alike =
-              fault::on(fault::Id::row_scales_taken_alike) ||
-              !std::any_of(changes_.begin() + row + 1, changes_.begin() + row + rows, [](auto c) { return c != 0; });
-          const auto& segments = alike ? kRuns<Chain, RowScales::alike> : kRuns<Chain, RowScales::each>;
-          segments[static_cast<std::size_t>(rows - 1)](visit);
-        });
-      }
-    }
   }
 
   void take_turns() {
@@ -163,8 +124,7 @@ class Multiplier {
   alignas(64) std::array<Starts, kMostTurns> starts_;
   std::size_t count_ = 0;
   std::int64_t taken_ = 0;
-  std::int64_t depth_ = 0;                         // of the panels, in their units
-  std::array<std::uint32_t, kInnerRows> changes_;  // between the row scales of the run at hand
+  std::int64_t depth_ = 0;  // of the panels, in their units
 };
 
 template <class Chain>

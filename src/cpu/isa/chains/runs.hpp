@@ -2,12 +2,16 @@
 // A kernel includes this file inside its target region, behind all other includes.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 #include "cpu/isa/chains/panels.hpp"
+#include "cpu/isa/chains/turns.hpp"
 #include "cpu/isa/chains/visit.hpp"
+#include "cpu/kernel.hpp"
 #include "format/fault.hpp"
 
 namespace ragdot::cpu::chains {
@@ -20,22 +24,21 @@ struct Run {
   std::int64_t ended = 0;  // the first segment's number within the job
 };
 
-/// One register block's part of a run. Scales of the next segment stand a stride further.
+/// Where all rows have the same scales, the strip's scales hold them already; where a block's rows have, it multiplies once.
+enum class RowScales : std::int32_t { in_strip, alike, each };
+
+/// One register block's part of a run.
 struct RunVisit {
   const std::byte* lhs[kMostRows] = {};
   const std::byte* rhs = nullptr;
   std::int64_t count = 0;
   float* acc = nullptr;
   bool sets = false;
-  const float* row_scales = nullptr;
-  const float* col_scales = nullptr;
+  const float* row_scales = nullptr;  // the next segment's stand a stride further
   std::int64_t row_scales_stride = 0;
-  std::int64_t col_scales_stride = 0;
+  const float* strip_scales = nullptr;  // kStripCols for each segment
 };
 
-enum class RowScales : std::int32_t { alike, each };
-
-/// Where all rows of the block have the same scale, as in a grid of blocks, its product with the column scales is shared.
 template <class Chain, int kRows, RowScales kRowScales>
 void run_columns(const RunVisit& visit, std::int64_t col) {
   using Floats = typename Chain::Floats;
@@ -48,12 +51,12 @@ void run_columns(const RunVisit& visit, std::int64_t col) {
   }
   const std::byte* rhs = visit.rhs + col * 4;
   const float* row_scales = visit.row_scales;
-  const float* col_scales = visit.col_scales + col;
+  const float* strip_scales = visit.strip_scales + col;
   for (std::int64_t i = 0; i < visit.count; ++i, rhs += Chain::Panels::kRowBytes) {
     const auto b0 = Floats::load(rhs);
     const auto b1 = Floats::load(rhs + Chain::Panels::kVectorBytes);
-    auto scale0 = Floats::load(col_scales);
-    auto scale1 = Floats::load(col_scales + Floats::kLanes);
+    auto scale0 = Floats::load(strip_scales);
+    auto scale1 = Floats::load(strip_scales + Floats::kLanes);
     if constexpr (kRowScales == RowScales::alike) {
       scale0 = Floats::mul(Floats::spread(row_scales), scale0);
       scale1 = Floats::mul(Floats::spread(row_scales), scale1);
@@ -61,17 +64,17 @@ void run_columns(const RunVisit& visit, std::int64_t col) {
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       const auto a = Floats::spread(visit.lhs[r] + 4 * i);
-      if constexpr (kRowScales == RowScales::alike) {
-        acc[r][0] = Floats::fma(scale0, Floats::mul(a, b0), acc[r][0]);
-        acc[r][1] = Floats::fma(scale1, Floats::mul(a, b1), acc[r][1]);
-      } else {
+      if constexpr (kRowScales == RowScales::each) {
         const auto row = Floats::spread(row_scales + r);
         acc[r][0] = Floats::fma(Floats::mul(row, scale0), Floats::mul(a, b0), acc[r][0]);
         acc[r][1] = Floats::fma(Floats::mul(row, scale1), Floats::mul(a, b1), acc[r][1]);
+      } else {
+        acc[r][0] = Floats::fma(scale0, Floats::mul(a, b0), acc[r][0]);
+        acc[r][1] = Floats::fma(scale1, Floats::mul(a, b1), acc[r][1]);
       }
     }
     row_scales += visit.row_scales_stride;
-    if (!fault::on(fault::Id::run_scales_stand_still)) col_scales += visit.col_scales_stride;
+    if (!fault::on(fault::Id::run_scales_stand_still)) strip_scales += kStripCols;
   }
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
@@ -89,6 +92,85 @@ void run_segments(const RunVisit& visit) {
 template <class Chain, RowScales kS>
 inline constexpr std::array kRuns = {run_segments<Chain, 1, kS>, run_segments<Chain, 2, kS>, run_segments<Chain, 3, kS>,
                                      run_segments<Chain, 4, kS>, run_segments<Chain, 5, kS>, run_segments<Chain, 6, kS>};
+
+/// The products of a run with all rows and columns of the job, over panels `depth` units deep. A strip's rhs values and scales,
+/// at most 8 KiB each, stay in the L1 cache while all rows take their turn.
+template <class Chain>
+class RunProduct {
+ public:
+  RunProduct(const MultiplyJob& job, std::int64_t depth, const Run& run) : job_(job), depth_(depth), run_(run) {
+    row_scales_ = job.row_scales + run.ended * job.row_scales_stride;
+    find_changes();
+  }
+
+  void run() {
+    for (std::int64_t col = 0; col < job_.cols; col += kStripCols) take_strip(col);
+  }
+
+ private:
+  using Floats = typename Chain::Floats;
+  using Panels = typename Chain::Panels;
+  /// Rows of a block: two chains each, and room for two rhs, two scales, lhs and a product.
+  static constexpr std::int64_t kRows = std::min(kMostRows, (Floats::kRegisters - 6) / 2);
+
+  /// Leaves in changes_[r] whether row r's scale differs from that of the row before in any segment of the run.
+  void find_changes() {
+    changes_.fill(0);
+    std::uint32_t* changes = changes_.data();
+    const std::int64_t rows = job_.rows;
+    const float* scales = row_scales_;
+    for (std::int64_t i = 0; i < run_.count; ++i, scales += job_.row_scales_stride) {
+      for (std::int64_t r = 1; r < rows; ++r)
+        changes[r] |= std::bit_cast<std::uint32_t>(scales[r]) ^ std::bit_cast<std::uint32_t>(scales[r - 1]);
+    }
+  }
+
+  /// Whether these rows have the same scales.
+  [[nodiscard]] bool alike(std::int64_t row, std::int64_t rows) const {
+    if (fault::on(fault::Id::row_scales_taken_alike)) return true;
+    return !std::any_of(changes_.begin() + row + 1, changes_.begin() + row + rows, [](auto c) { return c != 0; });
+  }
+
+  void fill_strip_scales(std::int64_t col, bool with_rows) {
+    const float* row = row_scales_;
+    const float* from = job_.col_scales + run_.ended * job_.col_scales_stride + col;
+    float* to = strip_scales_.data();
+    for (std::int64_t i = 0; i < run_.count; ++i, row += job_.row_scales_stride, from += job_.col_scales_stride) {
+      for (std::int64_t c = 0; c < kStripCols; c += Floats::kLanes, to += Floats::kLanes) {
+        const auto scales = Floats::load(from + c);
+        Floats::store(to, with_rows ? Floats::mul(Floats::spread(row), scales) : scales);
+      }
+    }
+  }
+
+  void take_strip(std::int64_t col) {
+    const bool all_alike = alike(0, job_.rows);
+    RunVisit visit;
+    visit.strip_scales = strip_scales_.data();
+    visit.row_scales_stride = job_.row_scales_stride;
+    visit.count = run_.count;
+    visit.sets = job_.first && run_.ended == 0;
+    visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run_.at);
+    fill_strip_scales(col, all_alike);
+    RowBlocks(job_.rows, kRows).each([&](std::int64_t /*block*/, std::int64_t row, std::int64_t rows) {
+      for (std::int64_t r = 0; r < rows; ++r)
+        visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, run_.at);
+      visit.row_scales = row_scales_ + row;
+      visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
+      const auto& segments = all_alike          ? kRuns<Chain, RowScales::in_strip>
+                             : alike(row, rows) ? kRuns<Chain, RowScales::alike>
+                                                : kRuns<Chain, RowScales::each>;
+      segments[static_cast<std::size_t>(rows - 1)](visit);
+    });
+  }
+
+  const MultiplyJob& job_;
+  const std::int64_t depth_;
+  const Run run_;
+  const float* row_scales_;                        // of the run's first segment
+  std::array<std::uint32_t, kInnerRows> changes_;  // between the row scales
+  alignas(64) std::array<float, kMostPieces * kStripCols> strip_scales_;
+};
 
 }  // namespace
 }  // namespace ragdot::cpu::chains
