@@ -281,6 +281,10 @@ def test_what_layers_refuse():
         linear(None, dtype=torch.bfloat16)(x.half(), offs())
     with pytest.raises(ValueError, match="MoE: top_k is 9 of 8 experts; it must be from 1 to 8"):
         rt.MoE(MODEL, HIDDEN, EXPERTS, 9)
+    with pytest.raises(ValueError, match="MoE: the router gives 9 logits for 8 experts; set one that gives one for each"):
+        layer = moe()
+        layer.router = torch.nn.Linear(MODEL, EXPERTS + 1, bias=False)
+        layer(normal(3, MODEL))
 
 
 def in_float64(layer: rt.MoE, x: torch.Tensor) -> torch.Tensor:

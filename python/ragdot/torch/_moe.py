@@ -102,7 +102,10 @@ class MoE(torch.nn.Module):
 
     def route(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""
-        weights, experts = self.router(tokens).softmax(-1, dtype=torch.float32).topk(self.top_k)
+        logits = self.router(tokens)
+        if logits.shape[-1] != self.num_experts:
+            raise ValueError(f"MoE: the router gives {logits.shape[-1]} logits for {self.num_experts} experts; set one that gives one for each")
+        weights, experts = logits.softmax(-1, dtype=torch.float32).topk(self.top_k)
         if self.normalize_weights:
             weights = weights / weights.sum(-1, keepdim=True)
         return weights, experts
