@@ -353,9 +353,10 @@ REFUSED = [
     (lambda: rt.grouped_mm(X.T, DY, THREE, torch.ones(3, 4)), ValueError, "grouped_mm: bias and first_group belong to x [M, K]"),
     (lambda: rt.grouped_mm(X.double(), W, THREE), ValueError, "grouped_mm: x is torch.float64; give float32, bfloat16 or float16, or a ScaledTensor"),
     (lambda: rt.grouped_mm(X, W, THREE, recipe="fp8"), ValueError, "grouped_mm: recipe is 'fp8'; give a Recipe or one of bf16, "),
-    (lambda: rt.grouped_mm(X, W.bfloat16(), THREE), NotImplementedError, "gmm: "),
+    (lambda: rt.grouped_mm(X, W.bfloat16(), THREE), NotImplementedError,
+     "grouped_mm: x is torch.float32 and w torch.bfloat16; without a recipe float32 and float16 are multiplied with each other alone: convert"),
     (lambda: rt.grouped_mm(X.half(), W.bfloat16(), THREE), NotImplementedError,
-     "grouped_mm: x is torch.float16 and w torch.bfloat16; without a recipe float16"),
+     "grouped_mm: x is torch.float16 and w torch.bfloat16; without a recipe float32"),
     (lambda: rt.grouped_mm(rt.quantize(X, (1, 128)), W.half(), THREE), NotImplementedError,
      "grouped_mm: x is torch.float8_e4m3fn and w torch.float16; without"),
     (lambda: rt.grouped_mm(X, W, THREE, first_group=1.5), ValueError, "grouped_mm: first_group is 1.5; give a whole number"),
@@ -405,7 +406,7 @@ REFUSED = [
     (lambda: rt.quantize(X[0], (1, 128)), ValueError, "quantize: x has shape [8]"),
     (lambda: rt.quantize(X, (1, 128), offs=THREE).dequantize(), ValueError, "ScaledTensor: origin is per_group; give offs"),
     (lambda: rt.quantize(W, (1, 128)).transpose(0, 1), ValueError, "ScaledTensor: transpose(0, 1) of 3 axes"),
-    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1)).transpose(0, 1), DY.clone().requires_grad_(), THREE), ValueError,
+    (lambda: rt.grouped_mm(rt.quantize(X, (6, 1)).transpose(0, 1), DY.bfloat16().requires_grad_(), THREE), ValueError,
      "grouped_mm: two matrices with a ScaledTensor have no gradients"),
 ]  # fmt: skip
 

@@ -136,12 +136,13 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
 
 
 def check_pair(op: str, x: Matrix, w: Matrix, recipe: Recipe) -> None:
-    """Raises where float16 meets what it is not multiplied with as it comes, in the caller's types: behind this it is float32."""
+    """Raises where float32 or float16 meets what it is not multiplied with as it comes, in the caller's types."""
     if recipe.format is None:
         kinds = [z.values.dtype if isinstance(z, ScaledTensor) else z.dtype for z in (x, w)]
-        if torch.float16 in kinds and not all(kind in (torch.float16, torch.float32) for kind in kinds):
-            raise NotImplementedError(f"{op}: x is {kinds[0]} and w {kinds[1]}; without a recipe float16 is multiplied with float16 and float32 "
-                                      "alone, so convert an operand")  # fmt: skip
+        wide = [kind in (torch.float16, torch.float32) for kind in kinds]
+        if any(wide) and not all(wide):
+            raise NotImplementedError(f"{op}: x is {kinds[0]} and w {kinds[1]}; without a recipe float32 and float16 are multiplied with each "
+                                      'other alone: convert an operand, or give recipe="bf16"')  # fmt: skip
 
 
 def dtype_of(x: Matrix) -> torch.dtype:
