@@ -2,7 +2,6 @@
 // A kernel includes this file inside its target region, behind all other includes, so that the templates get its instructions.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -101,6 +101,7 @@ class RunProduct {
   RunProduct(const MultiplyJob& job, std::int64_t depth, const Run& run) : job_(job), depth_(depth), run_(run) {
     row_scales_ = job.row_scales + run.ended * job.row_scales_stride;
     find_changes();
+    all_alike_ = alike(0, job.rows);
   }
 
   void run() {
@@ -131,33 +132,32 @@ class RunProduct {
     return !std::any_of(changes_.begin() + row + 1, changes_.begin() + row + rows, [](auto c) { return c != 0; });
   }
 
-  void fill_strip_scales(std::int64_t col, bool with_rows) {
+  void fill_strip_scales(std::int64_t col) {
     const float* row = row_scales_;
     const float* from = job_.col_scales + run_.ended * job_.col_scales_stride + col;
     float* to = strip_scales_.data();
     for (std::int64_t i = 0; i < run_.count; ++i, row += job_.row_scales_stride, from += job_.col_scales_stride) {
       for (std::int64_t c = 0; c < kStripCols; c += Floats::kLanes, to += Floats::kLanes) {
         const auto scales = Floats::load(from + c);
-        Floats::store(to, with_rows ? Floats::mul(Floats::spread(row), scales) : scales);
+        Floats::store(to, all_alike_ ? Floats::mul(Floats::spread(row), scales) : scales);
       }
     }
   }
 
   void take_strip(std::int64_t col) {
-    const bool all_alike = alike(0, job_.rows);
     RunVisit visit;
     visit.strip_scales = strip_scales_.data();
     visit.row_scales_stride = job_.row_scales_stride;
     visit.count = run_.count;
     visit.sets = job_.first && run_.ended == 0;
     visit.rhs = Panels::rhs_strip(job_.rhs_panel, depth_, col, run_.at);
-    fill_strip_scales(col, all_alike);
+    fill_strip_scales(col);
     RowBlocks(job_.rows, kRows).each([&](std::int64_t /*block*/, std::int64_t row, std::int64_t rows) {
       for (std::int64_t r = 0; r < rows; ++r)
         visit.lhs[r] = Panels::lhs_row(job_.lhs_panel, depth_, job_.row + row + r, run_.at);
       visit.row_scales = row_scales_ + row;
       visit.acc = job_.acc + col * job_.strip_rows + row * kStripCols;
-      const auto& segments = all_alike          ? kRuns<Chain, RowScales::in_strip>
+      const auto& segments = all_alike_         ? kRuns<Chain, RowScales::in_strip>
                              : alike(row, rows) ? kRuns<Chain, RowScales::alike>
                                                 : kRuns<Chain, RowScales::each>;
       segments[static_cast<std::size_t>(rows - 1)](visit);
@@ -169,6 +169,7 @@ class RunProduct {
   const Run run_;
   const float* row_scales_;                        // of the run's first segment
   std::array<std::uint32_t, kInnerRows> changes_;  // between the row scales
+  bool all_alike_;
   alignas(64) std::array<float, kMostPieces * kStripCols> strip_scales_;
 };
 
