@@ -108,7 +108,8 @@ bool halve(Tiling& tile, const Kernel& kernel) {
   if (!cuts_cols && !cuts_rows) return false;
   const bool cols = cuts_cols && (tile.tn >= tile.tm || !cuts_rows);
   std::int64_t& side = cols ? tile.tn : tile.tm;
-  side = padded(side / 2, cols ? kernel.block_cols : kernel.block_rows);
+  // Ways of few rows read weights two blocks of columns at a time.
+  side = padded(side / 2, cols ? 2 * kernel.block_cols : kernel.block_rows);
   return true;
 }
 

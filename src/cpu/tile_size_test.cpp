@@ -37,8 +37,8 @@ Problem problem(Format format, std::int64_t m, std::int64_t groups, std::int64_t
 /// 8,192 rows for each of 8 groups.
 Problem many_rows(Format format) { return problem(format, 65536, 8, 7168, 4096); }
 
-Problem few_rows(Format format, std::int64_t rows, Weights weights) {
-  Problem p = problem(format, 32 * rows, 32, 7168, 4096);
+Problem few_rows(Format format, std::int64_t rows, Weights weights, std::int64_t groups = 32, std::int64_t cols = 4096) {
+  Problem p = problem(format, groups * rows, groups, 7168, cols);
   p.weights = weights;
   return p;
 }
@@ -178,6 +178,7 @@ TEST(TileSize, OfShapesThatUsersRun) {
       {"avx512bf16", few_rows(kE4m3, 16, Weights::columns), kMiB, 1, "64x512x1024", "panels of wide strips"},
       {"avx512bf16", few_rows(kE4m3, 12, Weights::rows), kMiB, 1, "64x256x2048", "long rows as they lie in memory"},
       {"avx512bf16", few_rows(kE4m3, 16, Weights::rows), kMiB, 1, "64x512x1024", "panels of wide strips"},
+      {"avx512bf16", few_rows(kE4m3, 8, Weights::rows, 2, 1408), kMiB, 2, "16x256x384", "whole runs of 64 columns"},
       {"amx", few_rows(kE4m3, 16, Weights::packed), kMiB, 1, "64x4096x1024", "packed weights are read in one run"},
       {"portable", few_rows(kE4m3, 16, Weights::packed), kMiB, 1, "64x512x1024", "no way of its own"},
       {"avx512bf16", few_rows(kE4m3, 33, Weights::packed), kMiB, 1, "1024x256x1024", "as many rows"},
