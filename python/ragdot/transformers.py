@@ -49,13 +49,14 @@ def quantize_experts(model: torch.nn.Module) -> int:
 
     A weight [E, N, K] becomes a parameter of codes and beside it, with `_scale_inv` behind its name, one of scales, as FP8 checkpoints
     have them; `block_size` says how many rows and columns share a scale. Only ragdot's implementations take such experts. Move them to no
-    other dtype, and save the model before. Returns how many weights it quantised. Raises ValueError, and changes nothing, where the
-    implementation quantises nothing and for parametrised weights.
+    other dtype, and save the model before: save_pretrained raises afterwards. Returns how many weights it quantised. Raises ValueError, and
+    changes nothing, for a model without such experts, where the implementation quantises nothing and for parametrised weights.
     """
-    found = []
+    found, forms = [], 0
     for path, experts in model.named_modules():
         if not (hasattr(experts, "is_transposed") and hasattr(experts, "down_proj")):
             continue
+        forms += 1
         name = experts.config._experts_implementation
         recipe = _recipes.get(name)
         if recipe is None or not recipe.quantizes:
@@ -66,9 +67,19 @@ def quantize_experts(model: torch.nn.Module) -> int:
                 raise ValueError(f"quantize_experts: {path}.{weight} is parametrised; remove or merge what computes it first")
             if getattr(experts, weight).element_size() > 1:
                 found.append((experts, weight, recipe))
+    if forms == 0:
+        raise ValueError("quantize_experts: the model has no experts of transformers; for layers of ragdot.torch "
+                         "QuantizedGroupedLinear.from_linear is the way")  # fmt: skip
     for experts, weight, recipe in found:
         _quantize(experts, weight, recipe)
+    if hasattr(model, "save_pretrained"):
+        model.save_pretrained = _not_saved
     return len(found)
+
+
+def _not_saved(*_: Any, **__: Any) -> None:
+    raise NotImplementedError("save_pretrained: quantize_experts left FP8 codes, which would load as numbers without scales; save the model before, "
+                              "or keep its state_dict() by torch.save")  # fmt: skip
 
 
 def _quantize(experts: Any, name: str, recipe: Recipe) -> None:

@@ -172,6 +172,28 @@ def test_another_recipe_is_seen():
         layer.recipe = "fp8"
 
 
+def test_a_mixture_takes_another_recipe_at_any_time():
+    layer, x = moe(), normal(ROWS, MODEL)
+    layer(x)
+    for recipe in (None, "mx"):
+        layer.recipe = recipe
+        assert layer.recipe == layer.gate_up.recipe == layer.down.recipe and torch.equal(layer(x), moe(recipe)(x))
+    layer.down = rt.QuantizedGroupedLinear.from_linear(layer.down)
+    with pytest.raises(ValueError, match="MoE: down is a QuantizedGroupedLinear, whose recipe is that of its codes"):
+        layer.recipe = "blockwise"
+    assert layer.recipe == moe("mx").recipe
+
+
+def test_inference_between_microbatches():
+    """Of few rows, whose weights are packed once they serve again: not those that gradients will ask for."""
+    layer, x = linear(), normal(ROWS, INNER)
+    first = step(layer, x, offs(), is_first_microbatch=True)
+    with torch.no_grad():
+        for _ in range(3):
+            assert torch.equal(layer(x, offs()), first[0])
+    assert equal(step(layer, x, offs(), is_first_microbatch=False), first)
+
+
 def test_compiled_layers_have_recipes_of_their_own():
     """Whatever was compiled before, and another one that is set later."""
     torch.compiler.reset()
@@ -269,14 +291,16 @@ def test_what_layers_refuse():
     with pytest.raises(RuntimeError, match="GroupedLinear: a.weight in the state is torch.float8_e4m3fn, quantised; "
                                            "QuantizedGroupedLinear is for it"):  # fmt: skip
         torch.nn.ModuleDict({"a": linear()}).load_state_dict({"a.weight": layer.weight.detach().to(torch.float8_e4m3fn)}, strict=False)
+    with pytest.raises(ValueError, match=r"GroupedLinear: x is \[3, 139\]; give \[M, 140\], rows of in_features numbers$"):
+        layer(normal(3, INNER - 1), offs())
+    with pytest.raises(ValueError, match=r"QuantizedGroupedLinear: x is \[2, 3, 140\]; give \[M, 140\].*; x.flatten\(0, -2\) has all rows"):
+        rt.QuantizedGroupedLinear.from_linear(linear())(normal(2, 3, INNER), offs())
     with pytest.raises(ValueError, match=r"MoE: x is \[3, 63\]; model_size is 64, which"):
         moe()(normal(3, MODEL - 1))
     with pytest.raises(ValueError, match="GroupedLinear: offs end 6 groups and there are 5 matrices"):
         layer(x, torch.tensor([*ENDS, ROWS]))
     with pytest.raises(NotImplementedError, match="ragdot.torch: torch.func is not offered"):
         torch.func.functional_call(layer, dict(layer.named_parameters()), (x, offs())), torch.func.grad(lambda z: layer(z, offs()).sum())(x)
-    with pytest.raises(ValueError, match=r"GroupedLinear: x is \[172, 139\] and w is \[5, 140, 136\]"):
-        linear()(x[:, 1:], offs())
     with pytest.raises(NotImplementedError, match="GroupedLinear: x is torch.float16 and w torch.bfloat16; without a recipe"):
         linear(None, dtype=torch.bfloat16)(x.half(), offs())
     with pytest.raises(ValueError, match="MoE: top_k is 9 of 8 experts; it must be from 1 to 8"):

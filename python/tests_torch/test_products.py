@@ -351,6 +351,8 @@ REFUSED = [
     (lambda: rt.grouped_mm(X, W, THREE, torch.ones(3, 4).double()), ValueError,
      "grouped_mm: bias is torch.float64 [3, 4]; give float32, bfloat16 or float16, [G, N]"),
     (lambda: rt.grouped_mm(X.T, DY, THREE, torch.ones(3, 4)), ValueError, "grouped_mm: bias and first_group belong to x [M, K]"),
+    (lambda: rt.grouped_mm(X, W.mT.contiguous(), THREE), ValueError, "grouped_mm: x is [6, 8] and w is [3, 4, 8]; w is stored [G, N, K]: give w.mT"),
+    (lambda: rt.grouped_mm(X.to_sparse(), W, THREE), ValueError, "grouped_mm: x is torch.sparse_coo; give x.to_dense()"),
     (lambda: rt.grouped_mm(X.double(), W, THREE), ValueError, "grouped_mm: x is torch.float64; give float32, bfloat16 or float16, or a ScaledTensor"),
     (lambda: rt.grouped_mm(X, W, THREE, recipe="fp8"), ValueError, "grouped_mm: recipe is 'fp8'; give a Recipe or one of bf16, "),
     (lambda: rt.grouped_mm(X, W.bfloat16(), THREE), NotImplementedError,
@@ -401,7 +403,7 @@ REFUSED = [
     (lambda: torch.func.jvp(lambda x: rt.grouped_mm(x, W, THREE), (X,), (X,)), NotImplementedError,
      "grouped_mm: forward-mode derivatives are not offered; use backward()"),
     (lambda: torch.func.grad(lambda x: rt.grouped_mm(x, W, THREE).sum())(X), NotImplementedError,
-     "ragdot.torch: torch.func is not offered; use torch.autograd.grad"),
+     "ragdot.torch: torch.func is not offered, nor are gradients under torch.vmap; call in a loop, and use torch.autograd.grad"),
     (lambda: rt.quantize(X, (1, 128), "e3m4"), ValueError, "quantize: format is 'e3m4'; it must be one of e4m3, e5m2, i8"),
     (lambda: rt.quantize(X[0], (1, 128)), ValueError, "quantize: x has shape [8]"),
     (lambda: rt.quantize(X, (1, 128), offs=THREE).dequantize(), ValueError, "ScaledTensor: origin is per_group; give offs"),
@@ -454,8 +456,47 @@ def test_a_compiled_product_of_unknown_sizes_has_gradients():
         assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(found, expected))
 
 
-def test_gradients_of_gradients_are_refused():
+@pytest.mark.parametrize("recipe", [None, "blockwise"])
+def test_gradients_of_gradients_are_refused(recipe):
+    """Also where what comes back wants none, as that of a sum: a penalty on gradients had no effect."""
     x, w, dy = operands()
-    (dx,) = torch.autograd.grad(rt.grouped_mm(x, w, offs()), x, dy.requires_grad_(), create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        dx.sum().backward()
+    weight_sums = normal(ROWS, 8).requires_grad_()
+    products = rt.grouped_mm(x, w, offs(), recipe=recipe), rt.grouped_mm(x.T, weight_sums, offs(), recipe=recipe)
+    for product, into in zip(products, (dy, None)):
+        for gradient in (torch.ones_like(product), torch.ones_like(product).requires_grad_()):
+            with pytest.raises(NotImplementedError, match="ragdot.torch: gradients of gradients are not offered; leave out create_graph=True"):
+                torch.autograd.grad(product, x, gradient, create_graph=True, retain_graph=True)
+        torch.autograd.grad(product, x, torch.ones_like(product))
+
+
+def test_vmap_over_what_wants_gradients_is_refused():
+    """A batch says that it wants none, and gradients were lost in silence."""
+    x, w, _ = operands()
+    batch = torch.stack([w.detach(), w.detach()]).requires_grad_()
+    for recipe, dtype in ((None, torch.float32), (None, torch.bfloat16), ("blockwise", torch.float32)):
+        run = torch.vmap(lambda matrices: rt.grouped_mm(x.detach().to(dtype), matrices, offs(), recipe=recipe))
+        with pytest.raises(NotImplementedError, match="ragdot.torch: torch.func is not offered, nor are gradients under torch.vmap"):
+            run(batch.to(dtype))
+        with torch.no_grad():
+            assert run(batch.to(dtype)).shape == (2, ROWS, w.shape[2])
+
+
+def test_flops_are_counted():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x, w, _ = operands()
+    one = 2 * ROWS * INNER * OUTER
+    for recipe in (None, "blockwise"):
+        with FlopCounterMode(display=False) as counter:
+            rt.grouped_mm(x, w, offs(), recipe=recipe).sum().backward()
+        assert counter.get_total_flops() == 3 * one
+    layer = rt.GroupedLinear(GROUPS, INNER, OUTER, fuse_wgrad_accumulation=True)
+    layer.weight.main_grad = torch.zeros_like(layer.weight)
+    with torch.no_grad():
+        layer(x, offs())
+        with FlopCounterMode(display=False) as counter:
+            layer(x, offs())  # packed
+    assert counter.get_total_flops() == one
+    with FlopCounterMode(display=False) as counter:
+        layer(x.detach(), offs()).sum().backward()
+    assert counter.get_total_flops() == 2 * one

@@ -167,6 +167,10 @@ def test_quantised_experts_have_the_same_results(family):
     model.set_experts_implementation("ragdot_blockwise")
     expected, count = model(TOKENS).logits, 2 * len(experts_of(model))
     assert door.quantize_experts(model) == count and door.quantize_experts(model) == 0
+    with pytest.raises(NotImplementedError, match="save_pretrained: quantize_experts left FP8 codes"):
+        model.save_pretrained("unused")
+    with pytest.raises(ValueError, match="quantize_experts: the model has no experts of transformers; for layers of ragdot.torch"):
+        door.quantize_experts(torch.nn.Linear(2, 2))
     assert torch.equal(model(TOKENS).logits, expected)
     experts = experts_of(model)[0]
     assert experts.down_proj.dtype == torch.float8_e4m3fn and experts.down_proj_scale_inv.dtype == torch.float32

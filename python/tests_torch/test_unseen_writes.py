@@ -10,6 +10,7 @@ from problems import INNER, ROWS, normal, offs
 from test_modules import MODEL, linear, moe, step
 
 import ragdot.torch as rt
+from ragdot.torch._kept import _sampled
 
 
 def test_weights_copied_from_float32_masters_are_seen():
@@ -23,6 +24,53 @@ def test_weights_copied_from_float32_masters_are_seen():
         optimizer.step()
         layer.weight.data.copy_(master)
         assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise"))
+
+
+@pytest.mark.parametrize("write", [lambda weight: weight.data.sub_(weight.grad), lambda weight: weight.detach().numpy().__isub__(weight.grad.numpy())])
+def test_steps_by_hand_are_seen(write):
+    """They count in no version, and a model that was trained so never learned."""
+    layer, x = linear(), normal(ROWS, INNER)
+    for _ in range(3):
+        step(layer, x, offs())
+        write(layer.weight)
+        assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise"))
+
+
+def test_weights_swapped_for_averages_are_seen():
+    """By reference and by copy, also once they are packed."""
+    layer, x = linear(), normal(ROWS, INNER)
+    averages = layer.weight.detach() * 0.5
+    with torch.no_grad():
+        for _ in range(3):
+            layer(x, offs())
+        layer.weight.data.copy_(averages)
+        assert torch.equal(layer(x, offs()), rt.grouped_mm(x, averages.mT, offs(), recipe="blockwise"))
+
+
+@pytest.mark.parametrize("shape, strides", [((4, 6, 8), (48, 8, 1)), ((4, 6, 8), (48, 1, 6)), ((3, 5, 7), (1, 1000, 3)), ((1, 1, 1), (1, 1, 1))])
+def test_samples_lie_within_any_weight(shape, strides):
+    """And every group has one, where it is stored by itself."""
+    memory = torch.full((10000,), torch.nan)
+    weight = memory.as_strided(shape, strides)
+    weight.copy_(torch.arange(shape[0], dtype=torch.float32)[:, None, None].expand(shape))
+    samples = _sampled(weight)
+    last = sum((size - 1) * stride for size, stride in zip(shape, strides))
+    assert samples.data_ptr() == weight.data_ptr() and samples.stride(0) * (samples.shape[0] - 1) <= last
+    if strides[0] == 48:
+        assert set(samples.tolist()) == set(range(shape[0]))
+
+
+def test_layers_move_where_torch_swaps_tensors():
+    """It swaps none that a weak reference points at."""
+    layer, x = linear(), normal(ROWS, INNER)
+    layer(x, offs())
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        layer.to(torch.bfloat16)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    x = x.bfloat16()
+    assert torch.equal(layer(x, offs()), rt.grouped_mm(x, layer.weight.mT, offs(), recipe="blockwise"))
 
 
 def test_a_loaded_weight_is_quantised_again():

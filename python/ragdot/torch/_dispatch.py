@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import torch
 from torch import distributed
-from torch.autograd.function import once_differentiable
+
+from ragdot.torch._gradients import first_derivatives
 
 Run = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -49,7 +50,7 @@ class _Gather(torch.autograd.Function):
         return x.index_select(0, order // copies)
 
     @staticmethod
-    @once_differentiable
+    @first_derivatives
     def backward(ctx, grad):
         (inverse,) = ctx.saved_tensors
         if ctx.copies == 1:
@@ -75,7 +76,7 @@ class _Combine(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @first_derivatives
     def backward(ctx, dy):
         rows, weights, order, inverse = ctx.saved_tensors
         top_k, dy, drows, dweights = weights.shape[1], dy.reshape(weights.shape[0], dy.shape[-1]), None, None
@@ -123,7 +124,7 @@ class _Exchange(torch.autograd.Function):
         return _exchanged(rows, sent, received, group)
 
     @staticmethod
-    @once_differentiable
+    @first_derivatives
     def backward(ctx, grad):
         return _exchanged(grad, ctx.received, ctx.sent, ctx.group), None, None, None
 

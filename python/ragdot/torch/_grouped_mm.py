@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 
 from ragdot._choices import integer_of
 from ragdot._recipes import AS_IT_COMES, Recipe, recipe_of
+from ragdot.torch._gradients import transforms_active
 from ragdot.torch._operators import gmm, gmm_scaled
 from ragdot.torch._products import Matrix, multiply, multiply_groups
 from ragdot.torch._scaled import FLOATS, ScaledTensor, check_offs, kind_of, listed
@@ -62,7 +63,7 @@ def grouped_mm(x: Matrix, w: Matrix, offs: torch.Tensor | None = None, bias: tor
         if x_scaled and w_scaled:
             return gmm_scaled(x_values, w_values, offs, x.scales, w.scales, [*x.grid, *w.grid])  # type: ignore[union-attr]
         if not (x_scaled or w_scaled) and x.dtype == w.dtype == bfloat16:  # type: ignore[union-attr]
-            if is_grad_enabled() and (x.requires_grad or w.requires_grad):  # type: ignore[union-attr]
+            if is_grad_enabled() and (x.requires_grad or w.requires_grad or transforms_active()):  # type: ignore[union-attr]
                 return multiply(x, w, None, offs, AS_IT_COMES, bfloat16)
             return gmm(x, w, offs)
     check_kinds("grouped_mm", x, w, offs, bias, out_dtype, first_group)
@@ -108,11 +109,17 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
                 first_group: int | None = None) -> None:  # fmt: skip
     """Raises for what no form takes; the library checks the rest with the numbers at hand."""
     for name, operand in (("x", x), ("w", w)):
-        if not isinstance(operand, ScaledTensor) and operand.dtype not in FLOATS:
+        if isinstance(operand, ScaledTensor):
+            continue
+        if operand.dtype not in FLOATS:
             raise ValueError(f"{op}: {name} is {operand.dtype}; give {listed(FLOATS)}, or a ScaledTensor")
+        if operand.layout != torch.strided:
+            raise ValueError(f"{op}: {name} is {operand.layout}; give {name}.to_dense()")
     if (x.ndim, w.ndim) not in ((2, 3), (2, 2), (3, 2)) or x.shape[-1] != w.shape[-2]:
-        raise ValueError(f"{op}: x is {list(x.shape)} and w is {list(w.shape)}; give [M, K] and [G, K, N], [K, M] and [M, N], "
-                         "[G, M, K] and [K, N], or, to grouped_mm without offs, [G, M, K] and [G, K, N]")  # fmt: skip
+        stored = w.ndim == 3 and x.ndim == 2 and x.shape[1] == w.shape[2]
+        raise ValueError(f"{op}: x is {list(x.shape)} and w is {list(w.shape)}; "
+                         + ("w is stored [G, N, K]: give w.mT" if stored else "give [M, K] and [G, K, N], [K, M] and [M, N], "
+                            "[G, M, K] and [K, N], or, to grouped_mm without offs, [G, M, K] and [G, K, N]"))  # fmt: skip
     check_offs(op, offs)
     if not x.device == w.device == offs.device or (bias is not None and bias.device != x.device):
         on_bias = "" if bias is None else f", bias on {bias.device}"

@@ -10,12 +10,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ragdot._recipes import Recipe
+from ragdot.torch._gradients import refuse_transforms
 from ragdot.torch._packed import is_packed
-from ragdot.torch._products import Operand, one_copy, packed_operand, refuse_transforms, weight_operands
+from ragdot.torch._products import Operand, one_copy, packed_operand, weight_operands
 
 
 class _Copies(NamedTuple):
-    """A weight as it was quantised, and what tells that it is still the same: itself, where it lay, how often it was written to."""
+    """A weight as it was quantised, and what tells that it is still the same: itself, where it lay, how often it was written to, and some of
+    its elements, as not every write is counted."""
 
     operands: tuple[Operand, Operand | None]
     recipe: Recipe
@@ -23,18 +25,29 @@ class _Copies(NamedTuple):
     storage: StorageWeakRef | None = None  # no later storage gets the number of one that is referred to
     address: int = 0
     version: int = 0
+    samples: torch.Tensor | None = None
+    may_be_asked_for: bool = False  # by is_first_microbatch=False
 
     def are_current(self, weight: torch.Tensor, recipe: Recipe) -> bool:
         """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
         return (self.weight is not None and self.weight() is weight and self.recipe is recipe and not weight.is_inference()
                 and self.address == weight.data_ptr() and self.version == weight._version
-                and self.storage.cdata == weight.untyped_storage()._cdata)  # type: ignore[union-attr] # fmt: skip
+                and self.storage.cdata == weight.untyped_storage()._cdata  # type: ignore[union-attr]
+                and (self.samples is None or torch.equal(self.samples, _sampled(weight))))  # fmt: skip
 
     def serve(self, weight: torch.Tensor, backward: bool) -> bool:
         """Whether there is a copy for each direction."""
         if is_packed(self.operands[0][0]):
             return not backward and not _recorded()
         return not backward or self.operands[1] is not None or one_copy(weight, self.recipe)
+
+
+def _sampled(weight: torch.Tensor) -> torch.Tensor:
+    """Elements in equal distances, a view: one for each group at least, and 64. Writes through weight.data, numpy's or a pointer leave no
+    trace but these."""
+    last = sum((size - 1) * stride for size, stride in zip(weight.shape, weight.stride()))
+    step = max(last // max(64, weight.shape[0]), 1) | 1  # odd: no multiple of a row
+    return weight.detach().as_strided((last // step + 1,), (step,))
 
 
 def _recorded() -> bool:
@@ -103,7 +116,9 @@ class KeptWeight:
                 return kept.operands if backward else self._for_inference(kept, rows, w.shape[0])
         # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
         traceable = not compiling and not weight.is_inference()
-        version = weight._version if traceable else 0  # before, so that a write meanwhile is seen later
+        # Before, so that a write meanwhile is seen later. A GPU would have to be waited for.
+        version = weight._version if traceable else 0
+        samples = _sampled(weight).clone() if traceable and weight.numel() > 0 and weight.device.type == "cpu" else None
         # Copies made in inference mode could not be saved for a later way back.
         with contextlib.nullcontext() if compiling else torch.inference_mode(False):
             operands = weight_operands(w.detach(), recipe, backward or is_first_microbatch is True)
@@ -114,7 +129,7 @@ class KeptWeight:
             self.copies = None
             return operands
         self.copies = _Copies(operands, recipe, self._ref(weight, is_first_microbatch is None), StorageWeakRef(weight.untyped_storage()),
-                              weight.data_ptr(), version)  # fmt: skip
+                              weight.data_ptr(), version, samples, is_first_microbatch is True)  # fmt: skip
         with _lock:
             _holders.add(self)
         return operands
@@ -134,9 +149,10 @@ class KeptWeight:
 
     def _for_inference(self, kept: _Copies, rows: int, groups: int) -> tuple[Operand, None]:
         """Kept copies that serve again. With few rows they are packed, which reads faster; in place of what they were, so that memory
-        holds the weight once."""
+        holds the weight once. Not where gradients will ask for them: those want no packed ones."""
         weight = kept.operands[0]
-        if rows <= _FEW_ROWS * groups and weight[0].device.type == "cpu" and not is_packed(weight[0]):
+        few = rows <= _FEW_ROWS * groups and not kept.may_be_asked_for
+        if few and weight[0].device.type == "cpu" and not is_packed(weight[0]):
             weight = packed_operand(weight)
             self.copies = kept._replace(operands=(weight, None))
         return weight, None

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,14 +24,21 @@ def _main_grad_of(weight: torch.Tensor) -> torch.Tensor:
     return main_grad.transpose(1, 2)
 
 
+def check_features(op: str, x: Matrix, in_features: int) -> None:
+    """Raises for what is no [M, in_features]."""
+    if x.ndim != 2 or x.shape[1] != in_features:
+        how = "; x.flatten(0, -2) has all rows in one matrix" if x.ndim > 2 and x.shape[-1] == in_features else ""
+        raise ValueError(f"{op}: x is {list(x.shape)}; give [M, {in_features}], rows of in_features numbers{how}")
+
+
 class GroupedLinear(torch.nn.Module):
     """out[m] = x[m] @ weight[g(m)].T + bias[g(m)] for the group g(m) of each row.
 
     weight: parameter [num_groups, out_features, in_features]; bias: [num_groups, out_features] or None. state_dict holds these alone.
     recipe: as in grouped_mm; another one may be set at any time. A recipe that quantises does so to the weight once, and again after a
         step of any optimizer where it wants gradients, or after it was written to in place (as load_state_dict does) or replaced. Writes
-        through `weight.data` are seen behind a step alone: pass is_first_microbatch=True for others. A weight made in inference mode is
-        quantised in every call.
+        through `weight.data` between steps are seen on a CPU alone, and there where they change one of the elements that are looked at
+        (docs/torch.md): pass is_first_microbatch=True for others. A weight made in inference mode is quantised in every call.
     fuse_wgrad_accumulation: the gradient is added to `weight.main_grad`, a float32 tensor of weight's shape that the caller made and
         zeroes; weight.grad stays as it is. Hooks that wait for weight.grad do not run.
     """
@@ -66,6 +74,12 @@ class GroupedLinear(torch.nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": KeptWeight()}
 
+    def _apply(self, function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "GroupedLinear":
+        """to() and the like swap tensors where torch is told to, and none that a weak reference points at."""
+        self._kept.give_up()
+        super()._apply(function, recurse)
+        return self
+
     def reset_parameters(self) -> None:
         """Each group as torch.nn.Linear begins."""
         bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
@@ -81,6 +95,7 @@ class GroupedLinear(torch.nn.Module):
         is_first_microbatch: True quantises the weight, False takes what was quantised last. None finds out by itself; under
         torch.compile and torch.jit.trace and in a CUDA graph, where it cannot, it quantises in every call.
         """
+        check_features("GroupedLinear", x, self.in_features)
         (x,), w = autocast(x), self.weight.transpose(1, 2)
         if not self.recipe.quantizes:
             (w,) = autocast(w)

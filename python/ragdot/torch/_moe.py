@@ -78,8 +78,22 @@ class MoE(torch.nn.Module):
         where: dict[str, Any] = {"device": device, "dtype": dtype}
         experts: dict[str, Any] = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
         self.router: torch.nn.Module = Router(model_size, num_experts, **where)
-        self.gate_up = GroupedLinear(num_experts // processes, model_size, 2 * hidden_size, **experts)
+        self.gate_up: GroupedLinear = GroupedLinear(num_experts // processes, model_size, 2 * hidden_size, **experts)
         self.down = GroupedLinear(num_experts // processes, hidden_size, model_size, **experts)
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of the experts; another one may be set at any time."""
+        return self.gate_up.recipe
+
+    @recipe.setter
+    def recipe(self, recipe: str | Recipe | None) -> None:
+        for name in ("gate_up", "down"):
+            if not isinstance(getattr(self, name), GroupedLinear):
+                raise ValueError(f"MoE: {name} is a {type(getattr(self, name)).__name__}, whose recipe is that of its codes; set another such "
+                                 "layer in its place")  # fmt: skip
+        for layer in (self.gate_up, self.down):
+            layer.recipe = recipe  # type: ignore[assignment]
 
     def forward(self, x: torch.Tensor, *, is_first_microbatch: bool | None = None) -> torch.Tensor:
         """x [..., model_size]: the same shape. is_first_microbatch: as in GroupedLinear."""

@@ -14,6 +14,7 @@ None of these operators has a gradient: grouped_mm (_grouped_mm.py) puts them to
 import ctypes
 
 import torch
+from torch.utils.flop_counter import register_flop_formula
 
 from ragdot import _abi
 from ragdot._library import LIBRARY, check
@@ -204,6 +205,18 @@ for _name, _on_cpu, _on_gpu, _empty in OPERATORS:
     # Where any tensor lies on a GPU; the kernel names the others.
     _LIBRARY.impl(_name, _on_gpu, "CUDA")
     torch.library.register_fake(f"ragdot::{_name}", _empty, lib=_LIBRARY)
+
+
+@register_flop_formula([torch.ops.ragdot.gmm, torch.ops.ragdot.tgmm])
+def _flops(x_shape, w_shape, *_, out_shape, **__):
+    """Of torch.utils.flop_counter: as if every row were in a group. Both products have M * K * N multiplications."""
+    return 2 * x_shape[0] * x_shape[1] * out_shape[-1]
+
+
+@register_flop_formula(torch.ops.ragdot.tgmm_add)
+def _flops_of_tgmm_add(x_shape, y_shape, *_, **__):
+    return 2 * x_shape[0] * x_shape[1] * y_shape[1]
+
 
 gmm, gmm_scaled, gmm_general = torch.ops.ragdot.gmm.default, torch.ops.ragdot.gmm.scaled, torch.ops.ragdot.gmm.general
 gmm_packed = torch.ops.ragdot.gmm.packed

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from ragdot._recipes import Recipe
 from ragdot._scaled import Block
 from ragdot.torch import _operators as ops
 from ragdot.torch import _views
+from ragdot.torch._gradients import first_derivatives, gradients_wanted
 from ragdot.torch._packed import is_packed, pack
 from ragdot.torch._scaled import ScaledTensor, grid_of
 
@@ -190,7 +190,7 @@ class Gmm(torch.autograd.Function):
         return _run_gmm(rows, forward, ends, choices.dtype, choices.first_group, bias)
 
     @staticmethod
-    @once_differentiable
+    @first_derivatives
     def backward(ctx, dy):
         ends, places, main_grad, columns, columns_scales, w, w_scales = ctx.saved_tensors
         needs_x, needs_w, needs_bias = ctx.needs_input_grad[:3]
@@ -229,7 +229,7 @@ class Tgmm(torch.autograd.Function):
         return _run_tgmm(x_columns, y_columns, ends if places is None else places, dtype)
 
     @staticmethod
-    @once_differentiable
+    @first_derivatives
     def backward(ctx, dout):
         ends, x, x_scales, y, y_scales = ctx.saved_tensors
         needs_x, needs_y = ctx.needs_input_grad[:2]
@@ -251,7 +251,7 @@ def multiply(x: Matrix, w: Matrix, bias: torch.Tensor | None, ends: torch.Tensor
     """x [M, K] by w [L, K, N]: [M, N], with gradients. `copies` are w quantised already, for the product and, where another is
     needed for it, for the gradient of x. main_grad: float32 [L, K, N] to add the gradient of w to, or what gives it on the way back;
     w itself then gets none."""
-    if not _gradients_wanted(x, w, bias):
+    if not gradients_wanted(x, w, bias):
         rhs = quantized(w, "weights", recipe) if copies is None else copies[0]
         return _run_gmm(quantized(x, "rows", recipe), rhs, ends, dtype, first_group, bias)
     x_scales, x_grid, (forward, backward) = None, _NO_GRID, copies or (_NOTHING, None)
@@ -266,24 +266,8 @@ def multiply(x: Matrix, w: Matrix, bias: torch.Tensor | None, ends: torch.Tensor
 
 def multiply_groups(x: Matrix, y: Matrix, ends: torch.Tensor, recipe: Recipe, dtype: torch.dtype) -> torch.Tensor:
     """The products of x [M, K] and y [M, N], summed over the rows of each group, [G, K, N], with gradients."""
-    if _gradients_wanted(x, y):
+    if gradients_wanted(x, y):
         if isinstance(x, ScaledTensor) or isinstance(y, ScaledTensor):
             raise ValueError("grouped_mm: two matrices with a ScaledTensor have no gradients; detach the other one, or give both as plain tensors")
         return Tgmm.apply(x, y, ends, recipe, dtype)
     return _run_tgmm(quantized(x, "columns", recipe, ends), quantized(y, "columns", recipe, ends), ends, dtype)
-
-
-def _gradients_wanted(*operands: Matrix | None) -> bool:
-    if not torch.is_grad_enabled():
-        return False
-    for x in operands:
-        if x is not None and not isinstance(x, ScaledTensor) and x.requires_grad:
-            refuse_transforms()
-            return True
-    return False
-
-
-def refuse_transforms() -> None:
-    """Raises under torch.func, whose tensors have no memory that could be looked at."""
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        raise NotImplementedError("ragdot.torch: torch.func is not offered; use torch.autograd.grad or backward()")

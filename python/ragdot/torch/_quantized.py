@@ -7,7 +7,7 @@ import torch
 
 from ragdot._recipes import Recipe, recipe_of
 from ragdot.torch._grouped_mm import grouped_mm
-from ragdot.torch._linear import GroupedLinear
+from ragdot.torch._linear import GroupedLinear, check_features
 from ragdot.torch._products import Matrix
 from ragdot.torch._scaled import ScaledTensor, grid_of, quantize
 from ragdot.torch._views import DTYPES, scales_shape
@@ -54,6 +54,7 @@ class QuantizedGroupedLinear(torch.nn.Module):
 
     def forward(self, x: Matrix, offs: torch.Tensor, *, first_group: int | None = None, is_first_microbatch: bool | None = None) -> torch.Tensor:
         """As GroupedLinear's. is_first_microbatch has no effect: the weight is quantised once and for all."""
+        check_features("QuantizedGroupedLinear", x, self.in_features)
         weight = ScaledTensor(self.weight, self.weight_scale_inv, self.block).mT
         return grouped_mm(x, weight, offs, self.bias, recipe=self.recipe, first_group=first_group)
 
