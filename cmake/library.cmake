@@ -11,6 +11,8 @@ if(NOT SKBUILD)
 endif()
 set_target_properties(ragdot PROPERTIES LINK_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/ragdot.map")
 target_link_options(ragdot PRIVATE "LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/ragdot.map")
+# It stays where it was loaded: oneTBB's threads sleep in code that would go with it.
+target_link_options(ragdot PRIVATE "LINKER:-z,nodelete")
 if(NOT RAGDOT_SANITIZE)
   target_link_options(ragdot PRIVATE "LINKER:--no-undefined")
 endif()

@@ -25,12 +25,10 @@ int keep(int code, std::string_view sentence) noexcept {
   return code;
 }
 
-struct StaticKernels {
-  std::vector<KernelInfo> list = list_kernels();
-};
+/// Never destroyed: threads may call while the process ends.
 const std::vector<KernelInfo>& kernels() {
-  static const StaticKernels kKernels;
-  return kKernels.list;
+  static const auto& all = *new std::vector<KernelInfo>(list_kernels());
+  return all;
 }
 
 }  // namespace

@@ -87,9 +87,9 @@ std::string answer(const char* (*rule)(const Demand&), const plan::Problem& prob
   return reason == nullptr ? "" : reason;
 }
 
-/// The list, as a vector so that tests can add to it.
+/// The list, as a vector so that tests can add to it; never destroyed, since threads may call while the process ends.
 std::vector<const Kernel*>& all_kernels() {
-  static std::vector<const Kernel*> all(listed_kernels().begin(), listed_kernels().end());
+  static auto& all = *new std::vector<const Kernel*>(listed_kernels().begin(), listed_kernels().end());
   return all;
 }
 
@@ -170,7 +170,7 @@ void add_kernel_for_tests(const Kernel& kernel) { all_kernels().push_back(&kerne
 namespace ragdot::plan {
 
 const Backend& cpu_backend() {
-  static const cpu::CpuBackend backend;
+  static const auto& backend = *new cpu::CpuBackend;
   return backend;
 }
 

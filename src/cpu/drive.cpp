@@ -372,6 +372,7 @@ void drive(Call& call, Executor& executor) {
     work(&call, 0);
   } else {
     executor.run(static_cast<int>(call.threads), work, &call);
+    if (call.next_item.load(std::memory_order_relaxed) < call.items) work(&call, 0);  // where it ran no task
   }
 }
 

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
+#include <tbb/task_group.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -36,11 +37,14 @@ class TbbExecutor final : public Executor {
       if (index < tasks) task(context, index);
     };
     try {
-      // Isolated, so that a thread which waits here takes no unrelated task of the caller's.
-      tbb::this_task_arena::isolate([&] { tbb::parallel_for(0, tasks, [&](int) { one(); }, tbb::simple_partitioner()); });
-    } catch (const std::bad_alloc&) {  // oneTBB's own: what it has started has ended, the caller does the rest
-      while (next.load(std::memory_order_relaxed) < tasks) one();
+      // Isolated, so that a thread which waits here takes no unrelated task of the caller's, and a group of the caller's that is
+      // cancelled cancels none of these.
+      tbb::task_group_context group(tbb::task_group_context::isolated);
+      tbb::this_task_arena::isolate(
+          [&] { tbb::parallel_for(0, tasks, [&](int) { one(); }, tbb::simple_partitioner(), group); });
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): oneTBB's own; what it has started has ended
     }
+    while (next.load(std::memory_order_relaxed) < tasks) one();  // the caller does the rest
   }
 
   [[nodiscard]] int concurrency() const override {
@@ -72,12 +76,12 @@ class ThreadExecutor final : public Executor {
 }  // namespace
 
 Executor& tbb_executor() {
-  static TbbExecutor executor;
+  static auto& executor = *new TbbExecutor;  // never destroyed: threads may call while the process ends
   return executor;
 }
 
 Executor& thread_executor() {
-  static ThreadExecutor executor;
+  static auto& executor = *new ThreadExecutor;
   return executor;
 }
 

@@ -44,12 +44,13 @@ OpenedHalf open_device_half(const std::string& file) {
 }
 
 const OpenedHalf& device_half() {
-  static const OpenedHalf kHalf = [] {
+  // Never destroyed: threads may call while the process ends.
+  static const auto& half = *new OpenedHalf([] {
     const std::string beside = path_beside();
     const bool is_there = !beside.empty() && access(beside.c_str(), F_OK) == 0;
     return open_device_half(is_there ? beside : kDeviceHalfFile);
-  }();
-  return kHalf;
+  }());
+  return half;
 }
 
 std::string refusal(const OpenedHalf& half) {

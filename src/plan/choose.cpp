@@ -13,7 +13,11 @@ namespace ragdot::plan {
 namespace {
 
 std::mutex forced_mutex;
-std::string forced_name;  // guarded by forced_mutex
+/// Guarded by forced_mutex; never destroyed, since threads may call while the process ends.
+std::string& forced_name() {
+  static auto& name = *new std::string;
+  return name;
+}
 
 bool verbose() {
   const char* value = std::getenv("RAGDOT_VERBOSE");
@@ -32,7 +36,7 @@ Forced forced_kernel(const Options& options) {
   if (!options.kernel.empty()) return {std::string(options.kernel), "Options::kernel"};
   {
     const std::scoped_lock lock(forced_mutex);
-    if (!forced_name.empty()) return {forced_name, "force_kernel"};
+    if (!forced_name().empty()) return {forced_name(), "force_kernel"};
   }
   const char* variable = std::getenv("RAGDOT_KERNEL");
   if (variable != nullptr && *variable != '\0') return {variable, "RAGDOT_KERNEL"};
@@ -117,7 +121,7 @@ Status force_kernel(std::string_view name) {
       return {Code::unsupported, fmt::format("force_kernel: \"{}\" is not usable here; take one of {}", name, known)};
     }
     const std::scoped_lock lock(plan::forced_mutex);
-    plan::forced_name = name;
+    plan::forced_name() = name;
     return {};
   });
 }

@@ -1,13 +1,17 @@
 // The library as a guest of its process: the caller's floating-point environment, registers, signals and forks.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <immintrin.h>
 #include <sys/time.h>
 
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <thread>
 
 #include "ragdot/error_bound.hpp"
 #include "ragdot/quantize.hpp"
@@ -281,6 +285,60 @@ TEST(Signals, ThatInterruptCallsChangeNothing) {
       }
     }
   }
+}
+
+/// A call whose operands outlive everything.
+struct LastCall {
+  const Product& product = *new Product(true);
+  std::vector<std::byte>& expected = *new std::vector<std::byte>;
+  Options options;
+
+  [[nodiscard]] bool is_right() const {
+    std::vector<std::byte> out;
+    return product.call(out, options).ok() && out == expected && !list_kernels().empty();
+  }
+};
+
+/// Older than everything that the library makes at its first call, so that its destructor runs behind that of all this.
+struct CallsAtTheEnd {
+  const LastCall* call = nullptr;
+  ~CallsAtTheEnd() {
+    if (call != nullptr && !call->is_right()) _exit(2);
+  }
+} at_the_end;
+
+/// By the destructor of a static object, and by threads that call on while the process ends.
+TEST(TheEnd, OfAProcessMayFindItCalling) {
+  for (Executor* executor : {&tbb_executor(), &thread_executor()}) {
+    auto& call = *new LastCall;
+    ASSERT_TRUE(call.product.call(call.expected, {}).ok());
+    call.options.executor = executor;
+    call.options.threads = 1;
+    const auto end = [&call] {
+      at_the_end.call = &call;
+      for (int i = 0; i < 3; ++i) {
+        std::thread([&call] {
+          while (call.is_right()) continue;
+          _exit(3);
+        }).detach();
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      std::exit(0);  // NOLINT(concurrency-mt-unsafe)
+      return 1;
+    };
+    for (int i = 0; i < 10; ++i) ASSERT_EQ(in_child(30, end), 0);
+  }
+}
+
+/// Threads of oneTBB sleep in code that would go with it.
+TEST(Unloading, LeavesTheLibraryWhereItIs) {
+  void* library = dlopen(RAGDOT_SHARED_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  ASSERT_NE(library, nullptr) << dlerror();
+  const void* version = dlsym(library, "ragdot_version");
+  ASSERT_EQ(dlclose(library), 0);
+  library = dlopen(RAGDOT_SHARED_LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  ASSERT_NE(library, nullptr) << "it was unmapped";
+  EXPECT_EQ(dlsym(library, "ragdot_version"), version);
 }
 
 /// Parent and child both call on, with the library's threads and with oneTBB, whose workers the child lacks.

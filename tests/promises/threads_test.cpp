@@ -1,5 +1,7 @@
 // Many threads in the library at once, executors of every temper, first use raced. Runs under ThreadSanitizer as well.
 #include <gtest/gtest.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_group.h>
 
 #include <algorithm>
 #include <atomic>
@@ -198,9 +200,11 @@ void crowded(int tasks, void (*task)(void*, int), void* context) {
   }
   for (std::thread& thread : threads) thread.join();
 }
+/// Against its contract, as one of a pool that is being shut down.
+void none(int /*tasks*/, void (*/*task*/)(void*, int), void* /*context*/) {}
 
 TEST(Executors, OfEveryTemper) {
-  for (const Caller::Run run : {forwards, backwards, late, crowded}) {
+  for (const Caller::Run run : {forwards, backwards, late, crowded, none}) {
     for (const int concurrency : {1, 4}) {
       for (const bool is_gmm : {true, false}) {
         const Product product(is_gmm);
@@ -219,6 +223,23 @@ TEST(Executors, OfEveryTemper) {
       }
     }
   }
+}
+
+/// As when a sibling of the task that calls has thrown.
+TEST(Executors, ACancelledGroupOfTheCallersCancelsNoTask) {
+  int ran = 0;
+  tbb::task_group_context context;
+  const auto count = [](void* sum, int index) { static_cast<std::atomic<int>*>(sum)->fetch_add(index + 1); };
+  tbb::parallel_for(
+      0, 1,
+      [&](int) {
+        context.cancel_group_execution();
+        std::atomic<int> sum{0};
+        tbb_executor().run(8, count, &sum);
+        ran = sum;
+      },
+      tbb::simple_partitioner(), context);
+  EXPECT_EQ(ran, 36);
 }
 
 /// A call inside a task of the executor that the call itself uses.

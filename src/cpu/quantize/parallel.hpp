@@ -30,6 +30,7 @@ class Tasks {
   std::int64_t claim() { return std::min(next_.fetch_add(1), count_); }
   /// The same, but `count` too where the last tasks are left to whoever is free.
   std::int64_t claim_early() { return count_ - next_.load(std::memory_order_relaxed) > threads_ ? claim() : count_; }
+  [[nodiscard]] bool are_left() const { return next_.load(std::memory_order_relaxed) < count_; }
   [[nodiscard]] std::int64_t count() const { return count_; }
 
  private:
@@ -73,6 +74,7 @@ void parallel(std::int64_t count, const Options& options, int threads, Run run) 
   const int tasks = static_cast<int>(std::min<std::int64_t>(threads, count));
   if (tasks <= 1) return work(&shared, 0);
   executor_of(options).run(tasks, work, &shared);
+  if (shared.tasks.are_left()) work(&shared, 0);  // where it ran none
 }
 
 }  // namespace ragdot::cpu
