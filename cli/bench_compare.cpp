@@ -141,7 +141,9 @@ std::vector<Change> ratio_changes(const Json& before, const Json& after) {
 
 std::string cpu_of(const Json& report) {
   const auto machine = report.find("machine");
-  return machine != report.end() && machine->is_object() ? machine->value("cpu", "unknown") : "unknown";
+  const bool named =
+      machine != report.end() && machine->is_object() && machine->contains("cpu") && machine->at("cpu").is_string();
+  return named ? machine->at("cpu").get<std::string>() : "unknown";
 }
 
 Result<Json> load(const std::string& path) {

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
+
+#include "cli/strict_json.hpp"
 
 namespace ragdot::cli {
 
@@ -26,11 +29,14 @@ Result<CheckpointIndex> read_index(const std::string& path) {
   };
   std::ifstream file(path, std::ios::binary);
   if (!file) return refused("cannot be read; name a file that exists");
-  const auto json = nlohmann::json::parse(file, nullptr, false);
+  const std::string all(std::istreambuf_iterator<char>(file), {});
+  const auto [json, twice] = parse_strictly(all);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
     return refused("is no index of a checkpoint: it is to be JSON with a \"weight_map\" from tensors to files");
+  if (!twice.empty()) return refused(fmt::format("the name {} stands twice in it", twice));
   CheckpointIndex index;
   for (const auto& [tensor, name] : json["weight_map"].items()) {
+    if (const char* why = unfit_name(tensor)) return refused(fmt::format("the name of a tensor {}", why));
     if (!name.is_string()) return refused(fmt::format("the file of tensor {} is no text", tensor));
     const std::string text = name.get<std::string>();
     if (text.empty() || text == "." || text == ".." || text.find('/') != std::string::npos)

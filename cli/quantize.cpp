@@ -79,7 +79,7 @@ Result<Setting> setting_of(const QuantizeWords& words) {
   const auto p = testing::parse_problem(
       fmt::format("gmm rhs={}:{} rscale={} recipe={}", words.format, words.block, words.scale, words.recipe),
       testing::Shapes::optional);
-  if (!p.ok()) {  // the parser has let through known words alone
+  if (!p.ok() || words.block.find_first_of(" \t\n") != std::string::npos) {  // the others are known words
     return Status(
         Code::invalid_argument,
         fmt::format("quantize: --block {} is no ROWSxCOLS; give numbers from 1 on, such as 128x128, or * for a whole axis",

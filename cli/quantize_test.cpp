@@ -163,6 +163,13 @@ TEST_F(ShardedCheckpoint, ThatIsRefusedLeavesNoFiles) {
     store("model/m.index.json", text);
     refused(words(), path("model/m.index.json") + ": is no index of a checkpoint: it is to be JSON");
   }
+  store("model/m.index.json", R"({"metadata": {"a": )" + std::string(200000, '[') + std::string(200000, ']') +
+                                  R"(}, "weight_map": {"a.weight": "1.safetensors"}})");
+  refused(words(), path("model/m.index.json") + ": is no index of a checkpoint: it is to be JSON");
+  store("model/m.index.json", R"({"weight_map": {"a": "1.safetensors", "a": "2.safetensors"}})");
+  refused(words(), path("model/m.index.json") + ": the name a stands twice in it");
+  store("model/m.index.json", R"({"weight_map": {"a\u001b[31m": "1.safetensors"}})");
+  refused(words(), path("model/m.index.json") + ": the name of a tensor has control characters");
   store("model/m.index.json", R"({"weight_map": {"a.weight": 1}})");
   refused(words(), "the file of tensor a.weight is no text");
   refused({"quantize", path("absent.json"), "-o", path("out")}, path("absent.json") + ": cannot be read");
@@ -186,7 +193,23 @@ TEST_F(ShardedCheckpoint, WithScalesInAnotherFileIsRefused) {
   EXPECT_EQ(command_says(words(), "quantize: the checkpoint already has a tensor a.weight_scale_inv"), kUsage);
 }
 
+TEST_F(QuantizeVerb, TakesNamesThatExpressionsCanMatch) {
+  const auto names = [&](const std::string& name) {
+    ASSERT_TRUE(write_file(path("in"), {tensor(name, "F32", {3, 4}, bytes_of(some_weights(12)))}, {}).ok());
+  };
+  names(std::string(1023, 'a') + "c");
+  EXPECT_EQ(command({"quantize", path("in"), "-o", path("out"), "--match", "(a|b)*c"}), kOk);
+  fs::remove(path("in"));
+  names(std::string(300000, 'a'));
+  EXPECT_EQ(command_says({"quantize", path("in"), "-o", path("out"), "--match", "(a|b)*c"},
+                         path("in") + ": the name of a tensor has more than 1024 characters"),
+            kUsage);
+}
+
 TEST_F(QuantizeVerb, RefusesWordsInItsOwn) {
+  EXPECT_EQ(command_says({"quantize", path("in"), "-o", path("out"), "--block", "1x1 lscale=bf16"},
+                         "quantize: --block 1x1 lscale=bf16 is no ROWSxCOLS"),
+            kUsage);
   ASSERT_TRUE(write_file(path("in"), {tensor("a.weight", "F32", {1, 2}, bytes_of({1, 2}))}, {}).ok());
   const auto says = [&](const std::vector<std::string>& more, const std::string& sentence) {
     std::vector<std::string> words = {"quantize", path("in"), "-o", path("out")};

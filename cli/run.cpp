@@ -44,6 +44,8 @@ Status apply(const RunWords& words, testing::Problem& problem) {
   if (words.tile.empty()) return {};
   const auto parsed = testing::parse_problem(fmt::format("gmm tile={}", words.tile), testing::Shapes::optional);
   if (!parsed.ok()) return parsed.status();
+  if (words.tile.find_first_of(" \t\n") != std::string::npos)
+    return {Code::invalid_argument, fmt::format("run: --tile {} is more than a tile; give TMxTKxTN", words.tile)};
   problem.tile = parsed.value().tile;
   return {};
 }

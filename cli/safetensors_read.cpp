@@ -8,11 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <functional>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "cli/safetensors.hpp"
+#include "cli/strict_json.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -41,21 +40,6 @@ Status refused(std::string sentence) { return {Code::invalid_argument, std::move
 Status too_short(const std::string& path, std::int64_t size) {
   return refused(fmt::format("{}: has {} bytes; a safetensors file starts with an 8-byte header length", path, size));
 }
-
-/// Remembers keys, since a JSON object keeps only the last of two equal ones.
-struct DuplicateKeys {
-  std::vector<std::set<std::string>> open;
-  std::string first;
-
-  bool operator()(int /*depth*/, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (event == nlohmann::json::parse_event_t::object_start) open.emplace_back();
-    if (event == nlohmann::json::parse_event_t::object_end) open.pop_back();
-    if (event == nlohmann::json::parse_event_t::key && !open.back().insert(parsed.get<std::string>()).second && first.empty()) {
-      first = parsed.get<std::string>();
-    }
-    return true;
-  }
-};
 
 /// An array of non-negative integers.
 bool read_numbers(const nlohmann::json& json, std::vector<std::int64_t>& out) {
@@ -170,10 +154,9 @@ Status SafetensorsFile::read_header(const std::string& path) {
   if (length > static_cast<std::uint64_t>(kLargestHeader))
     return refused(fmt::format("{}: its header has {} bytes; the format allows {}", path, length, kLargestHeader));
   const char* text = reinterpret_cast<const char*>(bytes_.get()) + kLengthBytes;
-  DuplicateKeys keys;
-  const nlohmann::json header = nlohmann::json::parse(text, text + length, std::ref(keys), false);
+  const auto [header, twice] = parse_strictly({text, length});
   if (header.is_discarded() || !header.is_object()) return refused(fmt::format("{}: its header is no JSON object", path));
-  if (!keys.first.empty()) return refused(fmt::format("{}: the name {} stands twice in its header", path, keys.first));
+  if (!twice.empty()) return refused(fmt::format("{}: the name {} stands twice in its header", path, twice));
 
   std::vector<std::pair<std::int64_t, TensorInfo>> found;
   for (const auto& [name, entry] : header.items()) {
@@ -185,6 +168,7 @@ Status SafetensorsFile::read_header(const std::string& path) {
       }
       continue;
     }
+    if (const char* why = unfit_name(name)) return refused(fmt::format("{}: the name of a tensor {}", path, why));
     TensorInfo tensor;
     tensor.name = name;
     std::int64_t begin = 0;

@@ -61,7 +61,9 @@ bool read_number(std::string_view text, T low, T& out) {
 template <class T>
 Status number(std::string_view key, std::string_view text, T low, T& out) {
   if (read_number(text, low, out)) return {};
-  return refused(fmt::format("problem: {}={} is no number from {} on", key, text, low));
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+  return refused(digits && text.size() > 10 ? fmt::format("problem: {}={} is too large", key, text)
+                                            : fmt::format("problem: {}={} is no number from {} on", key, text, low));
 }
 
 bool read_block(std::string_view text, std::int64_t& out) {

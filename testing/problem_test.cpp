@@ -60,6 +60,7 @@ TEST(ProblemString, Refusals) {
       {"gmm g=1 m=1 k=1 n=1 lhs=e4m3:0x1",
        "problem: lhs=e4m3:0x1 has no block ROWSxCOLS behind the colon; give numbers from 1 on, such as 1x128, or *"},
       {"gmm g=-1 m=1 k=1 n=1", "problem: g=-1 is no number from 0 on"},
+      {"gmm g=1 m=99999999999999999999 k=1 n=1", "problem: m=99999999999999999999 is too large"},
       {"gmm g=1 g=2", "problem: g is given twice"},
       {"gmm g=2 m=9 k=1 n=1 dist=sizes:4", "problem: dist names 1 sizes of 4 rows; g=2 m=9 needs 2 sizes of at most 9 rows"},
       {"gmm g=2 m=9 k=1 n=1 first=2 local=1", "problem: first=2 local=1 reach beyond g=2"},

@@ -36,10 +36,13 @@ class Executor {
 /// RAGDOT_EXECUTOR=threads at the first call.
 [[nodiscard]] Executor& default_executor();
 
+/// Each thread of a call needs a workspace.
+inline constexpr int kMostThreads = 1024;
+
 struct Options {
   std::optional<Tiling> tiling;  // empty: chosen by the plan
   std::string_view kernel;       // empty: the first usable one, or the forced one (kernels.hpp)
-  int threads = 0;               // 0: the executor's concurrency
+  int threads = 0;               // 0: the executor's concurrency; more than kMostThreads count as so many
   Executor* executor = nullptr;  // null: default_executor()
   Strictness strictness = Strictness::ieee;
 };

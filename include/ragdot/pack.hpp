@@ -34,7 +34,8 @@ class PackedRhs {
   std::shared_ptr<const Contents> contents_;
 };
 
-/// Packs rhs [L, K, N] (any strides), on the threads of `options`; some kernel has to take it.
+/// Packs rhs [L, K, N], rows or columns contiguous, with scales or without, on the threads of `options`; its tiling, kernel and
+/// strictness have no effect, since the copy serves every kernel.
 [[nodiscard]] Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options = {});
 
 }  // namespace ragdot

@@ -173,7 +173,7 @@ typedef struct ragdot_options {
   size_t struct_size;
   const ragdot_tiling* tiling; /* null: chosen by the plan */
   const char* kernel;          /* null or "": the first usable one, or the forced one */
-  int32_t threads;             /* 0: as many as the executor has */
+  int32_t threads;             /* 0: as many as the executor has; 1024 at most */
   int32_t strictness;
   ragdot_run_tasks run;                  /* the caller's executor; null: the library's own. A plan keeps it */
   int32_t (*concurrency)(void* context); /* how many tasks can make progress at once; needed with run */
@@ -194,8 +194,8 @@ int32_t ragdot_openmp_concurrency(void* openmp);
 
 typedef struct ragdot_packed_rhs ragdot_packed_rhs;
 
-/* Packs the rhs [L, K, N] of gmm (any strides), on the threads of options; some kernel has to take it. *packed is set on
-   success only, is immutable, serves any number of threads, keeps no reference to rhs, and is freed by ragdot_packed_free. */
+/* Packs the rhs [L, K, N] of gmm, rows or columns contiguous, on the threads of options, whose tiling, kernel and strictness
+   have no effect: the copy serves every kernel. *packed is set on success only, is immutable, serves any number of threads, keeps no reference to rhs, and is freed by ragdot_packed_free. */
 int ragdot_pack_rhs(const ragdot_operand* rhs, const ragdot_options* options, ragdot_packed_rhs** packed);
 void ragdot_packed_free(ragdot_packed_rhs* packed); /* null is fine */
 size_t ragdot_packed_size_bytes(const ragdot_packed_rhs* packed);

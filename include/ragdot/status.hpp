@@ -12,7 +12,7 @@ enum class Code : std::int32_t {
   ok = 0,
   invalid_argument = 1,  // the call breaks a rule; the message says which and what to change
   unsupported = 2,       // meaningful, but not offered here (a format pair, a kernel this CPU cannot run)
-  out_of_memory = 3,     // an allocation failed; nothing was written
+  out_of_memory = 3,     // an allocation failed; nothing was written, unless an executor threw (execution.hpp)
 };
 
 /// Result of a call that can be refused. A refused call has written nothing.

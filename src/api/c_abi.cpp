@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "format/never_destroyed.hpp"
+
 namespace ragdot::c_abi {
 namespace {
 
@@ -25,10 +27,9 @@ int keep(int code, std::string_view sentence) noexcept {
   return code;
 }
 
-/// Never destroyed: threads may call while the process ends.
 const std::vector<KernelInfo>& kernels() {
-  static const auto& all = *new std::vector<KernelInfo>(list_kernels());
-  return all;
+  static format::NeverDestroyed<std::vector<KernelInfo>> all(list_kernels());
+  return *all;
 }
 
 }  // namespace

@@ -15,6 +15,10 @@ int exact_and_bound_of(const char* function, const CArgs* given, double* exact, 
       return {Code::invalid_argument,
               fmt::format("{}: count is {}; it must be the number of outputs or more", function, count)};
     }
+    const View& out = args.out;
+    if (count == 0 && (exact != nullptr || bound != nullptr) && out.batch > 0 && out.rows > 0 && out.cols > 0) {
+      return {Code::invalid_argument, fmt::format("{}: count is 0; give room for all outputs, or null pointers", function)};
+    }
     const auto span = [&](double* data) {
       return std::span<double>(data, data == nullptr ? 0 : static_cast<std::size_t>(count));
     };

@@ -30,6 +30,9 @@ TEST(CAbiBound, IsTheCppBound) {
   EXPECT_EQ(ragdot_gmm_exact_and_bound(&args, exact, nullptr, 1), RAGDOT_INVALID_ARGUMENT);
   EXPECT_EQ(ragdot_gmm_exact_and_bound(&args, exact, nullptr, -1), RAGDOT_INVALID_ARGUMENT);
   EXPECT_STREQ(ragdot_last_error(), "ragdot_gmm_exact_and_bound: count is -1; it must be the number of outputs or more");
+  EXPECT_EQ(ragdot_gmm_exact_and_bound(&args, exact, nullptr, 0), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ragdot_last_error(), "ragdot_gmm_exact_and_bound: count is 0; give room for all outputs, or null pointers");
+  EXPECT_EQ(ragdot_gmm_exact_and_bound(&args, nullptr, nullptr, 0), RAGDOT_OK);
 
   ragdot_tgmm_args weights{};
   weights.struct_size = sizeof weights;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 
 #include "api/door.hpp"
 #include "api/validate.hpp"
@@ -68,16 +69,18 @@ Result<Plan> plan_for(const Args& args, const Options& options) {
 }
 
 constexpr char kNoWorkspace[] = "the workspace could not be allocated; use a plan with a workspace of your own";
+constexpr char kNoTasks[] = "a sentence or the executor's tasks could not be allocated; free memory";
 constexpr char kNoPlan[] = "the plan could not be allocated; free memory";
 
 template <class Args>
 Status one_shot(const Args& args, const Options& options) {
-  return api::door(op_name(args), kNoWorkspace, [&]() -> Status {
+  return api::door(op_name(args), kNoTasks, [&]() -> Status {
     const Result<Plan> plan = plan_for(args, options);
     if (!plan.ok()) return plan.status();
-    const std::unique_ptr<std::byte[]> workspace(new std::byte[plan.value().workspace_bytes()]);
     const Result<Args> plain = unpacked(args);
     if (Status s = api::check_memory(plain.value()); !s.ok()) return s;
+    const std::unique_ptr<std::byte[]> workspace(new (std::nothrow) std::byte[plan.value().workspace_bytes()]);
+    if (workspace == nullptr) return plan::out_of_memory(op_name(args), kNoWorkspace);
     return compute(*plan.value().choice(), plain.value(), packed_of(args), workspace.get());
   });
 }
@@ -85,7 +88,7 @@ Status one_shot(const Args& args, const Options& options) {
 template <class Args>
 Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspace) {
   const char* op = op_name(args);
-  return api::door(op, "a sentence or the executor's tasks could not be allocated; free memory", [&]() -> Status {
+  return api::door(op, kNoTasks, [&]() -> Status {
     if (!plan.present()) return {Code::invalid_argument, fmt::format("{}: the plan is empty; get one from make_plan", op)};
     const Plan::Choice& choice = *plan.choice();
     std::size_t short_by = fault::on(fault::Id::workspace_one_short_accepted) ? 1 : 0;

@@ -30,10 +30,17 @@ Status check(const char* op, Args args, std::size_t outputs, std::span<double> e
   return check_span(op, "bound", bound, outputs);
 }
 
+Status check_rhs(const GmmArgs& args) {
+  if (!args.packed_rhs.present()) return {};
+  return {Code::invalid_argument, "exact_and_bound: packed_rhs is given; give the rhs that it was packed from"};
+}
+Status check_rhs(const TgmmArgs&) { return {}; }
+
 template <class Args>
 Status answer(const char* op, const Args& args, std::span<double> exact, std::span<double> bound) {
   constexpr char kNoOperands[] = "its decoded operands could not be allocated; ask for a smaller call";
   return api::door("exact_and_bound", kNoOperands, [&]() -> Status {
+    if (Status s = check_rhs(args); !s.ok()) return s;
     if (Status s = api::check_shapes(args, {}); !s.ok()) return s;
     const View& out = args.out;
     const auto outputs = static_cast<std::size_t>(out.batch * out.rows * out.cols);

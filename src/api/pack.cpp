@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "api/door.hpp"
-#include "api/validate.hpp"
+#include "api/validate_operand.hpp"
 #include "api/validate_view.hpp"
 #include "plan/backend.hpp"
 #include "ragdot/pack.hpp"
@@ -10,7 +10,19 @@
 namespace ragdot {
 namespace {
 
-/// A gmm of no rows with these weights: what has to hold for it has to hold for the weights.
+Status check(const Operand& rhs, const Options& options) {
+  const api::NamedOperand named{"pack_rhs", "rhs", "rhs scales", rhs, api::Rank::batch};
+  if (Status s = api::check_execution("pack_rhs", options); !s.ok()) return s;
+  if (Status s = api::check_operand(named, api::RowAxis::plain); !s.ok()) return s;
+  if (!api::check_pair("pack_rhs", rhs.values.format, rhs.values.format).ok()) {
+    return {Code::unsupported,
+            fmt::format("pack_rhs: rhs is {}; give bf16, e4m3, e5m2, f32 or i8, which gmm takes", name(rhs.values.format))};
+  }
+  if (Status s = api::check_data({"pack_rhs", "rhs"}, rhs.values, api::Rank::batch); !s.ok()) return s;
+  return api::check_data({"pack_rhs", "rhs scales"}, rhs.scales.view, api::Rank::batch);
+}
+
+/// A gmm of no rows with these weights, for the plan that says what packs them.
 GmmArgs empty_call(const Operand& rhs) {
   const Format format = rhs.values.format;
   GmmArgs args;
@@ -19,11 +31,6 @@ GmmArgs empty_call(const Operand& rhs) {
   args.groups.count = rhs.values.batch;
   args.out = matrix(static_cast<void*>(nullptr), Format::f32, 0, rhs.values.cols);
   return args;
-}
-
-Status check_memory(const Operand& rhs) {
-  if (Status s = api::check_data({"pack_rhs", "rhs"}, rhs.values, api::Rank::batch); !s.ok()) return s;
-  return api::check_data({"pack_rhs", "rhs scales"}, rhs.scales.view, api::Rank::batch);
 }
 
 }  // namespace
@@ -44,10 +51,8 @@ std::string PackedRhs::describe() const {
 Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options) {
   constexpr char kNoCopy[] = "the packed copy could not be allocated; pack fewer matrices";
   return api::door("pack_rhs", kNoCopy, [&]() -> Result<PackedRhs> {
-    const GmmArgs call = empty_call(rhs);
-    if (Status s = api::check_shapes(call, options); !s.ok()) return s;
-    if (Status s = check_memory(rhs); !s.ok()) return s;
-    const Result<Plan> plan = plan::choose(plan::problem_of(call), options, {});  // of any kernel
+    if (Status s = check(rhs, options); !s.ok()) return s;
+    const Result<Plan> plan = plan::choose(plan::problem_of(empty_call(rhs)), options, {});  // of any kernel
     if (!plan.ok()) return plan.status();
     const Plan::Choice& choice = *plan.value().choice();
     return PackedRhs(choice.backend->pack(choice, rhs));

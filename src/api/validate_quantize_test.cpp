@@ -250,7 +250,7 @@ const std::vector<BadCall<DequantizeCall>> kDequantize = {
        c.options.strictness = Strictness::strict;
        c.scales[2] = 1e-40F;
      },
-     "dequantize: input scales [0, 1, 0] is 0; a strict call needs finite scales above zero"},
+     "dequantize: input scales [0, 1, 0] is 9.99995e-41, which reads as 0; a strict call needs finite scales above zero"},
 };
 
 template <class Bad>

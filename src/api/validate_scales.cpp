@@ -31,7 +31,9 @@ Status check_rows(const NamedOperand& n, std::int64_t batch, std::int64_t first_
       if ((scale > 0 && std::isfinite(scale)) || fault::on(fault::Id::strict_ignored)) continue;
       const std::string index =
           n.rank == Rank::batch ? fmt::format("[{}, {}, {}]", batch, row, col) : fmt::format("[{}, {}]", row, col);
-      const std::string value = std::isnan(scale) ? "nan" : fmt::format("{:g}", scale);
+      const float given = format::load_f32(format::element_at(v, batch, row, col), v.format);
+      const std::string read = given == scale ? "" : ", which reads as 0";
+      const std::string value = std::isnan(scale) ? "nan" : fmt::format("{:g}{}", given, read);
       return {Code::invalid_argument,
               fmt::format("{}: {} {} is {}; a strict call needs finite scales above zero", n.op, n.scales, index, value)};
     }

@@ -10,6 +10,7 @@
 #include "cpu/tile_size.hpp"
 #include "cpu/workspace.hpp"
 #include "format/fault.hpp"
+#include "format/never_destroyed.hpp"
 #include "plan/backend.hpp"
 #include "plan/cpu.hpp"
 #include "plan/idle_strides.hpp"
@@ -87,10 +88,10 @@ std::string answer(const char* (*rule)(const Demand&), const plan::Problem& prob
   return reason == nullptr ? "" : reason;
 }
 
-/// The list, as a vector so that tests can add to it; never destroyed, since threads may call while the process ends.
+/// The list, as a vector so that tests can add to it.
 std::vector<const Kernel*>& all_kernels() {
-  static auto& all = *new std::vector<const Kernel*>(listed_kernels().begin(), listed_kernels().end());
-  return all;
+  static format::NeverDestroyed<std::vector<const Kernel*>> all(listed_kernels().begin(), listed_kernels().end());
+  return *all;
 }
 
 class CpuBackend final : public plan::Backend {
@@ -170,8 +171,8 @@ void add_kernel_for_tests(const Kernel& kernel) { all_kernels().push_back(&kerne
 namespace ragdot::plan {
 
 const Backend& cpu_backend() {
-  static const auto& backend = *new cpu::CpuBackend;
-  return backend;
+  static format::NeverDestroyed<cpu::CpuBackend> backend;
+  return *backend;
 }
 
 }  // namespace ragdot::plan

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "format/never_destroyed.hpp"
 #include "ragdot/execution.hpp"
 
 namespace ragdot {
@@ -37,8 +38,8 @@ class TbbExecutor final : public Executor {
       if (index < tasks) task(context, index);
     };
     try {
-      // Isolated, so that a thread which waits here takes no unrelated task of the caller's, and a group of the caller's that is
-      // cancelled cancels none of these.
+      // Isolated, so that a thread which waits here takes no unrelated task of the caller's, and a group of the caller's that
+      // is cancelled cancels none of these.
       tbb::task_group_context group(tbb::task_group_context::isolated);
       tbb::this_task_arena::isolate(
           [&] { tbb::parallel_for(0, tasks, [&](int) { one(); }, tbb::simple_partitioner(), group); });
@@ -76,13 +77,13 @@ class ThreadExecutor final : public Executor {
 }  // namespace
 
 Executor& tbb_executor() {
-  static auto& executor = *new TbbExecutor;  // never destroyed: threads may call while the process ends
-  return executor;
+  static format::NeverDestroyed<TbbExecutor> executor;
+  return *executor;
 }
 
 Executor& thread_executor() {
-  static auto& executor = *new ThreadExecutor;
-  return executor;
+  static format::NeverDestroyed<ThreadExecutor> executor;
+  return *executor;
 }
 
 Executor& default_executor() {

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "format/never_destroyed.hpp"
+
 namespace ragdot::cuda {
 namespace {
 
@@ -44,13 +46,12 @@ OpenedHalf open_device_half(const std::string& file) {
 }
 
 const OpenedHalf& device_half() {
-  // Never destroyed: threads may call while the process ends.
-  static const auto& half = *new OpenedHalf([] {
+  static format::NeverDestroyed<OpenedHalf> half([] {
     const std::string beside = path_beside();
     const bool is_there = !beside.empty() && access(beside.c_str(), F_OK) == 0;
     return open_device_half(is_there ? beside : kDeviceHalfFile);
   }());
-  return half;
+  return *half;
 }
 
 std::string refusal(const OpenedHalf& half) {

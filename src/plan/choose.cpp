@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "format/fault.hpp"
+#include "format/never_destroyed.hpp"
 #include "plan/backend.hpp"
 #include "plan/out_of_memory.hpp"
 
@@ -13,10 +14,10 @@ namespace ragdot::plan {
 namespace {
 
 std::mutex forced_mutex;
-/// Guarded by forced_mutex; never destroyed, since threads may call while the process ends.
+/// Guarded by forced_mutex.
 std::string& forced_name() {
-  static auto& name = *new std::string;
-  return name;
+  static format::NeverDestroyed<std::string> name;
+  return *name;
 }
 
 bool verbose() {
@@ -53,9 +54,11 @@ Result<Plan> choose(const Problem& problem, const Options& options, const Forced
   choice->asked = options.tiling;
   choice->strictness = options.strictness;
   choice->executor = options.executor != nullptr ? options.executor : &default_executor();
-  choice->threads = options.threads > 0 ? options.threads : std::max(1, choice->executor->concurrency());
+  choice->threads =
+      std::min(options.threads > 0 ? options.threads : std::max(1, choice->executor->concurrency()), kMostThreads);
   const bool free = forced.kernel.empty();
   bool known = free;
+  std::string refusal;  // of the last that is named
   std::vector<std::string> names;
   for (const Backend* backend : backends()) {
     const std::vector<KernelInfo> kernels = backend->kernels();
@@ -67,6 +70,7 @@ Result<Plan> choose(const Problem& problem, const Options& options, const Forced
                            : !kernels[i].usable ? kernels[i].reason
                                                 : backend->refusal(i, problem);
       if (reason.empty() && free) reason = backend->yields(i, problem);
+      if (named) refusal = reason;
       if (reason.empty()) {
         choice->backend = backend;
         choice->kernel_index = i;
@@ -80,6 +84,11 @@ Result<Plan> choose(const Problem& problem, const Options& options, const Forced
     }
   }
   if (!known) return Status(Code::unsupported, unknown_kernel(forced, joined(names, ", ")));
+  if (!free) {
+    return Status(Code::unsupported,
+                  fmt::format("kernel {}, which {} asks for, does not take {}: {}; name none, for the fastest that does",
+                              forced.kernel, forced.by, describe(problem), refusal));
+  }
   return Status(Code::unsupported, fmt::format("no kernel takes {}: {}", describe(problem), joined(choice->refusals, "; ")));
 }
 

@@ -17,7 +17,7 @@ inline Executor& executor_of(const Options& options) {
 
 /// Threads for `count` tasks: those of `options`, no more than there are tasks, at least one.
 inline int thread_count(const Options& options, std::int64_t count) {
-  const int most = options.threads > 0 ? options.threads : executor_of(options).concurrency();
+  const int most = std::min(options.threads > 0 ? options.threads : executor_of(options).concurrency(), kMostThreads);
   return static_cast<int>(std::clamp<std::int64_t>(most, 1, std::max<std::int64_t>(count, 1)));
 }
 
