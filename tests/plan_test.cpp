@@ -85,6 +85,24 @@ TEST_F(Plans, UnknownKernelsAreRefusedByName) {
   expect_untouched();
 }
 
+TEST_F(Plans, AForcedKernelSaysWhatItDoesNotTake) {
+  sample_ = make_gmm(Grids{"f32", Format::f32, Format::f32}, touching({3}, 3, 8, 4), Data::mixed, 1);
+  for (const KernelInfo& kernel : list_kernels()) {
+    if (kernel.name != "avx512bf16") continue;
+    Options options;
+    options.kernel = kernel.name;
+    const std::string sentence = make_plan(args(), options).status().message();
+    EXPECT_EQ(sentence.find("kernel avx512bf16, which Options::kernel asks for, does not take gmm g=1"), 0U) << sentence;
+    EXPECT_EQ(sentence.find("is forced"), std::string::npos) << sentence;
+  }
+}
+
+TEST_F(Plans, ThreadsAreBounded) {
+  Options options;
+  options.threads = std::numeric_limits<int>::max();
+  EXPECT_NE(make_plan(args(), options).value().describe().find(" 1024 threads"), std::string::npos);
+}
+
 TEST_F(Plans, ThreadsThatCouldGetNoWorkHaveNoMemory) {
   Options options;
   options.tiling = {64, 64, 64};

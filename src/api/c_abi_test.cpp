@@ -285,6 +285,24 @@ TEST(CAbi, PacksNoWeightsBeyondTheAddressSpace) {
   EXPECT_EQ(packed, nullptr);
 }
 
+TEST(CAbi, PackingRefusesInItsOwnName) {
+  CGmm c;
+  ragdot_packed_rhs* packed = nullptr;
+  const auto says = [&](const ragdot_operand& rhs, const char* sentence) {
+    EXPECT_NE(ragdot_pack_rhs(&rhs, nullptr, &packed), RAGDOT_OK);
+    EXPECT_THAT(ragdot_last_error(), HasSubstr(sentence));
+  };
+  ragdot_operand rhs{};
+  says(rhs, "pack_rhs: rhs is absent");
+  rhs.values = ragdot_const_matrices(c.c.rhs.values.data, RAGDOT_F16, 3, 8, 4);
+  says(rhs, "pack_rhs: rhs is f16; give bf16, e4m3, e5m2, f32 or i8, which gmm takes");
+  rhs = c.c.rhs;
+  rhs.values.row_stride = 33;
+  rhs.values.col_stride = 2;
+  says(rhs, "pack_rhs: rhs [3, 8, 4]");
+  EXPECT_EQ(packed, nullptr);
+}
+
 TEST(CAbi, PacksWeights) {
   CGmm c;
   ragdot_packed_rhs* packed = nullptr;

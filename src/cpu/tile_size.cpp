@@ -99,12 +99,18 @@ Tiling effective_tile(const plan::Problem& p, const Kernel& kernel, const std::o
   };
   while (threads > 1 && items() < wanted && halve(tile, kernel)) {
   }
+  // Rather narrow tiles of few rows than threads without any, where there is enough to read.
+  constexpr std::int64_t kLeastBytes = 64 << 10;
+  const std::int64_t column_bytes = std::max<std::int64_t>(extents.depth, 1) * element_bytes(p.rhs.values);
+  while (is_gmm && tile.tm <= kFewRows && items() < threads && tile.tn > kernel.block_cols &&
+         tile.tn * column_bytes >= kLeastBytes)
+    tile.tn = padded(tile.tn / 2, kernel.block_cols);
   return tile;
 }
 
 bool halve(Tiling& tile, const Kernel& kernel) {
   const bool cuts_cols = tile.tn > 4 * kernel.block_cols;
-  const bool cuts_rows = tile.tm > 8 * kernel.block_rows;
+  const bool cuts_rows = tile.tm > std::max(8 * kernel.block_rows, kFewRows);  // each of them packs the columns anew
   if (!cuts_cols && !cuts_rows) return false;
   const bool cols = cuts_cols && (tile.tn >= tile.tm || !cuts_rows);
   std::int64_t& side = cols ? tile.tn : tile.tm;
