@@ -86,12 +86,15 @@ TEST_F(Plans, UnknownKernelsAreRefusedByName) {
 }
 
 TEST_F(Plans, AForcedKernelSaysWhatItDoesNotTake) {
-  sample_ = make_gmm(Grids{"f32", Format::f32, Format::f32}, touching({3}, 3, 8, 4), Data::mixed, 1);
+  const Sample sample = make_gmm(Grids{"f32", Format::f32, Format::f32}, touching({3}, 3, 8, 4), Data::mixed, 1);
+  std::vector<float> memory(3 * 4);
+  const View out = matrix(static_cast<void*>(memory.data()), Format::f32, 3, 4);
+  const GmmArgs args = sample.gmm_args(sample.lhs.operand(), sample.rhs.operand(), out);
   for (const KernelInfo& kernel : list_kernels()) {
     if (kernel.name != "avx512bf16") continue;
     Options options;
     options.kernel = kernel.name;
-    const std::string sentence = make_plan(args(), options).status().message();
+    const std::string sentence = make_plan(args, options).status().message();
     EXPECT_EQ(sentence.find("kernel avx512bf16, which Options::kernel asks for, does not take gmm g=1"), 0U) << sentence;
     EXPECT_EQ(sentence.find("is forced"), std::string::npos) << sentence;
   }

@@ -195,7 +195,8 @@ int32_t ragdot_openmp_concurrency(void* openmp);
 typedef struct ragdot_packed_rhs ragdot_packed_rhs;
 
 /* Packs the rhs [L, K, N] of gmm, rows or columns contiguous, on the threads of options, whose tiling, kernel and strictness
-   have no effect: the copy serves every kernel. *packed is set on success only, is immutable, serves any number of threads, keeps no reference to rhs, and is freed by ragdot_packed_free. */
+   have no effect: the copy serves every kernel. *packed is set on success only, is immutable, serves any number of threads,
+   keeps no reference to rhs, and is freed by ragdot_packed_free. */
 int ragdot_pack_rhs(const ragdot_operand* rhs, const ragdot_options* options, ragdot_packed_rhs** packed);
 void ragdot_packed_free(ragdot_packed_rhs* packed); /* null is fine */
 size_t ragdot_packed_size_bytes(const ragdot_packed_rhs* packed);

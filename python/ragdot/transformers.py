@@ -73,7 +73,7 @@ def quantize_experts(model: torch.nn.Module) -> int:
     for experts, weight, recipe in found:
         _quantize(experts, weight, recipe)
     if hasattr(model, "save_pretrained"):
-        model.save_pretrained = _not_saved
+        model.save_pretrained = _not_saved  # type: ignore[assignment]
     return len(found)
 
 

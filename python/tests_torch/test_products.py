@@ -459,10 +459,10 @@ def test_a_compiled_product_of_unknown_sizes_has_gradients():
 @pytest.mark.parametrize("recipe", [None, "blockwise"])
 def test_gradients_of_gradients_are_refused(recipe):
     """Also where what comes back wants none, as that of a sum: a penalty on gradients had no effect."""
-    x, w, dy = operands()
+    x, w, _ = operands()
     weight_sums = normal(ROWS, 8).requires_grad_()
     products = rt.grouped_mm(x, w, offs(), recipe=recipe), rt.grouped_mm(x.T, weight_sums, offs(), recipe=recipe)
-    for product, into in zip(products, (dy, None)):
+    for product in products:
         for gradient in (torch.ones_like(product), torch.ones_like(product).requires_grad_()):
             with pytest.raises(NotImplementedError, match="ragdot.torch: gradients of gradients are not offered; leave out create_graph=True"):
                 torch.autograd.grad(product, x, gradient, create_graph=True, retain_graph=True)
@@ -474,7 +474,8 @@ def test_vmap_over_what_wants_gradients_is_refused():
     x, w, _ = operands()
     batch = torch.stack([w.detach(), w.detach()]).requires_grad_()
     for recipe, dtype in ((None, torch.float32), (None, torch.bfloat16), ("blockwise", torch.float32)):
-        run = torch.vmap(lambda matrices: rt.grouped_mm(x.detach().to(dtype), matrices, offs(), recipe=recipe))
+        rows = x.detach().to(dtype)
+        run = torch.vmap(lambda matrices, rows=rows, recipe=recipe: rt.grouped_mm(rows, matrices, offs(), recipe=recipe))
         with pytest.raises(NotImplementedError, match="ragdot.torch: torch.func is not offered, nor are gradients under torch.vmap"):
             run(batch.to(dtype))
         with torch.no_grad():

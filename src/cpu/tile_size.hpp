@@ -22,7 +22,8 @@ inline constexpr std::int64_t kFewRows = 64;
 /// Items that the busiest thread has at least, where tiles can be so small.
 inline constexpr std::int64_t kItemsPerThread = 4;
 
-/// Halves the wider side of a tile in whole register blocks, columns in pairs of them; false where it is as small as tiles are cut.
+/// Halves the wider side of a tile in whole register blocks, columns in pairs of them; false where it is as small as tiles are
+/// cut.
 bool halve(Tiling& tile, const Kernel& kernel);
 
 /// Columns of rhs that are packed at once, in whole inner blocks of the kernel: up to 256 or what half of the L2 cache holds;

@@ -201,7 +201,7 @@ void crowded(int tasks, void (*task)(void*, int), void* context) {
   for (std::thread& thread : threads) thread.join();
 }
 /// Against its contract, as one of a pool that is being shut down.
-void none(int /*tasks*/, void (*/*task*/)(void*, int), void* /*context*/) {}
+void none(int, void (*)(void*, int), void*) {}
 
 TEST(Executors, OfEveryTemper) {
   for (const Caller::Run run : {forwards, backwards, late, crowded, none}) {
