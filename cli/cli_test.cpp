@@ -217,6 +217,9 @@ TEST_F(RunVerb, AnswersCasesOfEveryOperation) {
     const std::string in = path(fmt::format("case{}", number));
     const std::string out = path(fmt::format("out{}", number++));
     ASSERT_TRUE(write_file(in, {lhs, rhs, lhs_scale, rhs_scale, groups}, {{"problem", problem}}).ok());
+    EXPECT_EQ(command_says({"run", in, "-o", out, "--tile", "16x32x16 act=relu"},
+                           "run: --tile 16x32x16 act=relu is more than a tile"),
+              kUsage);
     ASSERT_EQ(command({"run", in, "-o", out, "--tile", "16x32x16", "--repeat", "2"}), kOk) << problem;
     auto c = CaseFile::open(in);
     ASSERT_TRUE(c.ok()) << c.status().message();

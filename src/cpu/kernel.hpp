@@ -83,15 +83,15 @@ inline constexpr std::int64_t kMostPieces = 64;
 /// piece ends its segment acc = fma(row scale * column scale, p, acc), or acc = p where nothing is scaled.
 struct MultiplyJob {
   Arithmetic arithmetic = Arithmetic::fp8;
-  std::int64_t row = 0;  // first row within the lhs panel, whole register blocks; everything else starts at the tile
+  std::int64_t row = 0;  // first row within the lhs panel; everything else starts at the tile
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   const std::byte* lhs_panel = nullptr;
   const std::byte* rhs_panel = nullptr;
   std::span<const schedule::Piece> pieces;
   bool first = false;  // nothing has been added to acc yet: the first segment to end sets it
-  const float* row_scales =
-      nullptr;  // of the segments that end in these pieces, one after the other; null: no f32 or bf16 scales
+  // Of the segments that end in these pieces, one after the other; null: nothing but what is folded.
+  const float* row_scales = nullptr;
   const float* col_scales = nullptr;
   std::int64_t row_scales_stride = 0;  // from segment to segment
   std::int64_t col_scales_stride = 0;

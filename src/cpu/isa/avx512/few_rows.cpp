@@ -302,7 +302,7 @@ std::int64_t most_rows(Format weights) {
 
 bool takes(const Item& item) {
   constexpr std::int64_t kBothBlocks = 2 * kPackedCols;
-  return item.rhs.format == Format::bf16 || !item.rhs.folds() || decodes_by_table(item, kBothBlocks);
+  return !item.rhs.folds() || decodes_by_table(item, kBothBlocks);
 }
 
 }  // namespace

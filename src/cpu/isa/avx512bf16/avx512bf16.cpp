@@ -81,7 +81,6 @@ std::int64_t most_rows_of_codes(Format weights) {
 /// Whole chunks, `kCols` columns of which are decoded alike.
 template <std::int64_t kCols>
 bool takes_chunks(const Item& item) {
-  if (item.rhs.format == Format::bf16 && item.rhs.folds()) return false;
   return item.depth % schedule::kChunk == 0 && avx512::decodes_by_table(item, kCols);
 }
 
