@@ -242,3 +242,24 @@ def test_large_results_are_asked_for_in_large_pages(product):
     for _ in range(2):  # planned, and as planned before
         out = product(x, ends)
         assert "hg" in _flags(-(-out.data_ptr() // _pages._PAGE) * _pages._PAGE)
+
+
+def test_flops_are_counted():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x, w = normal(ROWS, INNER).requires_grad_(), normal(GROUPS, INNER, OUTER, seed=1).requires_grad_()
+    one = 2 * ROWS * INNER * OUTER
+    for recipe in (None, "blockwise"):
+        with FlopCounterMode(display=False) as counter:
+            rt.grouped_mm(x, w, offs(), recipe=recipe).sum().backward()
+        assert counter.get_total_flops() == 3 * one
+    layer = rt.GroupedLinear(GROUPS, INNER, OUTER, fuse_wgrad_accumulation=True)
+    layer.weight.main_grad = torch.zeros_like(layer.weight)
+    with torch.no_grad():
+        layer(x, offs())
+        with FlopCounterMode(display=False) as counter:
+            layer(x, offs())  # packed
+    assert counter.get_total_flops() == one
+    with FlopCounterMode(display=False) as counter:
+        layer(x.detach(), offs()).sum().backward()
+    assert counter.get_total_flops() == 2 * one

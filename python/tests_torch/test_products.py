@@ -480,24 +480,3 @@ def test_vmap_over_what_wants_gradients_is_refused():
             run(batch.to(dtype))
         with torch.no_grad():
             assert run(batch.to(dtype)).shape == (2, ROWS, w.shape[2])
-
-
-def test_flops_are_counted():
-    from torch.utils.flop_counter import FlopCounterMode
-
-    x, w, _ = operands()
-    one = 2 * ROWS * INNER * OUTER
-    for recipe in (None, "blockwise"):
-        with FlopCounterMode(display=False) as counter:
-            rt.grouped_mm(x, w, offs(), recipe=recipe).sum().backward()
-        assert counter.get_total_flops() == 3 * one
-    layer = rt.GroupedLinear(GROUPS, INNER, OUTER, fuse_wgrad_accumulation=True)
-    layer.weight.main_grad = torch.zeros_like(layer.weight)
-    with torch.no_grad():
-        layer(x, offs())
-        with FlopCounterMode(display=False) as counter:
-            layer(x, offs())  # packed
-    assert counter.get_total_flops() == one
-    with FlopCounterMode(display=False) as counter:
-        layer(x.detach(), offs()).sum().backward()
-    assert counter.get_total_flops() == 2 * one
