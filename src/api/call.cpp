@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <new>
 
 #include "api/door.hpp"
 #include "api/validate.hpp"
@@ -79,8 +78,12 @@ Status one_shot(const Args& args, const Options& options) {
     if (!plan.ok()) return plan.status();
     const Result<Args> plain = unpacked(args);
     if (Status s = api::check_memory(plain.value()); !s.ok()) return s;
-    const std::unique_ptr<std::byte[]> workspace(new (std::nothrow) std::byte[plan.value().workspace_bytes()]);
-    if (workspace == nullptr) return plan::out_of_memory(op_name(args), kNoWorkspace);
+    std::unique_ptr<std::byte[]> workspace;
+    const Status room = plan::catching(op_name(args), kNoWorkspace, [&]() -> Status {
+      workspace.reset(new std::byte[plan.value().workspace_bytes()]);
+      return {};
+    });
+    if (!room.ok()) return room;
     return compute(*plan.value().choice(), plain.value(), packed_of(args), workspace.get());
   });
 }
