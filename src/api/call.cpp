@@ -79,7 +79,7 @@ Status one_shot(const Args& args, const Options& options) {
     const Result<Args> plain = unpacked(args);
     if (Status s = api::check_memory(plain.value()); !s.ok()) return s;
     std::unique_ptr<std::byte[]> workspace;
-    const Status room = plan::catching(op_name(args), kNoWorkspace, [&]() -> Status {
+    Status room = plan::catching(op_name(args), kNoWorkspace, [&]() -> Status {
       workspace.reset(new std::byte[plan.value().workspace_bytes()]);
       return {};
     });
