@@ -9,6 +9,7 @@
 #include "format/never_destroyed.hpp"
 #include "plan/backend.hpp"
 #include "plan/out_of_memory.hpp"
+#include "plan/threads.hpp"
 
 namespace ragdot::plan {
 namespace {
@@ -53,9 +54,8 @@ Result<Plan> choose(const Problem& problem, const Options& options, const Forced
   choice->problem = problem;
   choice->asked = options.tiling;
   choice->strictness = options.strictness;
-  choice->executor = options.executor != nullptr ? options.executor : &default_executor();
-  choice->threads =
-      std::min(options.threads > 0 ? options.threads : std::max(1, choice->executor->concurrency()), kMostThreads);
+  choice->executor = &executor_of(options);
+  choice->threads = threads_of(options);
   const bool free = forced.kernel.empty();
   bool known = free;
   std::string refusal;  // of the last that is named

@@ -78,7 +78,7 @@ class MoE(torch.nn.Module):
         where: dict[str, Any] = {"device": device, "dtype": dtype}
         experts: dict[str, Any] = {"recipe": recipe, "fuse_wgrad_accumulation": fuse_wgrad_accumulation, **where}
         self.router: torch.nn.Module = Router(model_size, num_experts, **where)
-        self.gate_up: GroupedLinear = GroupedLinear(num_experts // processes, model_size, 2 * hidden_size, **experts)
+        self.gate_up = GroupedLinear(num_experts // processes, model_size, 2 * hidden_size, **experts)
         self.down = GroupedLinear(num_experts // processes, hidden_size, model_size, **experts)
 
     @property

@@ -7,18 +7,13 @@
 
 #include "cpu/isa/float_env.hpp"
 #include "format/fault.hpp"
-#include "ragdot/execution.hpp"
+#include "plan/threads.hpp"
 
 namespace ragdot::cpu {
 
-inline Executor& executor_of(const Options& options) {
-  return options.executor != nullptr ? *options.executor : default_executor();
-}
-
 /// Threads for `count` tasks: those of `options`, no more than there are tasks, at least one.
 inline int thread_count(const Options& options, std::int64_t count) {
-  const int most = std::min(options.threads > 0 ? options.threads : executor_of(options).concurrency(), kMostThreads);
-  return static_cast<int>(std::clamp<std::int64_t>(most, 1, std::max<std::int64_t>(count, 1)));
+  return static_cast<int>(std::clamp<std::int64_t>(plan::threads_of(options), 1, std::max<std::int64_t>(count, 1)));
 }
 
 /// Numbered tasks, and the next of them that nobody has.
@@ -73,7 +68,7 @@ void parallel(std::int64_t count, const Options& options, int threads, Run run) 
   };
   const int tasks = static_cast<int>(std::min<std::int64_t>(threads, count));
   if (tasks <= 1) return work(&shared, 0);
-  executor_of(options).run(tasks, work, &shared);
+  plan::executor_of(options).run(tasks, work, &shared);
   if (shared.tasks.are_left()) work(&shared, 0);  // where it ran none
 }
 
