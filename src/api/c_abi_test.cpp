@@ -300,6 +300,9 @@ TEST(CAbi, PackingRefusesInItsOwnName) {
   rhs.values.row_stride = 33;
   rhs.values.col_stride = 2;
   says(rhs, "pack_rhs: rhs [3, 8, 4]");
+  rhs = {};
+  rhs.values = ragdot_const_matrices(nullptr, RAGDOT_BF16, INT64_C(1) << 50, 8, 0);  // no element, and tables of 2^50 groups
+  says(rhs, "pack_rhs: rhs has 1125899906842624 matrices; give fewer than 2^50");
   EXPECT_EQ(packed, nullptr);
 }
 

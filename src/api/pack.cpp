@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "api/door.hpp"
+#include "api/validate.hpp"
 #include "api/validate_operand.hpp"
 #include "api/validate_view.hpp"
 #include "plan/backend.hpp"
@@ -17,6 +18,9 @@ Status check(const Operand& rhs, const Options& options) {
   if (!api::check_pair("pack_rhs", rhs.values.format, rhs.values.format).ok()) {
     return {Code::unsupported,
             fmt::format("pack_rhs: rhs is {}; give bf16, e4m3, e5m2, f32 or i8, which gmm takes", name(rhs.values.format))};
+  }
+  if (rhs.values.batch >= api::kGroupsEnd) {
+    return {Code::invalid_argument, fmt::format("pack_rhs: rhs has {} matrices; give fewer than 2^50", rhs.values.batch)};
   }
   if (Status s = api::check_data({"pack_rhs", "rhs"}, rhs.values, api::Rank::batch); !s.ok()) return s;
   return api::check_data({"pack_rhs", "rhs scales"}, rhs.scales.view, api::Rank::batch);

@@ -15,6 +15,9 @@ namespace ragdot::api {
 [[nodiscard]] Status check_shapes(const GmmArgs& args, const Options& options);
 [[nodiscard]] Status check_shapes(const TgmmArgs& args, const Options& options);
 
+/// Groups of a call are fewer than this: it keeps tables of ranges and of work, in bytes, far within int64.
+inline constexpr std::int64_t kGroupsEnd = std::int64_t{1} << 50;
+
 /// Form, index type and count of `groups`, not the numbers. `op` starts the sentence.
 [[nodiscard]] Status check_groups(const char* op, const Groups& groups);
 

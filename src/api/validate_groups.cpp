@@ -122,8 +122,7 @@ Status check_groups(const char* op, const Groups& groups) {
       !s.ok()) {
     return s;
   }
-  // The bound keeps tables of ranges and of work, in bytes, far within int64.
-  if (groups.count < 0 || groups.count >= std::int64_t{1} << 50) {
+  if (groups.count < 0 || groups.count >= kGroupsEnd) {
     return refused(op, fmt::format("groups.count is {}; it must be 0 or more and below 2^50", groups.count));
   }
   return {};
