@@ -212,7 +212,7 @@ def test_refused_when_lowered(recipe, shape, words, sentence):
     def loss(x, w):
         return rj.ragged_dot(x, w, jnp.asarray(SIZES), recipe=recipe, **words).astype(jnp.float32).sum()
 
-    gradients = jax.grad(loss, (0, 1))
+    gradients = jax.value_and_grad(loss, (0, 1))
     lowered(gradients, x, w, platforms=("cpu",))
     with pytest.raises(NotImplementedError, match=sentence):
         lowered(gradients, x, w)

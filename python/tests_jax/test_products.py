@@ -169,6 +169,15 @@ def test_maps_one_call_after_another():
         same(got[i], rj.gmm(jax.tree.map(lambda x, i=i: x[i], lhs), rhs, sizes[i]))
 
 
+def test_maps_stack_bytes():
+    """XLA stacks FP8 numbers by way of float16 on a CPU."""
+    x = jnp.asarray(bf16(3, ROWS, INNER))
+    mapped = jax.vmap(lambda x: rj.quantize(x, (1, 128), scaling="pow2", scale_format="e8m0"))
+    (loop,) = (eqn for eqn in jax.make_jaxpr(mapped)(x).eqns if eqn.primitive.name == "scan")
+    assert {var.aval.dtype.name for var in loop.outvars} == {"uint8"}
+    same(mapped(x), rj.quantize(x, (1, 128), scaling="pow2", scale_format="e8m0"))
+
+
 def test_products_have_no_gradient():
     lhs, rhs = bf16(ROWS, INNER), bf16(GROUPS, INNER, OUTER)
     with pytest.raises(NotImplementedError, match="ragdot.jax.gmm has no gradient; use ragdot.jax.ragged_dot"):
@@ -311,6 +320,9 @@ def test_export():
         for arguments, what in (((symbolic, w, sizes), r"\[m, 64\]"), ((x, w, jax.ShapeDtypeStruct((rows,), jnp.int32)), r"\[m\]")):
             with pytest.raises(NotImplementedError, match=f"has shape {what}; symbolic dimensions are not offered, export one program for each size"):
                 export.export(function)(*arguments)
+    weights = on_device(rj.quantize(w, (128, 128)))
+    kept = export.deserialize(export.export(jax.jit(rj.gmm), disabled_checks=allowed)(x, weights, sizes).serialize())
+    same(kept.call(x, weights, sizes), rj.gmm(x, weights, sizes))
     bias = jax.ShapeDtypeStruct((rows, 32), jnp.float32)
     with pytest.raises(NotImplementedError, match=r"gmm: bias has shape \[m, 32\]; symbolic"):
         export.export(jax.jit(lambda b: rj.gmm(x, w, sizes, bias=b)))(bias)

@@ -10,7 +10,7 @@ from oracle import assert_right, real
 import ragdot
 from ragdot._arrays import DTYPES
 from ragdot._recipes import recipe_of
-from ragdot.jax import Recipe, gmm, quantize, ragged_dot
+from ragdot.jax import Recipe, ScaledArray, gmm, quantize, ragged_dot
 from ragdot.jax._ragged_dot import CHECKPOINT_NAME
 
 USED = int(SIZES.sum())
@@ -242,6 +242,10 @@ X, W = bf16(ROWS, INNER), bf16(GROUPS, INNER, OUTER)
     ("call", "sentence"),
     [
         (lambda: ragged_dot(X, W, SIZES, recipe="fp8"), "ragged_dot: recipe is 'fp8'; give a Recipe or one of bf16, channelwise"),
+        (lambda: ragged_dot(X, W, None), "ragged_dot: group_sizes is None; give integers"),
+        (lambda: ragged_dot(X, W, SIZES, group_offset="a"), "ragged_dot: group_offset is 'a'; give integers"),
+        (lambda: ragged_dot(X, W, SIZES, None, "f99"), "ragged_dot: preferred_element_type is f99; it must be bfloat16, float32 or float16"),
+        (lambda: ragged_dot(ScaledArray(X, X, (1, 1)), W, SIZES), "ragged_dot: lhs is a ScaledArray; give bfloat16, float32 or float16, or use gmm"),
         (lambda: ragged_dot(X, W[0], SIZES),
          r"ragged_dot: rhs is bfloat16\[200, 136\]; it must be bfloat16, float32 or float16 or a ScaledArray \[groups"),
         (lambda: ragged_dot(X, W, SIZES, group_offset=2**31),
@@ -334,11 +338,11 @@ def test_quantised_weights_that_stay(name):
     """The result of weights that are quantised inside, and the gradient of lhs through the weights that there are."""
     recipe, dy = recipe_of("test", name), jnp.asarray(bf16(ROWS, OUTER, seed=2))
     weights = quantize(W, recipe.weights, recipe.format, recipe.scaling, recipe.scale_format)
-    y, vjp = jax.vjp(jax.jit(lambda x, w: ragged_dot(x, w, SIZES, recipe=name)), X, weights)
+    y, vjp = jax.vjp(jax.jit(lambda x: ragged_dot(x, weights, SIZES, recipe=name)), X)
     same(y, ragged_dot(X, W, SIZES, recipe=name))
-    dx, dw = vjp(dy)
+    (dx,) = vjp(dy)
     same(dx, gmm(quantize(dy, recipe.rows, recipe.format, recipe.scaling, recipe.scale_format, SIZES), weights.transposed(), SIZES))
-    assert not dw.values.astype(jnp.float32).any()
+    same(dx, jax.jit(jax.grad(lambda x, w: jnp.vdot(ragged_dot(x, w, SIZES, recipe=name), dy).astype(jnp.float32)))(X, weights))
     if recipe.one_copy:
         same(dx, jax.vjp(lambda x: ragged_dot(x, W, SIZES, recipe=name), X)[1](dy)[0])
     # Local groups, bfloat16 beside FP8, other results.
@@ -348,6 +352,42 @@ def test_quantised_weights_that_stay(name):
         ragged_dot(X.astype(np.float32), weights, SIZES, "highest")
     with pytest.raises(NotImplementedError, match="ragged_dot: rhs is a ScaledArray, which is not offered on CUDA devices"):
         jax.jit(lambda x: ragged_dot(x, weights, SIZES)).trace(X).lower(lowering_platforms=("cuda",))
+
+
+def test_quantised_weights_have_no_gradient():
+    """Neither as they are nor by way of their scales: it would be lost without a word."""
+
+    def loss(w, scale):
+        weights = ScaledArray((w / scale).astype(jnp.float8_e4m3fn), scale, (None, None))
+        return ragged_dot(X, weights, SIZES, recipe="blockwise").astype(jnp.float32).sum()
+
+    scale = jnp.ones((len(SIZES), 1, 1))
+    for argument in (0, 1):
+        for gradient in (jax.grad(loss, argument), jax.jit(jax.grad(loss, argument))):
+            with pytest.raises(NotImplementedError, match="^ragged_dot: rhs is a ScaledArray, which has no gradient; put jax.lax.stop_gradient"):
+                gradient(W.astype(jnp.float32), scale)
+    weights = jax.lax.stop_gradient(quantize(W, (128, 128)))
+    layer = jax.checkpoint(lambda x, _: (ragged_dot(x, weights, SIZES) @ jnp.ones((OUTER, INNER), x.dtype), None))
+    gradient = jax.jit(jax.grad(lambda x: jax.lax.scan(layer, x, length=2)[0].astype(jnp.float32).sum()))(X)
+    assert np.asarray(gradient, np.float32).any()
+
+
+@pytest.mark.parametrize("policy", [None, jax.checkpoint_policies.save_only_these_names(CHECKPOINT_NAME)])
+@pytest.mark.parametrize("name", ["bf16", "mx", "blockwise", "blockwise_e8m0"])
+def test_what_scanned_layers_keep(name, policy):
+    """Operands as they are, which cost no memory, and no FP8 numbers, which XLA stacks by way of float16 on a CPU."""
+    x, weights = normal(ROWS, INNER), normal(3, GROUPS, INNER, INNER, seed=1)
+
+    def layer(x, w):
+        return jnp.tanh(ragged_dot(x, w, SIZES, recipe=name)), None
+
+    layer = layer if policy is None else jax.checkpoint(layer, policy=policy)
+    program = jax.make_jaxpr(jax.grad(lambda w: jax.lax.scan(layer, x, w)[0].sum()))(weights)
+    forward = next(eqn for eqn in program.eqns if eqn.primitive.name == "scan")
+    stacked = [out.aval for out in forward.outvars[forward.params["num_carry"] :]]
+    assert stacked and not [aval for aval in stacked if aval.dtype.itemsize == 1 and aval.dtype != jnp.uint8]
+    copies = [aval for aval in stacked if aval.shape == weights.shape]
+    assert [aval.dtype for aval in copies] == ([jnp.uint8] if name.startswith("blockwise") else [])
 
 
 def test_checkpoint_policies_may_save_what_is_quantised():

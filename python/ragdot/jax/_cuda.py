@@ -135,10 +135,11 @@ def result(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, 
 
 
 def forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any, Any]:
-    """ragged_dot, and what it keeps of lhs and of rhs."""
-    spans = local_groups(CallGroups(sizes, offset, rhs.shape[0]))
+    """ragged_dot, and the quantised copies that are kept of lhs and of rhs; None where there is none."""
     out = result(recipe, out_dtype, lhs, rhs, sizes, offset)
-    return out, _columns(recipe, lhs, spans), _weights(recipe, rhs)
+    if not recipe.quantizes:
+        return out, None, None
+    return out, _columns(recipe, lhs, local_groups(CallGroups(sizes, offset, rhs.shape[0]))), _weights(recipe, rhs)
 
 
 def backward(recipe: Recipe, lhs_dtype: np.dtype, rhs_dtype: np.dtype, columns: Any, kept: Any, sizes: Any, offset: Any,
@@ -146,5 +147,6 @@ def backward(recipe: Recipe, lhs_dtype: np.dtype, rhs_dtype: np.dtype, columns: 
     """Gradients of lhs and of rhs."""
     spans = local_groups(CallGroups(sizes, offset, kept.shape[0]))
     incoming = recipe.for_gradients()
-    dlhs = gmm(_rows(incoming, grad), kept, spans, lhs_dtype, transpose_rhs=True)
+    weights = kept if isinstance(kept, ScaledArray) else _plain(recipe, kept)
+    dlhs = gmm(_rows(incoming, grad), weights, spans, lhs_dtype, transpose_rhs=True)
     return dlhs, tgmm(columns, _columns(incoming, grad, spans), spans, rhs_dtype)

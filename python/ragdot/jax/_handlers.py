@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ragdot._library import installed
@@ -79,13 +80,31 @@ class Placement:
         return x if self.sharding.mesh.empty or jax.typeof(x).sharding == self.sharding else jax.sharding.reshard(x, self.sharding)
 
 
+def as_bytes(x: Any) -> Any:
+    """FP8 numbers as uint8, others as they are. On a CPU, XLA makes float16 of FP8 numbers and back where a loop stacks them, as scan does with
+    what is kept for the way back, and vmap with results: loops get bytes."""
+    return jax.lax.bitcast_convert_type(x, jnp.uint8) if x.dtype.itemsize == 1 and x.dtype != jnp.int8 else x
+
+
+def of_bytes(x: Any, dtype: np.dtype) -> Any:
+    """What as_bytes was given."""
+    return x if x.dtype == dtype else jax.lax.bitcast_convert_type(x, dtype)
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _call(name: str, results: tuple[jax.ShapeDtypeStruct, ...], attributes: tuple[tuple[str, Any], ...], *operands: Any) -> tuple[Any, ...]:
     # shard_map wants operands that vary along the same axes, and takes the results for values that do not vary.
     axes = frozenset[Hashable]().union(*map(varying_axes, operands))
     numbers = {key: np.array(value, np.int64) if isinstance(value, tuple) else np.int64(value) for key, value in attributes}
-    call = jax.ffi.ffi_call(f"ragdot_{name}", results, vmap_method="sequential")
-    return tuple(_vary(x, axes) for x in call(*(_vary(x, axes) for x in operands), **numbers))
+    call = jax.ffi.ffi_call(f"ragdot_{name}", results)
+
+    @jax.custom_batching.sequential_vmap
+    def on_bytes(*operands: Any) -> tuple[Any, ...]:
+        return tuple(map(as_bytes, call(*map(of_bytes, operands, dtypes), **numbers)))
+
+    dtypes = [x.dtype for x in operands]
+    made = on_bytes(*(as_bytes(_vary(x, axes)) for x in operands))
+    return tuple(_vary(of_bytes(x, result.dtype), axes) for x, result in zip(made, results))
 
 
 @_call.defjvp

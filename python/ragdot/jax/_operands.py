@@ -1,11 +1,13 @@
 """What handlers take: ScaledArrays as pytrees, operands as values, scales and grid, groups as sizes and offset."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,7 +24,8 @@ ORIGINS = _abi.ORIGINS | {LOCAL: 2}
 
 
 def _leaves(x: ScaledArray) -> tuple[Any, Any]:
-    return (x.values, x.scales), (tuple(x.block), x.origin)
+    block = tuple(x.block) if isinstance(x.block, list) else x.block
+    return (x.values, x.scales), (block, x.origin)
 
 
 def _with_keys(x: ScaledArray) -> tuple[Any, Any]:
@@ -37,6 +40,16 @@ def _of_leaves(static: Any, leaves: Iterable[Any]) -> ScaledArray:
 _KEYS = tuple(map(jax.tree_util.GetAttrKey, ("values", "scales")))
 # Every call of a jitted function flattens its arguments, without keys.
 jax.tree_util.register_pytree_with_keys(ScaledArray, _with_keys, _of_leaves, _leaves)
+
+
+def _static_of(data: bytes) -> Any:
+    block, origin = json.loads(data)
+    return tuple(block), origin
+
+
+jax.export.register_pytree_node_serialization(
+    ScaledArray, serialized_name="ragdot.ScaledArray", serialize_auxdata=lambda static: json.dumps(static).encode(),
+    deserialize_auxdata=_static_of)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,10 +81,13 @@ def _is_concrete(x: Any) -> bool:
 
 def _indices(op: str, name: str, x: Any) -> Any:
     """Integers of any type as int32, or as int64 where jax has that; numbers that int32 lacks stay too large. Others as they are."""
+    given = x
     if _is_concrete(x):
         x = np.asarray(x, None if np.size(x) else np.int32)
-        if x.dtype.kind == "O":
-            raise ValueError(f"{op}: {name} holds numbers that no integer of 64 bits holds; give smaller ones")
+        if x.dtype.kind in "OUS":
+            if x.size and all(isinstance(element, int) for element in x.flat):
+                raise ValueError(f"{op}: {name} holds numbers that no integer of 64 bits holds; give smaller ones")
+            raise ValueError(f"{op}: {name} is {given!r}; give integers")
         if x.dtype.kind in "iu" and x.dtype != np.int32:
             held = np.iinfo(np.int64 if jax.config.jax_enable_x64 and x.dtype.itemsize >= 4 else np.int32)  # type: ignore[attr-defined]
             if x.size and not (held.min <= x.min() and x.max() <= held.max):

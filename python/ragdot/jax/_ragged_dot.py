@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
+from jax.custom_derivatives import SymbolicZero
 
+from ragdot._arrays import DTYPES
 from ragdot._recipes import AS_IT_COMES, Recipe, recipe_of
 from ragdot._scaled import ScaledArray
 from ragdot.jax import _cuda
-from ragdot.jax._handlers import Placement
+from ragdot.jax._handlers import Placement, as_bytes, of_bytes
 from ragdot.jax._operands import CallGroups, groups_of
 from ragdot.jax._platforms import by_platform
 from ragdot.jax._products import gmm, tgmm
@@ -60,20 +62,34 @@ def _product(lhs: Any, rhs: Any, groups: CallGroups, out_dtype: np.dtype, transp
 
 
 def _forward_cpu(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any, Any]:
-    """The result, and what is kept of lhs and of rhs."""
+    """The result, and the quantised copies that are kept of lhs and of rhs; None where there is none."""
     groups = CallGroups(sizes, offset, rhs.shape[0])
     rows, columns = _rows_and_columns(recipe, lhs, groups)
     weights = _weights(recipe, rhs, turned=False)
-    return _product(rows, weights, groups, out_dtype), columns, weights if recipe.one_copy else rhs
+    kept = (columns if recipe.quantizes else None), (weights if recipe.quantizes and recipe.one_copy else None)
+    return _product(rows, weights, groups, out_dtype), *kept
 
 
 def _backward_cpu(recipe: Recipe, lhs_dtype: np.dtype, rhs_dtype: np.dtype, columns: Any, kept: Any, sizes: Any, offset: Any,
                   grad: Any) -> tuple[Any, Any]:  # fmt: skip
     groups = CallGroups(sizes, offset, kept.shape[0])
     grad_rows, grad_columns = _rows_and_columns(recipe.for_gradients(), grad, groups)
-    weights = kept if recipe.one_copy else _weights(recipe, kept, turned=True)
+    weights = kept if isinstance(kept, ScaledArray) else _weights(recipe, kept, turned=True)
     dlhs = _product(grad_rows, weights, groups, lhs_dtype, transpose_rhs=True)
     return dlhs, tgmm(columns, grad_columns, sizes, out_dtype=rhs_dtype, group_offset=offset, num_groups=groups.local)
+
+
+def _kept(x: ScaledArray) -> ScaledArray:
+    """A quantised copy as it waits for the way back."""
+    return checkpoint_name(jax.tree.map(as_bytes, x), CHECKPOINT_NAME)
+
+
+def _taken(recipe: Recipe, x: Any) -> Any:
+    """The copy of this recipe that _kept was given; others as they are."""
+    if not isinstance(x, ScaledArray):
+        return x
+    values, scales = of_bytes(x.values, DTYPES[recipe.format]), of_bytes(x.scales, DTYPES[recipe.scale_format])  # type: ignore[index]  # it quantises
+    return ScaledArray(values, scales, x.block, x.origin)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -84,7 +100,8 @@ def _once(cpu: Any, cuda: Any, choices: tuple[Any, ...], *operands: Any) -> Any:
 
 @_once.defjvp
 def _twice(*_: Any) -> Any:
-    raise NotImplementedError(f"{_OP} has no second derivative; use jax.lax.ragged_dot where one is needed")
+    raise NotImplementedError(f"{_OP} has no second derivative; use jax.lax.ragged_dot where one is needed, or put "
+                              "jax.lax.stop_gradient around what the gradient is taken by where none is")  # fmt: skip
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -93,14 +110,16 @@ def _ragged_dot(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: 
 
 
 def _forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes: Any, offset: Any) -> tuple[Any, Any]:
-    out, columns, kept = _once(_forward_cpu, _cuda.forward, (recipe, out_dtype), lhs, rhs, sizes, offset)
-    if recipe.quantizes:
-        columns, kept = checkpoint_name((columns, kept), CHECKPOINT_NAME)
-    return out, (columns, kept, sizes, offset, Placement.of(lhs), Placement.of(rhs))
+    out, columns, weights = _once(_forward_cpu, _cuda.forward, (recipe, out_dtype), lhs, rhs, sizes, offset)
+    # What is no copy is kept as the operand that it is: what came out of the call would be another array to JAX.
+    columns = _plain(recipe, lhs) if columns is None else _kept(columns)
+    weights = rhs if weights is None else _kept(weights)
+    return out, (columns, weights, sizes, offset, Placement.of(lhs), Placement.of(rhs))
 
 
 def _backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) -> tuple[Any, Any, None, None]:
     columns, kept, sizes, offset, lhs, rhs = residuals
+    columns, kept = _taken(recipe, columns), _taken(recipe, kept)
     # Operands that stay as they come meet the gradient in their type.
     grad = grad.astype(lhs.dtype) if recipe.format is None else grad
     dlhs, drhs = _once(_backward_cpu, _cuda.backward, (recipe, lhs.dtype, rhs.dtype), columns, kept, sizes, offset, grad)
@@ -125,17 +144,23 @@ def _frozen(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: ScaledArray, siz
     return _once(_frozen_cpu, _frozen_cuda, (recipe, out_dtype, False), lhs, rhs, sizes, offset)
 
 
-def _frozen_forward(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: ScaledArray, sizes: Any, offset: Any) -> tuple[Any, Any]:
+def _frozen_forward(recipe: Recipe, out_dtype: np.dtype, *operands: Any) -> tuple[Any, Any]:
+    """operands: each leaf with whether it is differentiated by."""
+    if any(leaf.perturbed for leaf in jax.tree.leaves(operands[1])):
+        raise NotImplementedError(f"{_OP}: rhs is a ScaledArray, which has no gradient; put jax.lax.stop_gradient around it, or give the "
+                                  "weights that it was quantised from and a recipe")  # fmt: skip
+    lhs, rhs, sizes, offset = jax.tree.map(lambda leaf: leaf.value, operands)
     return _frozen(recipe, out_dtype, lhs, rhs, sizes, offset), (rhs, sizes, offset, Placement.of(lhs))
 
 
 def _frozen_backward(recipe: Recipe, out_dtype: np.dtype, residuals: Any, grad: Any) -> tuple[Any, None, None, None]:
     rhs, sizes, offset, lhs = residuals
+    grad = jnp.zeros(grad.shape, grad.dtype) if isinstance(grad, SymbolicZero) else grad
     dlhs = _once(_frozen_cpu, _frozen_cuda, (recipe.for_gradients(), lhs.dtype, True), grad, rhs, sizes, offset)
     return lhs.gradient(dlhs), None, None, None
 
 
-_frozen.defvjp(_frozen_forward, _frozen_backward)
+_frozen.defvjp(_frozen_forward, _frozen_backward, symbolic_zeros=True)
 
 
 # jax's names of precisions and of dot algorithms, and whether float32 operands stay as they are.
@@ -171,7 +196,7 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     """jax.lax.ragged_dot in FP8: out[m] = lhs[m] @ rhs[g(m) - group_offset], with gradients.
 
     lhs: [M, K], rows sorted by group; rhs: [L, K, N], one matrix for each local group; bfloat16, float32 or float16. rhs may be a
-        ScaledArray instead, quantised weights that stay as they are: no recipe touches it, and it has no gradient; do not differentiate by it.
+        ScaledArray instead, quantised weights that stay as they are: no recipe touches it, and it has no gradient.
     group_sizes: [G] integer rows of each group, of any size. Rows that belong to no local group become zero and get zero
         gradients; a group without rows gets a gradient of exact zeros.
     precision: DEFAULT is the recipe's; with recipe "bf16" None is that of jax.default_matmul_precision, and HIGH, HIGHEST and dot
@@ -192,6 +217,8 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     that says what to change.
     """
     frozen = isinstance(rhs, ScaledArray)
+    if isinstance(lhs, ScaledArray):
+        raise ValueError(f"{_OP}: lhs is a ScaledArray; give bfloat16, float32 or float16, or use gmm, which takes quantised operands")
     lhs, values = jnp.asarray(lhs), jnp.asarray(rhs.values if frozen else rhs)
     for name, x, ndim, shape in (("lhs", lhs, 2, "[rows, columns]"), ("rhs", values, 3, "[groups, rows, columns]")):
         if x.ndim != ndim or not (frozen and x is values or x.dtype in _FLOATS):
@@ -200,7 +227,10 @@ def ragged_dot(lhs: Any, rhs: Any, group_sizes: Any, precision: Any = None, pref
     groups = groups_of(_OP, group_sizes, group_offset, values.shape[0])
     chosen = _with_precision(recipe_of(_OP, recipe), precision)
     common = lhs.dtype if frozen or lhs.dtype == values.dtype else jnp.dtype(jnp.float32)
-    out_dtype = jnp.dtype(preferred_element_type or common)
+    try:
+        out_dtype = jnp.dtype(preferred_element_type or common)
+    except TypeError:
+        out_dtype = preferred_element_type
     if out_dtype not in _FLOATS:
         raise ValueError(f"{_OP}: preferred_element_type is {out_dtype}; it must be bfloat16, float32 or float16")
     if frozen:
