@@ -109,7 +109,7 @@ TEST_F(ComparisonTest, SaysWhatIsNotPossible) {
   unknown.problem.kernel = "none";
   const auto rows = run({unknown, entry("gmm g=1 m=1 k=1 n=1 lhs=f32 rhs=bf16")}, make_contender);
   EXPECT_EQ(rows[0].outcome, Outcome::impossible);
-  EXPECT_THAT(rows[0].refusal, HasSubstr("\"none\", which Options::kernel asks for, is unknown"));
+  EXPECT_THAT(rows[0].refusal, HasSubstr("\"none\", which the call asks for, is unknown"));
   EXPECT_EQ(rows[1].outcome, Outcome::impossible);
 }
 

@@ -79,7 +79,7 @@ TEST_F(Plans, UnknownKernelsAreRefusedByName) {
   options.kernel = "fast";
   const Status status = gmm(args(), options);
   EXPECT_EQ(status.code(), Code::unsupported);
-  EXPECT_EQ(status.message().find("kernel \"fast\", which Options::kernel asks for, is unknown; take one of "), 0U)
+  EXPECT_EQ(status.message().find("gmm: kernel \"fast\", which the call asks for, is unknown; take one of "), 0U)
       << status.message();
   EXPECT_NE(status.message().find("portable"), std::string::npos) << status.message();
   expect_untouched();
@@ -95,7 +95,7 @@ TEST_F(Plans, AForcedKernelSaysWhatItDoesNotTake) {
     Options options;
     options.kernel = kernel.name;
     const std::string sentence = make_plan(args, options).status().message();
-    EXPECT_EQ(sentence.find("kernel avx512bf16, which Options::kernel asks for, does not take gmm g=1"), 0U) << sentence;
+    EXPECT_EQ(sentence.find("gmm: kernel avx512bf16, which the call asks for, does not take gmm g=1"), 0U) << sentence;
     EXPECT_EQ(sentence.find("is forced"), std::string::npos) << sentence;
   }
 }

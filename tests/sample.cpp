@@ -219,6 +219,21 @@ std::vector<std::byte> initial_out(const Sample& s) {
       static_cast<std::size_t>(s.out_batch() * s.out_rows() * s.out_cols() * element_bytes(s.out_format)), s.out_fill);
 }
 
+/// The same call with weights packed into memory of the test's own.
+std::vector<std::byte> compute_packed_here(const Sample& s, GmmArgs args, const Operand& rhs, const Options& options) {
+  std::vector<std::byte> bytes = initial_out(s);
+  const std::vector<std::byte> packed = packed_values(rhs.values);
+  args.packed_rhs = {};
+  args.rhs = rhs;
+  args.rhs.values.data = packed.data();
+  args.rhs.values.batch_stride = args.rhs.values.row_stride = args.rhs.values.col_stride = -7;  // not read
+  args.rhs_layout = RhsLayout::packed;
+  args.out = out_view(s, bytes.data());
+  const Status status = gmm(args, options);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return bytes;
+}
+
 std::vector<std::byte> compute_packed(const Sample& s, const Operand& lhs, const Operand& rhs, const Options& options) {
   std::vector<std::byte> bytes = initial_out(s);
   GmmArgs args = s.gmm_args(lhs, {}, out_view(s, bytes.data()));
@@ -227,6 +242,7 @@ std::vector<std::byte> compute_packed(const Sample& s, const Operand& lhs, const
   args.packed_rhs = packed.value();
   const Status status = gmm(args, options);
   EXPECT_TRUE(status.ok()) << status.message();
+  if (rhs.values.cols % kPackedCols == 0) expect_same(s, bytes, compute_packed_here(s, args, rhs, options), "packed here");
   return bytes;
 }
 
@@ -239,6 +255,13 @@ std::vector<std::byte> compute_once(const Sample& s, const Operand& lhs, const O
 }
 
 }  // namespace
+
+std::vector<std::byte> packed_values(const ConstView& rhs) {
+  std::vector<std::byte> packed(static_cast<std::size_t>(rhs.batch * rhs.rows * rhs.cols * element_bytes(rhs.format)));
+  const Status status = pack_values(rhs, packed);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return packed;
+}
 
 std::vector<std::string> kernels_for(const Sample& s, const Operand& lhs, const Operand& rhs) {
   std::byte nothing;  // plans read shapes only

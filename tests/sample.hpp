@@ -106,6 +106,9 @@ struct Sample {
 [[nodiscard]] std::vector<std::byte> compute(const Sample& sample, const Operand& lhs, const Operand& rhs,
                                              const Options& options = {});
 
+/// What pack_values makes of rhs.
+[[nodiscard]] std::vector<std::byte> packed_values(const ConstView& rhs);
+
 /// Names of the kernels that take the call on this CPU.
 [[nodiscard]] std::vector<std::string> kernels_for(const Sample& sample, const Operand& lhs, const Operand& rhs);
 

@@ -40,7 +40,7 @@ class Tile {
   Tile(const Kernel& kernel, const char* problem) : kernel_(kernel), case_(testing::parse_problem(problem).value()) {
     const testing::Problem& p = case_.problem;
     lhs_ = cpu::rows_outer(case_.lhs.operand, {{0, p.m}, 0});
-    rhs_ = cpu::weights(case_.rhs.operand, 0, cpu::Layout::view);
+    rhs_ = cpu::weights(case_.rhs.operand, 0, RhsLayout::strided);
     arithmetic_ = cpu::arithmetic_of(lhs_, rhs_);
     schedule::PieceWalk walk(lhs_.cuts(), rhs_.cuts(), p.k);
     while (!walk.done()) pieces_.push_back(walk.next(p.k));

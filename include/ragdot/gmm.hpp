@@ -19,7 +19,8 @@ struct GmmArgs {
   Activation activation = Activation::none;
   RowsOutside rows_outside = RowsOutside::zero;
   OutMode out_mode = OutMode::overwrite;
-  std::int64_t first_group = 0;  // the L matrices of rhs belong to groups [first_group, first_group + L)
+  std::int64_t first_group = 0;               // the L matrices of rhs belong to groups [first_group, first_group + L)
+  RhsLayout rhs_layout = RhsLayout::strided;  // of the values of rhs; scales are strided
 };
 
 /// out[m, :] = act(lhs[m, :] . rhs[g(m) - first_group] + bias[g(m) - first_group]) for the rows of local groups.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -37,5 +38,14 @@ class PackedRhs {
 /// Packs rhs [L, K, N], rows or columns contiguous, with scales or without, on the threads of `options`; its tiling, kernel and
 /// strictness have no effect, since the copy serves every kernel.
 [[nodiscard]] Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options = {});
+
+/// Columns of a packed block.
+inline constexpr std::int64_t kPackedCols = 32;
+
+/// Writes what pack_rhs keeps into memory of the caller's own, so that a file, a tensor or other processes can hold it: the
+/// values of rhs [L, K, N], N a multiple of 32, as [L][N / 32][K][32] elements without gaps, which `to` has exactly the bytes
+/// of. A gmm takes them as rhs with rhs_layout packed, its scales as they were. Raises what pack_rhs does; `to` may not overlap
+/// rhs.
+[[nodiscard]] Status pack_values(const ConstView& rhs, std::span<std::byte> to, const Options& options = {});
 
 }  // namespace ragdot

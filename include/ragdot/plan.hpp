@@ -40,7 +40,8 @@ class Plan {
 [[nodiscard]] Result<Plan> make_plan(const TgmmArgs& like, const Options& options = {});
 
 /// Checks the arguments against the plan, then computes; allocates nothing. `workspace`: plan.workspace_bytes() or more, used
-/// by one run at a time, memory of its own. Strictness, threads and executor are those of the plan's options.
+/// by one run at a time, memory of its own. Strictness, threads and executor are those of the plan's
+/// options; the executor has to live as long as the plan.
 [[nodiscard]] Status run(const Plan& plan, const GmmArgs& args, std::span<std::byte> workspace);
 [[nodiscard]] Status run(const Plan& plan, const TgmmArgs& args, std::span<std::byte> workspace);
 

@@ -5,8 +5,8 @@
    All functions are thread-safe. Pointers are borrowed for the call only, unless a comment says otherwise.
 
    Structs that begin with struct_size are set to zero first, then struct_size to sizeof(the struct), then what is needed:
-   zero is the default of every field. A library takes the smaller structs of older headers (fields they lack are zero) and
-   refuses larger ones. The structs without struct_size never change.
+   zero is the default of every field that may be left out. A library takes the smaller structs of older headers (fields they
+   lack are zero) and refuses larger ones. The structs without struct_size never change.
 
    Meaning of the operations, field by field: docs/api.md; numerics: docs/numerics.md. */
 #ifndef RAGDOT_RAGDOT_H
@@ -62,6 +62,7 @@ enum {
   RAGDOT_GELU_ERF = 5
 };
 
+enum { RAGDOT_RHS_STRIDED = 0, RAGDOT_RHS_PACKED = 1 };               /* gmm: how the values of rhs lie in memory */
 enum { RAGDOT_ROWS_OUTSIDE_ZERO = 0, RAGDOT_ROWS_OUTSIDE_LEAVE = 1 }; /* gmm: rows that belong to no local group */
 enum { RAGDOT_OVERWRITE = 0, RAGDOT_ACCUMULATE = 1 };                 /* accumulate: out += result; out is f32 */
 enum { RAGDOT_ORIGIN_GLOBAL = 0, RAGDOT_ORIGIN_PER_GROUP = 1 };       /* where scale blocks start on a grouped row axis */
@@ -202,6 +203,10 @@ void ragdot_packed_free(ragdot_packed_rhs* packed); /* null is fine */
 size_t ragdot_packed_size_bytes(const ragdot_packed_rhs* packed);
 /* One line: formats, shape, scale grid, bytes. Lives as long as `packed`. */
 const char* ragdot_packed_describe(const ragdot_packed_rhs* packed);
+/* Writes what ragdot_pack_rhs keeps into memory of the caller's own, so that a file, a tensor or other processes can hold it:
+   the values of rhs [L, K, N], N a multiple of 32, as [L][N / 32][K][32] elements without gaps. `bytes` is the size of that,
+   and `to` may not overlap rhs. A gmm takes them as rhs, rhs_layout RAGDOT_RHS_PACKED, with the scales as they were. */
+int ragdot_pack_values(const ragdot_const_view* rhs, const ragdot_options* options, void* to, size_t bytes);
 
 /* ---- products ----------------------------------------------------------------------------------------------------------- */
 
@@ -217,6 +222,7 @@ typedef struct ragdot_gmm_args {
   int32_t activation;
   int32_t rows_outside;
   int32_t out_mode;
+  int32_t rhs_layout;  /* of the values of rhs: by their strides, or as ragdot_pack_values writes them, strides not read */
   int64_t first_group; /* the L matrices of rhs belong to groups [first_group, first_group + L) */
 } ragdot_gmm_args;
 

@@ -6,6 +6,12 @@
 #include <string>
 #include <utility>
 
+// Strings and vectors pass between program and library, as these have them.
+#if defined(__GLIBCXX__) && (defined(_GLIBCXX_DEBUG) || !_GLIBCXX_USE_CXX11_ABI)
+#error \
+    "ragdot: its C++ interface is built with the new strings of libstdc++ and no debug containers; set _GLIBCXX_USE_CXX11_ABI=1 and no _GLIBCXX_DEBUG, or use ragdot.h"
+#endif
+
 namespace ragdot {
 
 enum class Code : std::int32_t {

@@ -25,6 +25,12 @@ enum class Activation : std::int32_t { none = 0, relu = 1, tanh = 2, silu = 3, g
 /// What gmm does with rows of `out` that belong to no local group.
 enum class RowsOutside : std::int32_t { zero = 0, leave = 1 };
 
+/// How the memory of gmm's rhs lies.
+enum class RhsLayout : std::int32_t {
+  strided = 0,  // as the strides of its view say
+  packed = 1,   // as pack_values writes it; the strides are not read
+};
+
 /// overwrite: out = result. accumulate: out += result with one f32 add; out is f32; empty slabs and rows outside are not
 /// written.
 enum class OutMode : std::int32_t { overwrite = 0, accumulate = 1 };

@@ -10,6 +10,7 @@ FORMATS = {"f32": 1, "bf16": 2, "f16": 3, "e4m3": 4, "e5m2": 5, "i8": 6, "e8m0":
 ACTIVATIONS = {"none": 0, "relu": 1, "tanh": 2, "silu": 3, "gelu_tanh": 4, "gelu_erf": 5}
 ROWS_OUTSIDE = {"zero": 0, "leave": 1}
 ORIGINS = {"global": 0, "per_group": 1}
+RHS_PACKED = 1
 RECIPES = {"absmax": 0, "pow2": 1, "mx": 2, "fixed": 3}
 GROUP_KINDS = {"sizes": 0, "ends": 1, "offsets": 2, "starts_and_sizes": 3}
 INDEX_I32, INDEX_I64 = 0, 1
@@ -89,6 +90,7 @@ class GmmArgs(ctypes.Structure):
         ("activation", c_int32),
         ("rows_outside", c_int32),
         ("out_mode", c_int32),
+        ("rhs_layout", c_int32),
         ("first_group", c_int64),
     ]
 
@@ -163,6 +165,7 @@ FUNCTIONS = {
     "ragdot_openmp_run": (None, c_void_p, c_int32, c_void_p, c_void_p),
     "ragdot_openmp_concurrency": (c_int32, c_void_p),
     "ragdot_pack_rhs": (c_int, POINTER(Operand), _OPTIONS, POINTER(c_void_p)),
+    "ragdot_pack_values": (c_int, POINTER(View), _OPTIONS, c_void_p, c_size_t),
     "ragdot_packed_free": (None, c_void_p),
     "ragdot_packed_size_bytes": (c_size_t, c_void_p),
     "ragdot_packed_describe": (c_char_p, c_void_p),

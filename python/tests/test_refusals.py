@@ -149,7 +149,7 @@ def test_what_is_offered_is_what_is_taken(call, offered):
 
 @pytest.mark.parametrize("call, sentence", [
     (lambda: ragdot.gmm(X.astype(F32), W, SIZES), "gmm: lhs f32 with rhs bf16 is not offered; pairs are"),
-    (lambda: ragdot.gmm(X, W, SIZES, kernel="sse2"), 'kernel "sse2", which Options::kernel asks for, is unknown; take one of '),
+    (lambda: ragdot.gmm(X, W, SIZES, kernel="sse2"), 'gmm: kernel "sse2", which the call asks for, is unknown; take one of '),
     (lambda: ragdot.quantize(X, (1, 4), "i8", "mx"), "quantize: recipe mx is for e4m3 and e5m2 and out is i8; use recipe pow2"),
 ])  # fmt: skip
 def test_what_is_not_offered_is_not_implemented(call, sentence):

@@ -428,13 +428,19 @@ def test_state_is_ordinary(tmp_path):
     assert "e4m3" in repr(layer)
 
 
+def wide_linear(recipe="blockwise", **words) -> rt.GroupedLinear:
+    """Of whole blocks of columns, which can be packed."""
+    torch.manual_seed(0)
+    return rt.GroupedLinear(GROUPS, INNER, 160, recipe=recipe, **words)
+
+
 FEW, FEW_ENDS = 100, torch.tensor([30, 30, 60, 61, 98], dtype=torch.int32)
 
 
 @pytest.mark.parametrize("recipe", RECIPES[1:], ids=str)
 @pytest.mark.parametrize("bias", [False, True])
 def test_inference_with_few_rows_packs_the_weight_once(recipe, bias, counted):
-    layer, x = linear(recipe, bias=bias).bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+    layer, x = wide_linear(recipe, bias=bias).bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
     expected = rt.grouped_mm(x, layer.weight.mT, FEW_ENDS, layer.bias, recipe=recipe)
     packed = []
     with torch.no_grad():
@@ -449,9 +455,10 @@ def test_inference_with_few_rows_packs_the_weight_once(recipe, bias, counted):
         assert torch.equal(layer(x, FEW_ENDS), rt.grouped_mm(x, layer.weight.mT, FEW_ENDS, layer.bias, recipe=recipe)) and len(counted) == 3
 
 
-def test_inference_with_many_rows_packs_nothing():
-    layer = linear().bfloat16()
-    x, ends = normal(64 * GROUPS, INNER, dtype=torch.bfloat16), torch.arange(64, 64 * GROUPS + 1, 64, dtype=torch.int32)
+@pytest.mark.parametrize("make, rows", [(wide_linear, 64), (linear, 1)])
+def test_many_rows_and_parts_of_blocks_are_not_packed(make, rows):
+    layer = make().bfloat16()
+    x, ends = normal(rows * GROUPS, INNER, dtype=torch.bfloat16), torch.arange(rows, rows * GROUPS + 1, rows, dtype=torch.int32)
     with torch.no_grad():
         for _ in range(3):
             layer(x, ends)
@@ -459,8 +466,8 @@ def test_inference_with_many_rows_packs_nothing():
 
 
 def test_a_trace_holds_no_packed_weights():
-    """It would hold an address that is freed with the copy."""
-    layer, x = linear().bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+    """It runs again when the weight has changed."""
+    layer, x = wide_linear().bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
     with torch.no_grad():
         for _ in range(2):
             expected = layer(x, FEW_ENDS)
@@ -472,12 +479,11 @@ def test_a_trace_holds_no_packed_weights():
             assert torch.equal(traced(x, FEW_ENDS), expected)
 
 
-def test_packed_weights_that_are_gone_are_refused():
-    layer, x = linear().bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+def test_packed_weights_of_another_shape_are_refused():
+    layer, x = wide_linear().bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
     with torch.no_grad():
         for _ in range(2):
             layer(x, FEW_ENDS)
-        address = layer._kept.copies.operands[0][0].clone()
-        layer._kept.copies = None
-        with pytest.raises(ValueError, match="packed weights that are gone; keep the tensor"):
-            _packed.packed_of(address)
+    values, scales, grid = layer._kept.copies.operands[0]
+    with pytest.raises(ValueError, match=r"gmm: rhs is \[5, 5, 70, 64\]; packed weights are \[L, N / 32, K, 32\]"):
+        torch.ops.ragdot.gmm.scaled(x, values.reshape(5, 5, 70, 64), FEW_ENDS, None, scales, [0, 0, 0, *grid])

@@ -16,7 +16,6 @@ from torch.library import opcheck
 import ragdot.torch as rt
 from ragdot.torch import _executor, _frames, _pages
 from ragdot.torch import _operators as ops
-from ragdot.torch._packed import pack
 
 GROUPS = len(ENDS)
 BLOCKS = {"rows": [1, 128, 0], "columns": [128, 1, 0], "weights": [128, 128, 0]}
@@ -57,8 +56,9 @@ def test_opcheck_of_products(scaling):
     if scaling is None:
         opcheck(ops.gmm, rows[:3])
     else:
-        packed = pack(*ops.quantize(W, None, BLOCKS["weights"], *words_of(scaling)), BLOCKS["weights"])
-        opcheck(ops.gmm_packed, (rows[0], packed, rows[2], rows[3], rows[5][:3], normal(GROUPS, OUTER), 0, OUTER, torch.float32))
+        wide = both(X, normal(GROUPS, INNER, 160, dtype=torch.bfloat16), ("rows", "weights"))
+        opcheck(ops.pack, wide[1:2])
+        opcheck(ops.gmm_general, (wide[0], ops.pack(wide[1]), *wide[2:], normal(GROUPS, 160), 0, torch.float32))
     opcheck(ops.tgmm, (*columns, 1, 3, torch.float32, [0, 2, 1]))
     opcheck(ops.tgmm_add, (*columns, 0, normal(GROUPS, INNER, OUTER)))
 

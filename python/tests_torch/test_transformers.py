@@ -159,21 +159,22 @@ def test_nothing_is_kept_where_weights_may_be_gathered_from_shards(monkeypatch):
     assert not any(experts in door._kept for experts in experts_of(model))
 
 
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_quantised_experts_have_the_same_results(family):
+def test_quantised_experts_have_the_same_results(family, packed):
     model = model_of(family, torch.bfloat16).requires_grad_(False)
     with pytest.raises(ValueError, match="has the implementation .*, which quantises no weights; call"):
         door.quantize_experts(model)
     model.set_experts_implementation("ragdot_blockwise")
     expected, count = model(TOKENS).logits, 2 * len(experts_of(model))
-    assert door.quantize_experts(model) == count and door.quantize_experts(model) == 0
+    assert door.quantize_experts(model, packed) == count and door.quantize_experts(model) == 0
     with pytest.raises(NotImplementedError, match="save_pretrained: quantize_experts left FP8 codes"):
         model.save_pretrained("unused")
     with pytest.raises(ValueError, match="quantize_experts: the model has no experts of transformers; for layers of ragdot.torch"):
         door.quantize_experts(torch.nn.Linear(2, 2))
     assert torch.equal(model(TOKENS).logits, expected)
     experts = experts_of(model)[0]
-    assert experts.down_proj.dtype == torch.float8_e4m3fn and experts.down_proj_scale_inv.dtype == torch.float32
+    assert experts.down_proj.ndim == 3 + packed and experts.down_proj.dtype == torch.float8_e4m3fn and experts.down_proj_scale_inv.dtype == torch.float32
     model.set_experts_implementation("ragdot")  # activations as they come
     assert 0 < float((model(TOKENS).logits - expected).float().norm() / expected.float().norm()) < 0.1
     x = torch.randn(5, 64, dtype=torch.bfloat16, requires_grad=True)
@@ -278,8 +279,10 @@ def test_compiled_models_follow_the_implementation():
     for implementation in ("ragdot_blockwise", "ragdot_mx", "ragdot", "ragdot_blockwise"):
         model.set_experts_implementation(implementation)
         assert torch.equal(compiled(TOKENS).logits, model(TOKENS).logits)
-    door.quantize_experts(model)
-    assert torch.equal(compiled(TOKENS).logits, model(TOKENS).logits)
+    for packed in (False, True):
+        quantised = copy.deepcopy(model)
+        door.quantize_experts(quantised, packed)
+        assert torch.equal(torch.compile(quantised, fullgraph=True, backend="aot_eager")(TOKENS).logits, model(TOKENS).logits)
 
 
 def test_autocast_generation_and_registration():

@@ -93,6 +93,15 @@ int ragdot_pack_rhs(const ragdot_operand* rhs, const ragdot_options* options, ra
   });
 }
 
+int ragdot_pack_values(const ragdot_const_view* rhs, const ragdot_options* options, void* to, size_t bytes) {
+  return c_abi::guarded("ragdot_pack_values", [&]() -> Status {
+    if (rhs == nullptr) return {Code::invalid_argument, "ragdot_pack_values: rhs is null; give its address"};
+    c_abi::ReadOptions o;
+    if (Status s = c_abi::read_options("ragdot_pack_values", options, o); !s.ok()) return s;
+    return ragdot::pack_values(c_abi::view_of(*rhs), {static_cast<std::byte*>(to), bytes}, o.options);
+  });
+}
+
 void ragdot_packed_free(ragdot_packed_rhs* packed) { delete packed; }
 
 size_t ragdot_packed_size_bytes(const ragdot_packed_rhs* packed) { return packed == nullptr ? 0 : packed->packed.size_bytes(); }

@@ -52,6 +52,14 @@ TEST(CAbiBound, AnswersAtOnceWhereThereIsNothing) {
   args.rhs.values = ragdot_const_matrices(nullptr, RAGDOT_F32, 0, 0, 0);
   args.out = ragdot_matrix(nullptr, RAGDOT_F32, 1LL << 50, 0, 1);
   EXPECT_EQ(ragdot_gmm_exact_and_bound(&args, nullptr, nullptr, 0), RAGDOT_OK) << ragdot_last_error();
+  // Outputs that nobody asks for: more than a vector holds.
+  const std::int32_t size = 0;
+  args.groups.data = &size;
+  args.groups.count = 1;
+  args.lhs.values = ragdot_const_matrix(nullptr, RAGDOT_F32, 1, 0, 0);
+  args.rhs.values = ragdot_const_matrices(nullptr, RAGDOT_F32, 1, 0, 1LL << 58);
+  args.out = ragdot_matrix(nullptr, RAGDOT_F32, 1, 1LL << 58, 0);
+  EXPECT_EQ(ragdot_gmm_exact_and_bound(&args, nullptr, nullptr, 0), RAGDOT_OK) << ragdot_last_error();
 }
 
 TEST(CAbiBound, RefusesSizesThatInt64CannotHold) {

@@ -22,6 +22,7 @@ static_assert(same(RAGDOT_ACTIVATION_NONE, Activation::none) && same(RAGDOT_RELU
               same(RAGDOT_TANH, Activation::tanh) && same(RAGDOT_SILU, Activation::silu) &&
               same(RAGDOT_GELU_TANH, Activation::gelu_tanh) && same(RAGDOT_GELU_ERF, Activation::gelu_erf));
 static_assert(same(RAGDOT_ROWS_OUTSIDE_ZERO, RowsOutside::zero) && same(RAGDOT_ROWS_OUTSIDE_LEAVE, RowsOutside::leave) &&
+              same(RAGDOT_RHS_STRIDED, RhsLayout::strided) && same(RAGDOT_RHS_PACKED, RhsLayout::packed) &&
               same(RAGDOT_OVERWRITE, OutMode::overwrite) && same(RAGDOT_ACCUMULATE, OutMode::accumulate) &&
               same(RAGDOT_ORIGIN_GLOBAL, ScaleOrigin::global) && same(RAGDOT_ORIGIN_PER_GROUP, ScaleOrigin::per_group));
 static_assert(same(RAGDOT_ABSMAX, Recipe::absmax) && same(RAGDOT_POW2, Recipe::pow2) && same(RAGDOT_MX, Recipe::mx) &&
@@ -129,6 +130,7 @@ Status read_args(const char* function, const ragdot_gmm_args* given, GmmArgs& ou
   out.rows_outside = static_cast<RowsOutside>(a.rows_outside);
   out.out_mode = static_cast<OutMode>(a.out_mode);
   out.first_group = a.first_group;
+  out.rhs_layout = static_cast<RhsLayout>(a.rhs_layout);
   return {};
 }
 

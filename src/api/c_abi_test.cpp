@@ -306,6 +306,51 @@ TEST(CAbi, PackingRefusesInItsOwnName) {
   EXPECT_EQ(packed, nullptr);
 }
 
+TEST(CAbi, PackingValuesSaysWhatToChange) {
+  std::byte memory[1024];
+  const auto says = [&](const ragdot_const_view* rhs, void* to, std::size_t bytes, const char* sentence) {
+    EXPECT_NE(ragdot_pack_values(rhs, nullptr, to, bytes), RAGDOT_OK);
+    EXPECT_STREQ(ragdot_last_error(), sentence);
+  };
+  says(nullptr, memory, 0, "ragdot_pack_values: rhs is null; give its address");
+  ragdot_const_view rhs = ragdot_const_matrices(memory, RAGDOT_E4M3, 2, 4, 48);
+  says(&rhs, memory, 384, "pack_values: rhs [2, 4, 48]; N must be a multiple of 32, pack_rhs takes any");
+  rhs = ragdot_const_matrices(memory, RAGDOT_E4M3, 2, 4, 32);
+  says(&rhs, memory + 512, 255, "pack_values: rhs [2, 4, 32] of e4m3 takes 256 bytes, not 255");
+  says(&rhs, memory + 255, 256, "pack_values: rhs [2, 4, 32] overlaps to; give to memory of its own");
+  says(&rhs, nullptr, 256, "pack_values: to [2, 4, 32]: data is null; give it");
+  rhs.col_stride = 2;
+  rhs.row_stride = 64;
+  rhs.batch_stride = 256;
+  says(&rhs, memory + 512, 256,
+       "pack_values: rhs [2, 4, 32] has strides [256, 64, 2]; the row or the column stride must be 1, copy it into a dense "
+       "matrix");
+  rhs = ragdot_const_matrices(memory, RAGDOT_F16, 2, 4, 32);
+  says(&rhs, memory + 512, 512, "pack_values: rhs is f16; give bf16, e4m3, e5m2, f32 or i8, which gmm takes");
+  rhs = ragdot_const_matrices(nullptr, RAGDOT_BF16, INT64_C(1) << 50, 8, 0);
+  says(&rhs, nullptr, 0, "pack_values: rhs has 1125899906842624 matrices; give fewer than 2^50");
+  rhs = ragdot_const_matrices(nullptr, RAGDOT_BF16, 3, 8, 0);
+  EXPECT_EQ(ragdot_pack_values(&rhs, nullptr, nullptr, 0), RAGDOT_OK);
+}
+
+TEST(CAbi, ProductsOfPackedValuesSayWhatToChange) {
+  CGmm c;
+  const auto says = [&](const char* sentence) {
+    EXPECT_EQ(ragdot_gmm(&c.c, nullptr), RAGDOT_INVALID_ARGUMENT);
+    EXPECT_STREQ(ragdot_last_error(), sentence);
+  };
+  c.c.rhs_layout = 2;
+  says("gmm: rhs_layout is 2; it must be 0 (strided) or 1 (packed)");
+  c.c.rhs_layout = RAGDOT_RHS_PACKED;
+  says("gmm: rhs [3, 8, 4] is packed; N must be a multiple of 32, pack_rhs takes any");
+  EXPECT_EQ(ragdot_gmm_exact_and_bound(&c.c, nullptr, nullptr, 0), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ragdot_last_error(), "exact_and_bound: rhs is packed; give the rhs that it was packed from");
+  c.c.rhs.values = ragdot_const_matrices(c.c.out.data, c.c.rhs.values.format, 1, 8, 0);
+  c.c.rhs.values.cols = -32;
+  says("gmm: rhs [1, 8, -32]: no dimension may be negative");
+  EXPECT_TRUE(c.memory.untouched());
+}
+
 TEST(CAbi, PacksWeights) {
   CGmm c;
   ragdot_packed_rhs* packed = nullptr;

@@ -15,15 +15,23 @@ namespace {
 const char* op_name(const GmmArgs&) { return "gmm"; }
 const char* op_name(const TgmmArgs&) { return "tgmm"; }
 
-/// The same call with the operand that packed_rhs holds in place of rhs.
+/// The same call with the operand that packed_rhs holds as its rhs. The values of a packed rhs get the strides of a dense view,
+/// which is as many bytes, but for what a library's own copy is filled up with.
 Result<GmmArgs> unpacked(const GmmArgs& args) {
-  if (!args.packed_rhs.present()) return args;
-  if (args.rhs.values.present() || args.rhs.scales.present()) {
+  const bool holds = args.packed_rhs.present();
+  if (!holds && args.rhs_layout == RhsLayout::strided) return args;
+  if (holds && (args.rhs.values.present() || args.rhs.scales.present())) {
     return Status(Code::invalid_argument, "gmm: both rhs and packed_rhs are given; give one of them");
   }
   GmmArgs plain = args;
-  plain.rhs = args.packed_rhs.contents()->operand;
-  plain.packed_rhs = {};
+  if (args.rhs_layout != RhsLayout::strided) {
+    if (Status s = api::make_dense(args.rhs_layout, plain.rhs.values); !s.ok()) return s;
+  }
+  if (holds) {
+    plain.rhs = args.packed_rhs.contents()->operand;
+    plain.rhs_layout = RhsLayout::packed;
+    plain.packed_rhs = {};
+  }
   return plain;
 }
 Result<TgmmArgs> unpacked(const TgmmArgs& args) { return args; }
@@ -33,27 +41,15 @@ std::byte* aligned(std::byte* p) {
   return p + (kWorkspaceAlignment - address % kWorkspaceAlignment) % kWorkspaceAlignment;
 }
 
-void run_backend(const Plan::Choice& choice, const GmmArgs& args, const PackedRhs& packed, std::span<const RowRange> groups,
-                 std::byte* workspace) {
-  choice.backend->run(choice, args, packed.contents(), groups, workspace);
-}
-void run_backend(const Plan::Choice& choice, const TgmmArgs& args, const PackedRhs&, std::span<const RowRange> groups,
-                 std::byte* workspace) {
-  choice.backend->run(choice, args, groups, workspace);
-}
-
-const PackedRhs& packed_of(const GmmArgs& args) { return args.packed_rhs; }
-PackedRhs packed_of(const TgmmArgs&) { return {}; }
-
-/// Checks what depends on group numbers, then computes. `args` is unpacked, from `packed` if that is present, and its shapes
-/// and memory are checked: the workspace is written here, group numbers first.
+/// Checks what depends on group numbers, then computes. `args` is unpacked, and its shapes and memory are checked: the
+/// workspace is written here, group numbers first.
 template <class Args>
-Status compute(const Plan::Choice& choice, const Args& args, const PackedRhs& packed, std::byte* workspace) {
+Status compute(const Plan::Choice& choice, const Args& args, std::byte* workspace) {
   std::byte* base = aligned(workspace);
   const std::span<RowRange> groups(reinterpret_cast<RowRange*>(base), static_cast<std::size_t>(args.groups.count));
   if (Status s = api::read_groups(op_name(args), args.groups, args.lhs.values.rows, groups); !s.ok()) return s;
   if (Status s = api::check_scales(args, groups, choice.strictness); !s.ok()) return s;
-  run_backend(choice, args, packed, groups, base + choice.table_bytes());
+  choice.backend->run(choice, args, groups, base + choice.table_bytes());
   return {};
 }
 
@@ -62,18 +58,17 @@ Result<Plan> plan_for(const Args& args, const Options& options) {
   const Result<Args> plain = unpacked(args);
   if (!plain.ok()) return plain.status();
   if (Status s = api::check_shapes(plain.value(), options); !s.ok()) return s;
-  plan::Problem problem = plan::problem_of(plain.value());
-  if (packed_of(args).present()) problem.weights = plan::Weights::packed;
-  return plan::choose(problem, options, plan::forced_kernel(options));
+  Result<Plan> plan = plan::choose(plan::problem_of(plain.value()), options, plan::forced_kernel(options));
+  if (plan.ok()) return plan;
+  return Status(plan.status().code(), fmt::format("{}: {}", op_name(args), plan.status().message()));
 }
 
 constexpr char kNoWorkspace[] = "the workspace could not be allocated; use a plan with a workspace of your own";
-constexpr char kNoTasks[] = "a sentence or the executor's tasks could not be allocated; free memory";
 constexpr char kNoPlan[] = "the plan could not be allocated; free memory";
 
 template <class Args>
 Status one_shot(const Args& args, const Options& options) {
-  return api::door(op_name(args), kNoTasks, [&]() -> Status {
+  return api::door(op_name(args), api::kNoTasks, [&]() -> Status {
     const Result<Plan> plan = plan_for(args, options);
     if (!plan.ok()) return plan.status();
     const Result<Args> plain = unpacked(args);
@@ -84,14 +79,14 @@ Status one_shot(const Args& args, const Options& options) {
       return {};
     });
     if (!room.ok()) return room;
-    return compute(*plan.value().choice(), plain.value(), packed_of(args), workspace.get());
+    return compute(*plan.value().choice(), plain.value(), workspace.get());
   });
 }
 
 template <class Args>
 Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspace) {
   const char* op = op_name(args);
-  return api::door(op, kNoTasks, [&]() -> Status {
+  return api::door(op, api::kNoTasks, [&]() -> Status {
     if (!plan.present()) return {Code::invalid_argument, fmt::format("{}: the plan is empty; get one from make_plan", op)};
     const Plan::Choice& choice = *plan.choice();
     std::size_t short_by = fault::on(fault::Id::workspace_one_short_accepted) ? 1 : 0;
@@ -108,7 +103,7 @@ Status run_plan(const Plan& plan, const Args& args, std::span<std::byte> workspa
     if (Status s = api::check_memory(plain.value()); !s.ok()) return s;
     const std::span<std::byte> used = workspace.first(std::min(workspace.size(), plan.workspace_bytes()));
     if (Status s = api::check_workspace(plain.value(), used); !s.ok()) return s;
-    return compute(choice, plain.value(), packed_of(args), workspace.data());
+    return compute(choice, plain.value(), workspace.data());
   });
 }
 

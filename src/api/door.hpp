@@ -7,6 +7,9 @@
 
 namespace ragdot::api {
 
+/// The sentence of calls that allocate little.
+inline constexpr char kNoTasks[] = "a sentence or the executor's tasks could not be allocated; free memory";
+
 /// Runs the body of a call, which gives a Status or a Result, in the plain environment: checks compare numbers that may be NaN,
 /// which must neither trap nor leave flags with the caller, and oneTBB puts flags down. `sentence` says what could not be
 /// allocated and the way out.

@@ -110,6 +110,19 @@ Status check_dimensions(const TgmmArgs& args) {
 
 }  // namespace
 
+Status make_dense(RhsLayout layout, ConstView& values) {
+  if (Status s = check_choice({"gmm", "rhs_layout"}, static_cast<std::int32_t>(layout), 1, "0 (strided) or 1 (packed)");
+      !s.ok()) {
+    return s;
+  }
+  if (values.cols % kPackedCols != 0) {
+    return refused("gmm: rhs {} is packed; N must be a multiple of {}, pack_rhs takes any", shape_text(values, Rank::batch),
+                   kPackedCols);
+  }
+  values = matrices(values.data, values.format, values.batch, values.rows, values.cols);
+  return {};
+}
+
 Status check_shapes(const GmmArgs& args, const Options& options) {
   if (Status s = check_options("gmm", options); !s.ok()) return s;
   if (Status s = check_choices(args); !s.ok()) return s;

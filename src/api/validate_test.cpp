@@ -81,7 +81,7 @@ const std::vector<BadCall<GmmCall>> kViews = {
     {"StrideZero", [](auto& c) { c.args.rhs.values.batch_stride = 0; },
      "gmm: rhs [3, 8, 4] with strides [0, 4, 1]: the batch stride must be at least 1, or elements overlap"},
     {"StrideNegative", [](auto& c) { c.args.out.row_stride = -4; },
-     "gmm: out [6, 4] with strides [-4, 1]: the row stride must be at least 1, or elements overlap"},
+     "gmm: out [6, 4] with strides [-4, 1]: strides are 0 or more; copy what is walked backwards"},
     {"StrideOfScales", [](auto& c) { c.args.lhs.scales.view.row_stride = 1; },
      "gmm: lhs scales [6, 2] with strides [1, 1]: the column stride must be at least 6, or elements overlap"},
     {"NothingContiguous", [](auto& c) { c.args.lhs.values.row_stride = 16, c.args.lhs.values.col_stride = 2; },

@@ -62,6 +62,11 @@ Status check_strides(const Subject& s, const ConstView& v, Rank rank) {
   std::int64_t needed = 1;
   for (const Axis& axis : axes) {
     if (axis.extent == 1) continue;
+    if (axis.stride < 0) {
+      return {Code::invalid_argument,
+              fmt::format("{}: {} {} with strides {}: strides are 0 or more; copy what is walked backwards", s.op, s.what,
+                          shape_text(v, rank), strides_text(v, rank))};
+    }
     if (axis.stride < needed - (fault::on(fault::Id::stride_one_short_accepted) ? 1 : 0)) {
       return {Code::invalid_argument,
               fmt::format("{}: {} {} with strides {}: the {} stride must be at least {}, or elements overlap", s.op, s.what,

@@ -122,12 +122,12 @@ class CpuBackend final : public plan::Backend {
     choice.workspace_bytes = layout_of(choice, kernel).total;
   }
 
-  void run(const Plan::Choice& choice, const GmmArgs& args, const PackedRhs::Contents* packed, std::span<const RowRange> groups,
+  void run(const Plan::Choice& choice, const GmmArgs& args, std::span<const RowRange> groups,
            std::byte* workspace) const override {
     Call call;
     call.lhs = without_idle_strides(args.lhs);
-    call.rhs = packed == nullptr ? without_idle_strides(args.rhs) : args.rhs;
-    call.rhs_layout = packed == nullptr ? Layout::view : Layout::packed;
+    call.rhs = without_idle_strides(args.rhs);
+    call.rhs_layout = args.rhs_layout;
     call.out = without_idle_strides(args.out);
     call.bias = without_idle_strides(args.bias);
     call.activation = args.activation;
@@ -154,6 +154,10 @@ class CpuBackend final : public plan::Backend {
 
   [[nodiscard]] std::shared_ptr<const PackedRhs::Contents> pack(const Plan::Choice& choice, const Operand& rhs) const override {
     return packed_weights(without_idle_strides(rhs), choice);
+  }
+
+  void pack_values(const Plan::Choice& choice, const ConstView& rhs, std::byte* to) const override {
+    cpu::pack_values(without_idle_strides(rhs), choice, to);
   }
 };
 

@@ -21,7 +21,7 @@ struct Call {
   std::int64_t depth = 0;  // gmm's K; tgmm reduces each group's rows
   Operand lhs;
   Operand rhs;
-  Layout rhs_layout = Layout::view;
+  RhsLayout rhs_layout = RhsLayout::strided;
   View out;
   ConstView bias;
   Activation activation = Activation::none;

@@ -123,7 +123,7 @@ class Product {
     call.depth = case_.depth;
     call.lhs = lhs_;
     call.rhs = rhs_;
-    call.rhs_layout = case_.weights == Weights::packed ? Layout::packed : Layout::view;
+    call.rhs_layout = case_.weights == Weights::packed ? RhsLayout::packed : RhsLayout::strided;
     call.out = args.out;
     call.layout = layout_of(choice, kernel);
     struct alignas(kWorkspaceAlignment) Line {

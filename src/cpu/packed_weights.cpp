@@ -43,28 +43,8 @@ ConstView copy_blocks(const ConstView& v, const Plan::Choice& choice,
   const std::int64_t blocks = schedule::ceil_div(v.cols, kPackedCols);
   constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
   if (blocks > kMost / kPackedCols / bytes / v.rows / v.batch) throw std::bad_alloc();  // blocks are whole, unlike the columns
-  const std::int64_t block_bytes = kPackedCols * v.rows * bytes;
-  buffer.resize(static_cast<std::size_t>(v.batch * blocks * block_bytes));
-  // Runs of columns so long that memory sees them, which the first-level cache holds as rows.
-  constexpr std::int64_t kTileBytes = 512;
-  const std::int64_t tile_rows = kTileBytes / bytes;
-  Options options;
-  options.executor = choice.executor;
-  options.threads = choice.threads;
-  const std::int64_t all = v.batch * blocks;
-  parallel(all, options, thread_count(options, all), [&](const Task& task) {
-    const std::int64_t b = task.i / blocks;
-    const std::int64_t c = task.i % blocks * kPackedCols;
-    const std::int64_t cols = std::min(kPackedCols, v.cols - c);
-    std::byte* to = buffer.data() + task.i * block_bytes;
-    for (std::int64_t r = 0; r < v.rows; r += tile_rows) {
-      const std::int64_t rows = std::min(tile_rows, v.rows - r);
-      if (bytes == 1) copy_tile<1>(v, b, r, rows, c, cols, to);
-      if (bytes == 2) copy_tile<2>(v, b, r, rows, c, cols, to);
-      if (bytes == 4) copy_tile<4>(v, b, r, rows, c, cols, to);
-      to += rows * kPackedCols * bytes;
-    }
-  });
+  buffer.resize(static_cast<std::size_t>(v.batch * blocks * kPackedCols * v.rows * bytes));
+  pack_values(v, choice, buffer.data());
   return matrices(static_cast<const void*>(buffer.data()), v.format, v.batch, v.rows, v.cols);
 }
 
@@ -84,6 +64,32 @@ ConstView copy_dense(const ConstView& v, std::vector<std::byte>& buffer) {
 }
 
 }  // namespace
+
+void pack_values(const ConstView& v, const Plan::Choice& choice, std::byte* to) {
+  const std::int64_t bytes = element_bytes(v.format);
+  const std::int64_t blocks = schedule::ceil_div(v.cols, kPackedCols);
+  const std::int64_t block_bytes = kPackedCols * v.rows * bytes;
+  // Runs of columns so long that memory sees them, which the first-level cache holds as rows.
+  constexpr std::int64_t kTileBytes = 512;
+  const std::int64_t tile_rows = kTileBytes / bytes;
+  Options options;
+  options.executor = choice.executor;
+  options.threads = choice.threads;
+  const std::int64_t all = v.batch * blocks;
+  parallel(all, options, thread_count(options, all), [&](const Task& task) {
+    const std::int64_t b = task.i / blocks;
+    const std::int64_t c = task.i % blocks * kPackedCols;
+    const std::int64_t cols = std::min(kPackedCols, v.cols - c);
+    std::byte* tile = to + task.i * block_bytes;
+    for (std::int64_t r = 0; r < v.rows; r += tile_rows) {
+      const std::int64_t rows = std::min(tile_rows, v.rows - r);
+      if (bytes == 1) copy_tile<1>(v, b, r, rows, c, cols, tile);
+      if (bytes == 2) copy_tile<2>(v, b, r, rows, c, cols, tile);
+      if (bytes == 4) copy_tile<4>(v, b, r, rows, c, cols, tile);
+      tile += rows * kPackedCols * bytes;
+    }
+  });
+}
 
 std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const Plan::Choice& choice) {
   auto contents = std::make_shared<PackedRhs::Contents>();

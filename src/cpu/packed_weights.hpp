@@ -9,4 +9,7 @@ namespace ragdot::cpu {
 /// zeros.
 [[nodiscard]] std::shared_ptr<const PackedRhs::Contents> packed_weights(const Operand& rhs, const Plan::Choice& choice);
 
+/// The values of weights that are not empty, to memory for whole blocks, on the threads of the choice.
+void pack_values(const ConstView& rhs, const Plan::Choice& choice, std::byte* to);
+
 }  // namespace ragdot::cpu

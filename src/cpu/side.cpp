@@ -80,10 +80,10 @@ Side rows_reduced(const Operand& operand, const schedule::Span& span, std::int64
   return exchanged(side);
 }
 
-Side weights(const Operand& operand, std::int64_t matrix, Layout layout) {
+Side weights(const Operand& operand, std::int64_t matrix, RhsLayout layout) {
   if (fault::on(Id::weights_of_previous_group) && matrix > 0) --matrix;
   Side side = exchanged(rows_as_outer(operand, matrix, 0));
-  if (layout == Layout::packed) {
+  if (layout == RhsLayout::packed) {
     const ConstView& v = operand.values;
     std::int64_t blocks = schedule::ceil_div(v.cols, kPackedCols);
     if (fault::on(Id::packed_matrices_overlap)) blocks = v.cols / kPackedCols;

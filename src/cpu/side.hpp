@@ -20,11 +20,6 @@ enum class Arithmetic : std::int32_t {
   i8,
 };
 
-/// How gmm's weights lie: as the caller's view says, or in blocks of kPackedCols columns (packed_weights.hpp), where the view's
-/// strides say nothing.
-enum class Layout : std::int32_t { view, packed };
-inline constexpr std::int64_t kPackedCols = 32;
-
 struct Side {
   const std::byte* values = nullptr;
   Format format = Format::none;
@@ -63,6 +58,6 @@ struct Side {
 [[nodiscard]] Side rows_outer(const Operand& operand, const schedule::Span& span);
 [[nodiscard]] Side rows_reduced(const Operand& operand, const schedule::Span& span, std::int64_t scale_row);
 /// gmm's weights of one local group: rows reduced, columns outer.
-[[nodiscard]] Side weights(const Operand& operand, std::int64_t matrix, Layout layout);
+[[nodiscard]] Side weights(const Operand& operand, std::int64_t matrix, RhsLayout layout);
 
 }  // namespace ragdot::cpu

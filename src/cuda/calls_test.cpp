@@ -335,7 +335,7 @@ TEST_F(CudaCalls, RefusePackedWeights) {
   gmm_.rhs = {};
   gmm_.packed_rhs = packed;
   EXPECT_EQ(gmm(), RAGDOT_UNSUPPORTED);
-  EXPECT_STREQ(ragdot_last_error(), "gmm: packed_rhs has the layout of the CPU; give rhs itself to the GPU");
+  EXPECT_STREQ(ragdot_last_error(), "gmm: rhs is packed, which is for a CPU; give rhs itself to the GPU");
   ragdot_packed_free(packed);
   expect_nothing_launched();
 }

@@ -145,8 +145,8 @@ constexpr char kTransposedRows[] = "give it stored transposed (row_stride 1), as
 }  // namespace
 
 Result<Product> product_of(const GmmArgs& args) {
-  if (args.packed_rhs.present()) {
-    return not_offered("gmm: packed_rhs has the layout of the CPU; give rhs itself to the GPU");
+  if (args.packed_rhs.present() || args.rhs_layout != RhsLayout::strided) {
+    return not_offered("gmm: rhs is packed, which is for a CPU; give rhs itself to the GPU");
   }
   const ConstView& lhs = args.lhs.values;
   const ConstView& rhs = args.rhs.values;

@@ -66,15 +66,16 @@ class Backend {
   [[nodiscard]] virtual std::string yields(std::size_t index, const Problem& problem) const = 0;
   /// Fills effective tiling and workspace size of a choice whose other fields are set.
   virtual void size(Plan::Choice& choice) const = 0;
-  /// Computes a checked call. `groups` holds all G of them; `workspace` is aligned to 64 bytes.
-  /// With `packed`, args.rhs is its operand.
-  virtual void run(const Plan::Choice& choice, const GmmArgs& args, const PackedRhs::Contents* packed,
-                   std::span<const RowRange> groups, std::byte* workspace) const = 0;
+  /// Computes a checked call without packed_rhs. `groups` holds all G of them; `workspace` is aligned to 64 bytes.
+  virtual void run(const Plan::Choice& choice, const GmmArgs& args, std::span<const RowRange> groups,
+                   std::byte* workspace) const = 0;
   virtual void run(const Plan::Choice& choice, const TgmmArgs& args, std::span<const RowRange> groups,
                    std::byte* workspace) const = 0;
   /// Copies checked weights into the layout of all its kernels, on the threads of the choice. May throw std::bad_alloc.
   [[nodiscard]] virtual std::shared_ptr<const PackedRhs::Contents> pack(const Plan::Choice& choice,
                                                                         const Operand& rhs) const = 0;
+  /// The values alone, whose columns are whole blocks, to memory for them.
+  virtual void pack_values(const Plan::Choice& choice, const ConstView& rhs, std::byte* to) const = 0;
 };
 
 /// The backends of this build, best first.

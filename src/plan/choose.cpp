@@ -35,7 +35,7 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
 }  // namespace
 
 Forced forced_kernel(const Options& options) {
-  if (!options.kernel.empty()) return {std::string(options.kernel), "Options::kernel"};
+  if (!options.kernel.empty()) return {std::string(options.kernel), "the call"};
   {
     const std::scoped_lock lock(forced_mutex);
     if (!forced_name().empty()) return {forced_name(), "force_kernel"};
@@ -121,13 +121,15 @@ std::vector<KernelInfo> list_kernels() {
 Status force_kernel(std::string_view name) {
   return plan::catching("force_kernel", "the kernel's name could not be kept; free memory", [&]() -> Status {
     std::string known;
+    std::string reason;
     bool found = name.empty();
     for (const KernelInfo& kernel : list_kernels()) {
-      known += (known.empty() ? "" : ", ") + kernel.name + (kernel.usable ? "" : " (" + kernel.reason + ")");
+      if (kernel.usable) known += (known.empty() ? "" : ", ") + kernel.name;
+      if (kernel.name == name) reason = kernel.usable ? "" : ": " + kernel.reason;
       found = found || (kernel.name == name && kernel.usable);
     }
     if (!found) {
-      return {Code::unsupported, fmt::format("force_kernel: \"{}\" is not usable here; take one of {}", name, known)};
+      return {Code::unsupported, fmt::format("force_kernel: \"{}\" is not usable here{}; take one of {}", name, reason, known)};
     }
     const std::scoped_lock lock(plan::forced_mutex);
     plan::forced_name() = name;

@@ -71,7 +71,11 @@ Problem problem_of(const GmmArgs& args) {
   p.rows_outside = args.rows_outside;
   if (!fault::on(fault::Id::plan_forgets_activation)) p.activation = args.activation;
   p.bias = args.bias.present();
-  if (args.rhs.values.row_stride == 1) p.weights = Weights::columns;
+  if (args.rhs_layout == RhsLayout::packed) {
+    p.weights = Weights::packed;
+  } else if (rhs.values.row_stride == 1) {
+    p.weights = Weights::columns;
+  }
   return p;
 }
 

@@ -11,7 +11,7 @@ namespace ragdot::plan {
 
 enum class Op : std::int32_t { gmm, tgmm };
 
-/// How gmm's weights lie: with contiguous rows, with contiguous columns, or as pack_rhs copied them.
+/// How gmm's weights lie: with contiguous rows, with contiguous columns, or packed.
 enum class Weights : std::int32_t { rows, columns, packed };
 
 /// Formats and scale grid of one operand.
@@ -54,7 +54,7 @@ struct Problem {
 [[nodiscard]] Problem problem_of(const GmmArgs& args);
 [[nodiscard]] Problem problem_of(const TgmmArgs& args);
 
-/// "gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 ..." with all that tells two problems apart.
+/// "gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 ..." with all that a plan holds a call to.
 [[nodiscard]] std::string describe(const Problem& problem);
 
 }  // namespace ragdot::plan

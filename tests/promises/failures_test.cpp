@@ -142,6 +142,12 @@ int run_packed(std::vector<std::byte>& out, const Options& options) {
   args.packed_rhs = packed.value();
   return static_cast<int>(gmm(args, options).code());
 }
+int run_pack_values(std::vector<std::byte>& out, const Options& options) {
+  ConstView rhs = forward().rhs.operand().values;
+  rhs.cols = 6 * kPackedCols;
+  const auto bytes = static_cast<std::size_t>(rhs.batch * rhs.rows * rhs.cols * element_bytes(rhs.format));
+  return static_cast<int>(pack_values(rhs, std::span(out).first(bytes), options).code());
+}
 int run_planned(std::vector<std::byte>& out, const Options& options) {
   const Sample& s = forward();
   const GmmArgs args =
@@ -188,13 +194,9 @@ struct NamedCall {
   const char* name;
   Runs run;
 };
-constexpr NamedCall kCalls[] = {{"gmm", run_gmm},
-                                {"tgmm", run_tgmm},
-                                {"pack_rhs", run_packed},
-                                {"plan", run_planned},
-                                {"quantise", run_quantisers},
-                                {"dequantise", run_way_back},
-                                {"a refused call", run_refused}};
+constexpr NamedCall kCalls[] = {
+    {"gmm", run_gmm},      {"tgmm", run_tgmm},           {"pack_rhs", run_packed},     {"pack_values", run_pack_values},
+    {"plan", run_planned}, {"quantise", run_quantisers}, {"dequantise", run_way_back}, {"a refused call", run_refused}};
 
 /// The samples are made before memory fails.
 class Failures : public testing::TestWithParam<NamedCall> {

@@ -114,6 +114,7 @@ class Guards : public ::testing::TestWithParam<GuardCase> {
     std::int64_t m = 11;
     std::int64_t k = 37;
     std::int64_t n = 19;
+    if (tail % 4 == 2) n = kPackedCols;
     (axis == 0 ? m : axis == 1 ? k : n) = tail;
     const std::int64_t gap = m > 4 ? 1 : 0;
     const Shape shape{{0, m / 2, m / 2 + gap}, {m / 2, 0, m - m / 2 - gap}, m, k, n};
@@ -137,6 +138,7 @@ class Guards : public ::testing::TestWithParam<GuardCase> {
       if (finish.bias) args.bias = put(args.bias, false, edge, memory_.bias);
       run_guarded(args, s, kernel, edge, memory_);
       if (kernel == "amx_standin") run_packed(args, s, kernel, edge, expected, what);
+      if (rhs.values.cols % kPackedCols == 0) run_packed_here(args, s, kernel, edge, expected, what);
     } else {
       run_guarded(s.tgmm_args(lhs, rhs, out), s, kernel, edge, memory_);
     }
@@ -162,6 +164,18 @@ class Guards : public ::testing::TestWithParam<GuardCase> {
     expect_results(s, expected, what);
     args.rhs = {};
     args.packed_rhs = packed.value();
+    reset_out(s, expected.size(), edge);
+    run_guarded(args, s, kernel, edge, memory_);
+  }
+
+  /// The same call with the weights packed in guarded memory.
+  void run_packed_here(GmmArgs args, const Sample& s, const std::string& kernel, Edge edge,
+                       const std::vector<std::byte>& expected, const std::string& what) {
+    expect_results(s, expected, what);
+    const std::vector<std::byte> packed = packed_values(args.rhs.values);
+    std::memcpy(memory_.rhs.place(packed.size(), edge), packed.data(), packed.size());
+    args.rhs.values.data = memory_.rhs.data();
+    args.rhs_layout = RhsLayout::packed;
     reset_out(s, expected.size(), edge);
     run_guarded(args, s, kernel, edge, memory_);
   }

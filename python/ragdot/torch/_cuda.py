@@ -12,6 +12,7 @@ import torch
 
 from ragdot import _abi, _cuda_abi
 from ragdot._library import LIBRARY, check
+from ragdot.torch._packed import is_packed
 from ragdot.torch._views import DTYPES, FORMATS, INDEX, SCALE_FORMATS, VALUE_FORMATS, Grid, empty_lines, groups_of, overlaps, scales_shape, view_of
 
 _ALIGNMENT = 16  # bytes
@@ -103,6 +104,8 @@ def gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: to
         dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:  # fmt: skip
     """ragdot_cuda_gmm: lhs [M, K], rhs [L, K, N], ends int32 or int64 [G]; out dense [M, N] of the dtype."""
     check_devices("gmm", lhs=lhs, rhs=rhs, ends=ends, lhs_scales=lhs_scales, rhs_scales=rhs_scales, bias=bias)
+    if is_packed(rhs):
+        raise NotImplementedError("gmm: packed weights are for a CPU alone; give them as they were")
     if bias is None and not (lhs.shape[1] and rhs.shape[0]):  # no kernel takes sums of nothing
         return lhs.new_zeros((lhs.shape[0], rhs.shape[2]), dtype=dtype)
     args = _abi.GmmArgs(struct_size=ctypes.sizeof(_abi.GmmArgs), first_group=first_group)

@@ -13,7 +13,7 @@ import torch
 from ragdot import _abi
 from ragdot._library import LIBRARY, check, refuse
 from ragdot.torch._executor import OPTIONS
-from ragdot.torch._packed import Packed
+from ragdot.torch._packed import columns_of, is_packed, packed_view
 from ragdot.torch._pages import LARGE_BYTES, with_large_pages
 from ragdot.torch._views import SCALE_FORMATS, VALUE_FORMATS, Grid, groups_of, scale_rows, view_of
 
@@ -35,12 +35,6 @@ class _Workspace:
         self.address = self.memory.data_ptr()
 
 
-class _PackedField(ctypes.Structure):
-    """A struct's field packed_rhs, by the name that a view has for the address of its elements."""
-
-    _fields_ = (("data", ctypes.c_void_p),)
-
-
 class _Frame:
     """A plan, a struct, and its fields that change. One call at a time has it."""
 
@@ -52,9 +46,7 @@ class _Frame:
         self.bytes = LIBRARY.ragdot_plan_workspace_bytes(plan)
         self.groups, self.out, self.bias = args.groups, args.out, getattr(args, "bias", None)
         self.lhs, self.lhs_scales = args.lhs.values, args.lhs.scales.view
-        packed = getattr(args, "packed_rhs", None) is not None
-        self.rhs = _PackedField.from_buffer(args, type(args).packed_rhs.offset) if packed else args.rhs.values
-        self.rhs_scales = args.rhs.scales.view
+        self.rhs, self.rhs_scales = args.rhs.values, args.rhs.scales.view
         self.like = out.new_empty(1).expand(out.shape)  # a result like it is made from this in half the time
         self.large = out.nbytes >= LARGE_BYTES
         weakref.finalize(self, LIBRARY.ragdot_plan_free, plan)
@@ -62,7 +54,7 @@ class _Frame:
 
 def fill_operand(operand: _abi.Operand, x: torch.Tensor, scales: torch.Tensor | None, grid: Grid) -> list[torch.Tensor]:
     """Writes the struct. Returns the tensors that it points to, some of them copies, which have to outlive its use."""
-    operand.values, x = view_of(x, VALUE_FORMATS, unit=True)
+    operand.values, x = packed_view(x) if is_packed(x) else view_of(x, VALUE_FORMATS, unit=True)
     if scales is None:
         return [x]
     view, scales = view_of(scales, SCALE_FORMATS)
@@ -70,7 +62,7 @@ def fill_operand(operand: _abi.Operand, x: torch.Tensor, scales: torch.Tensor | 
     return [x, scales]
 
 
-def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
+def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
           rhs_scales: torch.Tensor | None, grids: Sequence[int], bias: torch.Tensor | None, first_group: int, dtype: torch.dtype | None,
           out: torch.Tensor | None, out_mode: int) -> torch.Tensor:  # fmt: skip
     """The product into out; None makes it, dense and of the dtype."""
@@ -100,7 +92,7 @@ def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: t
             frame.bias.data = bias.data_ptr()
     else:
         if out is None:
-            out = with_large_pages(lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype))
+            out = with_large_pages(lhs.new_empty((lhs.shape[0], columns_of(rhs)), dtype=dtype))
         args = struct(struct_size=ctypes.sizeof(struct), first_group=first_group, out_mode=out_mode)
         copies = _fill(args, lhs, rhs, ends, lhs_scales, rhs_scales, grids, bias, out)
         frame = _planned(args, plan, out)
@@ -119,14 +111,12 @@ def _call(product: tuple, lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: t
     return out
 
 
-def _fill(args: Any, lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
+def _fill(args: Any, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None,
           rhs_scales: torch.Tensor | None, grids: Sequence[int], bias: torch.Tensor | None, out: torch.Tensor) -> list[torch.Tensor]:  # fmt: skip
     """Writes the struct. Returns the copies that it points to, which have to outlive its use."""
-    held = fill_operand(args.lhs, lhs, lhs_scales, grids[:3])
-    if isinstance(rhs, Packed):
-        args.packed_rhs = rhs.pointer
-    else:
-        held += fill_operand(args.rhs, rhs, rhs_scales, grids[3:])
+    held = [*fill_operand(args.lhs, lhs, lhs_scales, grids[:3]), *fill_operand(args.rhs, rhs, rhs_scales, grids[3:])]
+    if is_packed(rhs):
+        args.rhs_layout = _abi.RHS_PACKED
     args.groups, dense_ends = groups_of(ends)
     held.append(dense_ends)
     if bias is not None:
@@ -169,7 +159,7 @@ def _taken(kept: list[Any]) -> Any:
         return None
 
 
-def call_gmm(lhs: torch.Tensor, rhs: torch.Tensor | Packed, ends: torch.Tensor, lhs_scales: torch.Tensor | None = None,
+def call_gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: torch.Tensor | None = None,
              rhs_scales: torch.Tensor | None = None, grids: Sequence[int] = (), bias: torch.Tensor | None = None, first_group: int = 0,
              dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:  # fmt: skip
     """ragdot_gmm."""

@@ -11,8 +11,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ragdot._recipes import Recipe
 from ragdot.torch._gradients import refuse_transforms
-from ragdot.torch._packed import is_packed
-from ragdot.torch._products import Operand, one_copy, packed_operand, weight_operands
+from ragdot.torch._packed import COLUMNS, is_packed, pack
+from ragdot.torch._products import Operand, one_copy, weight_operands
 
 
 class _Copies(NamedTuple):
@@ -38,7 +38,7 @@ class _Copies(NamedTuple):
     def serve(self, weight: torch.Tensor, backward: bool) -> bool:
         """Whether there is a copy for each direction."""
         if is_packed(self.operands[0][0]):
-            return not backward and not _recorded()
+            return not backward
         return not backward or self.operands[1] is not None or one_copy(weight, self.recipe)
 
 
@@ -152,7 +152,8 @@ class KeptWeight:
         holds the weight once. Not where gradients will ask for them: those want no packed ones."""
         weight = kept.operands[0]
         few = rows <= _FEW_ROWS * groups and not kept.may_be_asked_for
-        if few and weight[0].device.type == "cpu" and not is_packed(weight[0]):
-            weight = packed_operand(weight)
+        values, *scales_and_grid = weight
+        if few and values.device.type == "cpu" and not is_packed(values) and values.shape[2] % COLUMNS == 0:
+            weight = pack(values), *scales_and_grid
             self.copies = kept._replace(operands=(weight, None))
         return weight, None

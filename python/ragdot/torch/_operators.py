@@ -3,7 +3,7 @@
 A grid is the block's rows and columns, and 1 where blocks start anew at each group's first row, else 0; three zeros for a tensor
 without scales. `grids` are that of lhs, then that of rhs. Group-wise scales have as many rows as any groups could need; those that
 these groups do not need are 1. gmm has three overloads because torch spends a microsecond on each argument, whatever it is: the first
-two are what most calls need, and give bfloat16. In a fourth, gmm.packed, the address of packed weights stands for rhs (_packed.py).
+two are what most calls need, and give bfloat16. Packed weights, what pack makes of [L, K, N], have four axes (_packed.py).
 quantize gives values with contiguous rows, quantize_turned with contiguous columns; quantize_both with contiguous rows, on a GPU
 the second copy with contiguous columns, which is how tgmm takes it there. Fastest does it take the second copy of
 quantize_both_placed, whose groups begin at multiples of 16 rows, with their places, [2, G] starts and sizes, as ends; the CPU has
@@ -21,7 +21,8 @@ from ragdot._library import LIBRARY, check
 from ragdot.torch import _cuda, _views
 from ragdot.torch._executor import OPTIONS
 from ragdot.torch._frames import call_gmm, call_tgmm, fill_operand
-from ragdot.torch._packed import packed_of
+from ragdot.torch._packed import columns_of, empty_packed
+from ragdot.torch._packed import pack as packed
 from ragdot.torch._pages import with_large_pages
 from ragdot.torch._views import DTYPES, SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, scales_shape, view_of
 
@@ -33,7 +34,7 @@ _SCHEMAS = (
     f"gmm({_PAIR}) -> Tensor",
     f"gmm.scaled({_PAIR}, {_SCALES}) -> Tensor",
     f"gmm.general({_PAIR}, {_SCALES}, Tensor? bias, int first_group, ScalarType dtype) -> Tensor",
-    f"gmm.packed({_PAIR}, Tensor? lhs_scales, int[] grid, Tensor? bias, int first_group, SymInt columns, ScalarType dtype) -> Tensor",
+    "pack(Tensor rhs) -> Tensor",
     f"tgmm({_PAIR}, {_SCALES}, int first_group, SymInt count, ScalarType dtype, int[] order) -> Tensor",
     f"tgmm_add({_PAIR}, {_SCALES}, int first_group, Tensor(a!) out) -> ()",
     f"quantize(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",
@@ -49,15 +50,7 @@ for _schema in _SCHEMAS:
 
 
 def _empty_gmm(lhs, rhs, ends, lhs_scales=None, rhs_scales=None, grids=(), bias=None, first_group=0, dtype=torch.bfloat16):
-    return lhs.new_empty((lhs.shape[0], rhs.shape[2]), dtype=dtype)
-
-
-def _empty_packed(lhs, rhs, ends, lhs_scales, grid, bias, first_group, columns, dtype):
-    return lhs.new_empty((lhs.shape[0], columns), dtype=dtype)
-
-
-def _gmm_packed(lhs, rhs, ends, lhs_scales, grid, bias, first_group, columns, dtype):
-    return call_gmm(lhs, packed_of(rhs), ends, lhs_scales, None, [*grid, 0, 0, 0], bias, first_group, dtype)
+    return lhs.new_empty((lhs.shape[0], columns_of(rhs)), dtype=dtype)
 
 
 def _empty_tgmm(lhs, rhs, ends, lhs_scales, rhs_scales, grids, first_group, count, dtype, order):
@@ -166,7 +159,7 @@ def _no_use(*_):
 
 
 def _not_packed(*_):
-    raise NotImplementedError("gmm: packed weights are for a CPU alone; give them as they are")
+    raise NotImplementedError("pack: packed weights are for a CPU alone; give products the weights as they are")
 
 
 def _empty_dequantize(values, scales, grid, ends, dtype):
@@ -191,7 +184,7 @@ OPERATORS = (
     ("gmm", call_gmm, _cuda.gmm, _empty_gmm),
     ("gmm.scaled", call_gmm, _cuda.gmm, _empty_gmm),
     ("gmm.general", call_gmm, _cuda.gmm, _empty_gmm),
-    ("gmm.packed", _gmm_packed, _not_packed, _empty_packed),
+    ("pack", packed, _not_packed, empty_packed),
     ("tgmm", _tgmm, _tgmm_on_gpu, _empty_tgmm),
     ("tgmm_add", _tgmm_add, _tgmm_add_on_gpu, lambda *_: None),
     ("quantize", _quantize, _cuda.quantize, _empty_quantize),
@@ -219,7 +212,7 @@ def _flops_of_tgmm_add(x_shape, y_shape, *_, **__):
 
 
 gmm, gmm_scaled, gmm_general = torch.ops.ragdot.gmm.default, torch.ops.ragdot.gmm.scaled, torch.ops.ragdot.gmm.general
-gmm_packed = torch.ops.ragdot.gmm.packed
+pack = torch.ops.ragdot.pack.default
 tgmm = torch.ops.ragdot.tgmm.default
 tgmm_add = torch.ops.ragdot.tgmm_add.default
 quantize = torch.ops.ragdot.quantize.default

@@ -10,7 +10,7 @@ from ragdot._scaled import Block
 from ragdot.torch import _operators as ops
 from ragdot.torch import _views
 from ragdot.torch._gradients import first_derivatives, gradients_wanted
-from ragdot.torch._packed import is_packed, pack
+from ragdot.torch._packed import unpacked
 from ragdot.torch._scaled import ScaledTensor, grid_of
 
 Matrix = torch.Tensor | ScaledTensor
@@ -91,12 +91,6 @@ def weight_operands(w: torch.Tensor, recipe: Recipe, backward: bool) -> tuple[Op
     return forward, quantized(w, "turned_weights", recipe) if backward and not recipe.one_copy else None
 
 
-def packed_operand(w: Operand) -> Operand:
-    """Quantised weights in blocks of columns, for products alone."""
-    values, scales, grid = w
-    return pack(values, scales, grid), None, _NO_GRID  # type: ignore[arg-type]  # quantised ones have scales
-
-
 def _both_ways(w: torch.Tensor, recipe: Recipe) -> tuple[Operand, Operand]:
     """The same blocks stored along K and along N, from one read."""
     if not _views.is_turned(w):
@@ -143,9 +137,6 @@ def _group_sums(rows: torch.Tensor, ends: torch.Tensor, first_group: int, like: 
 
 def _run_gmm(x: Operand, w: Operand, ends: torch.Tensor, dtype: torch.dtype, first_group: int, bias: torch.Tensor | None) -> torch.Tensor:
     (x_values, x_scales, x_grid), (w_values, w_scales, w_grid) = x, w
-    if is_packed(w_values):
-        bias = None if bias is None else bias.float()
-        return ops.gmm_packed(x_values, w_values, ends, x_scales, x_grid, bias, first_group, w_values.packed.shape[2], dtype)  # type: ignore[attr-defined]
     if dtype != torch.bfloat16 or first_group != 0 or bias is not None:
         bias = None if bias is None else bias.float()
         return ops.gmm_general(x_values, w_values, ends, x_scales, w_scales, [*x_grid, *w_grid], bias, first_group, dtype)
@@ -199,7 +190,7 @@ class Gmm(torch.autograd.Function):
         # Where operands come as they are, those of the way back have the dtype of x too.
         rows, dy_columns, _ = _rows_and_columns(dy if recipe.format else dy.to(ctx.x_dtype), recipe, ends, needs_x, needs_w)
         if needs_x:
-            dx = _run_gmm(rows, _transposed((w, w_scales, ctx.w_grid)), ends, ctx.x_dtype, first_group, None)
+            dx = _run_gmm(rows, _transposed((unpacked(w), w_scales, ctx.w_grid)), ends, ctx.x_dtype, first_group, None)
         if needs_w:
             dy_values, dy_scales, dy_grid = dy_columns
             operands = columns, dy_values, ends if places is None else places, columns_scales, dy_scales, [*ctx.columns_grid, *dy_grid], first_group

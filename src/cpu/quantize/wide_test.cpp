@@ -186,7 +186,7 @@ TEST(QuantizeTables, KernelsWithoutATableLeaveTheChoiceOpenAndUnknownOnesAreRefu
   options.kernel = "mmx";
   const Status status = quantize(args, options);
   EXPECT_EQ(status.code(), Code::unsupported);
-  EXPECT_EQ(status.message().find("quantize: kernel \"mmx\", which Options::kernel asks for, is unknown; take one of "), 0U)
+  EXPECT_EQ(status.message().find("quantize: kernel \"mmx\", which the call asks for, is unknown; take one of "), 0U)
       << status.message();
   EXPECT_EQ(copy.values, std::vector<std::byte>(4, std::byte{0xaa}));
 }

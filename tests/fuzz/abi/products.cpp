@@ -1,6 +1,9 @@
 // Products: one-shot calls, plans and their runs, packed weights, exact results.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "tests/fuzz/abi/harness.hpp"
 
 namespace ragdot::fuzz {
@@ -16,7 +19,7 @@ void add(Fields& f, ragdot_gmm_args& a) {
   f.add_groups(a.groups);
   f.add_view(a.out);
   f.add_view(a.bias);
-  for (std::int32_t* choice : {&a.activation, &a.rows_outside, &a.out_mode}) f.add(*choice);
+  for (std::int32_t* choice : {&a.activation, &a.rows_outside, &a.out_mode, &a.rhs_layout}) f.add(*choice);
   f.add(a.first_group);
 }
 void add(Fields& f, ragdot_tgmm_args& a) {
@@ -31,6 +34,8 @@ void add(Fields& f, ragdot_tgmm_args& a) {
 
 void guard_inputs(Guard& guard, ragdot_gmm_args& a) {
   guard.reads(a.lhs);
+  const ragdot_const_view& v = a.rhs.values;  // whose strides say nothing where it is packed
+  if (a.rhs_layout == RAGDOT_RHS_PACKED) a.rhs.values = ragdot_const_matrices(v.data, v.format, v.batch, v.rows, v.cols);
   guard.reads(a.rhs);
   guard.reads(a.bias);
   guard.reads(a.groups);
@@ -169,6 +174,16 @@ void exact_of(Harness& h) {
   h.checked(guard, [&] { return exact(given, numbers[0], numbers[1], count); });
 }
 
+/// To memory of the size that is needed, if not of another one.
+void pack_values_of(Harness& h, ragdot_const_view rhs, const ragdot_options* options, Guard& guard) {
+  const double elements = static_cast<double>(rhs.batch) * static_cast<double>(rhs.rows) * static_cast<double>(rhs.cols);
+  const double needed = elements * std::array{1, 2, 4}.at(static_cast<std::size_t>(h.input.below(3))) - (h.input.below(8) == 1);
+  const auto bytes = static_cast<std::int64_t>(std::clamp(needed, 0.0, 4096.0));
+  ragdot_view to = ragdot_matrix(h.arena().take(bytes, 0), RAGDOT_I8, 1, bytes, 0);
+  guard.writes(to);
+  h.checked(guard, [&] { return ragdot_pack_values(&rhs, options, to.data, static_cast<std::size_t>(bytes)); });
+}
+
 }  // namespace
 
 void fuzz_gmm(Harness& h) { product_of(h, h.builder.gmm()); }
@@ -192,7 +207,9 @@ void fuzz_packed(Harness& h) {
   const ragdot_options* options = h.place_options(guard);
   ragdot_packed_rhs* const nowhere = reinterpret_cast<ragdot_packed_rhs*>(&fields);
   ragdot_packed_rhs* made = nowhere;
-  const bool is_null = h.input.byte() == 255;
+  const std::uint8_t kind = h.input.byte();
+  if (kind == 254) return pack_values_of(h, rhs.values, options, guard);
+  const bool is_null = kind == 255;
   if (is_null) guard.must_refuse();
   const int code = h.checked(guard, [&] { return ragdot_pack_rhs(is_null ? nullptr : &rhs, options, &made); });
   if (code != RAGDOT_OK && made != nowhere) fail("refused weights were given");
