@@ -49,10 +49,14 @@ def quantize_experts(model: torch.nn.Module, packed: bool = True) -> int:
     memory, half of bfloat16's, and the same results. For serving, and for training what lies around them: the weights get no gradients.
 
     A weight [E, N, K] becomes a parameter of codes and beside it, with `_scale_inv` behind its name, one of scales, as FP8 checkpoints
-    have them; `block_size` says how many rows and columns share a scale. packed: on a CPU, codes of N a multiple of 32 lie as products read
-    them fastest, [E, N / 32, K, 32]; False leaves their shape to them, for a model that will be moved to a GPU. Only ragdot's implementations take such experts. Move them to no
-    other dtype, and save the model before: save_pretrained raises afterwards. Returns how many weights it quantised. Raises ValueError, and
-    changes nothing, for a model without such experts, where the implementation quantises nothing and for parametrised weights.
+    have them; `block_size` says how many rows and columns share a scale. Only ragdot's implementations take such experts. Move them to no
+    other dtype, and save the model before: save_pretrained raises afterwards.
+
+    packed: on a CPU, codes of N a multiple of 32 lie as products read them fastest, [E, N / 32, K, 32]. False leaves them their shape, for
+        a model that will be moved to a GPU.
+
+    Returns how many weights it quantised. Raises ValueError, and changes nothing, for a model without such experts, where the
+    implementation quantises nothing and for parametrised weights.
     """
     found, forms = [], 0
     for path, experts in model.named_modules():

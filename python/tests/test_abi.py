@@ -31,8 +31,8 @@ STRUCTS = {
 }
 CUDA_STRUCTS = {"ragdot_cuda_group_places": _cuda_abi.GroupPlaces, "ragdot_cuda_options": _cuda_abi.Options}
 # Prefix of the header's names, and the words for them.
-NUMBERS = [("", _abi.FORMATS), ("", _abi.ACTIVATIONS), ("ROWS_OUTSIDE_", _abi.ROWS_OUTSIDE), ("ORIGIN_", _abi.ORIGINS), ("", _abi.RECIPES),
-           ("", _abi.GROUP_KINDS), ("", {name: getattr(_abi, name) for name in (
+NUMBERS = [("", _abi.FORMATS), ("", _abi.ACTIVATIONS), ("RHS_", _abi.RHS_LAYOUTS), ("ROWS_OUTSIDE_", _abi.ROWS_OUTSIDE),
+           ("ORIGIN_", _abi.ORIGINS), ("", _abi.RECIPES), ("", _abi.GROUP_KINDS), ("", {name: getattr(_abi, name) for name in (
                "OK", "INVALID_ARGUMENT", "UNSUPPORTED", "OUT_OF_MEMORY", "FAILED", "INDEX_I32", "INDEX_I64", "WHOLE_AXIS")})]  # fmt: skip
 
 

@@ -10,10 +10,10 @@ from experts.__main__ import PEER, contenders, experts
 
 @pytest.mark.parametrize("tokens", [1, 40])
 def test_contenders_are_right_and_timed(tokens):
-    plain, quantized = (experts(how, 256, 128, 16) for how in ("eager", "ragdot_blockwise"))
+    plain, quantized = experts("eager", 256, 128, 16), experts("ragdot_blockwise", 256, 128, 16)
     ragdot.transformers.quantize_experts(quantized)
     with torch.no_grad():
-        found = contenders(tokens, plain, quantized)
+        found = contenders(tokens, plain, {"quantize_experts": quantized})
         for contender in found:
             contender.check(contender.call())
             with pytest.raises(SystemExit, match="is off by .* of the result's norm; nothing was timed"):

@@ -174,7 +174,8 @@ def test_quantised_experts_have_the_same_results(family, packed):
         door.quantize_experts(torch.nn.Linear(2, 2))
     assert torch.equal(model(TOKENS).logits, expected)
     experts = experts_of(model)[0]
-    assert experts.down_proj.ndim == 3 + packed and experts.down_proj.dtype == torch.float8_e4m3fn and experts.down_proj_scale_inv.dtype == torch.float32
+    assert experts.down_proj.dtype == torch.float8_e4m3fn and experts.down_proj_scale_inv.dtype == torch.float32
+    assert experts.down_proj.ndim == 3 + packed
     model.set_experts_implementation("ragdot")  # activations as they come
     assert 0 < float((model(TOKENS).logits - expected).float().norm() / expected.float().norm()) < 0.1
     x = torch.randn(5, 64, dtype=torch.bfloat16, requires_grad=True)

@@ -116,7 +116,7 @@ def _fill(args: Any, lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, l
     """Writes the struct. Returns the copies that it points to, which have to outlive its use."""
     held = [*fill_operand(args.lhs, lhs, lhs_scales, grids[:3]), *fill_operand(args.rhs, rhs, rhs_scales, grids[3:])]
     if is_packed(rhs):
-        args.rhs_layout = _abi.RHS_PACKED
+        args.rhs_layout = _abi.RHS_LAYOUTS["packed"]
     args.groups, dense_ends = groups_of(ends)
     held.append(dense_ends)
     if bias is not None:

@@ -152,8 +152,8 @@ class KeptWeight:
         holds the weight once. Not where gradients will ask for them: those want no packed ones."""
         weight = kept.operands[0]
         few = rows <= _FEW_ROWS * groups and not kept.may_be_asked_for
-        values, *scales_and_grid = weight
+        values, scales, grid = weight
         if few and values.device.type == "cpu" and not is_packed(values) and values.shape[2] % COLUMNS == 0:
-            weight = pack(values), *scales_and_grid
+            weight = pack(values), scales, grid
             self.copies = kept._replace(operands=(weight, None))
         return weight, None

@@ -1,7 +1,5 @@
 """Packed weights: tensors [L, N / 32, K, 32] in the place of [L, K, N], as products read them fastest."""
 
-import ctypes
-
 import torch
 
 from ragdot import _abi

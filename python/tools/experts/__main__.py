@@ -1,8 +1,8 @@
 """python -m experts: one layer's experts in Hugging Face transformers, by its own implementations and by ragdot's.
 
 Sizes are those of Qwen3-30B-A3B: 128 experts of 2048 x 768, 8 for each token, in bfloat16, routed at random. "transformers grouped_mm" is
-what transformers chooses by itself; "ragdot_blockwise" keeps an FP8 copy of the weights; "quantize_experts" leaves that alone. Results are
-checked before any is timed; the contenders take turns within one process.
+what transformers chooses by itself; "ragdot_blockwise" keeps an FP8 copy of the weights; "quantize_experts" leaves that alone, "not packed" as
+FP8 checkpoints have it. Results are checked before any is timed; the contenders take turns within one process.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from contest import Contender, measure, table
 
 PEER = "transformers grouped_mm"
 MOST_BATCHED = 8  # tokens: batched_mm copies the weights of each
-FURTHEST = {"ragdot_blockwise": 0.1, "quantize_experts": 0.1}  # of the norm; others 0.01, which is bfloat16's
+ALONE = {"quantize_experts": True, "not packed": False}
+FURTHEST = dict.fromkeys(("ragdot_blockwise", *ALONE), 0.1)  # of the norm; others 0.01, which is bfloat16's
 
 
 def experts(implementation: str, hidden: int = 2048, inner: int = 768, count: int = 128) -> Qwen3MoeExperts:
@@ -37,7 +38,7 @@ def _check(name: str, exact: torch.Tensor, found: torch.Tensor) -> None:
         raise SystemExit(f"experts: {name} is off by {far} of the result's norm; nothing was timed")
 
 
-def contenders(tokens: int, plain: Qwen3MoeExperts, quantized: Qwen3MoeExperts) -> list[Contender]:
+def contenders(tokens: int, plain: Qwen3MoeExperts, quantized: dict[str, Qwen3MoeExperts]) -> list[Contender]:
     """The implementations, on the same tokens."""
     generator = torch.Generator().manual_seed(tokens)
     x = torch.randn(tokens, plain.hidden_dim, generator=generator).bfloat16()
@@ -52,8 +53,8 @@ def contenders(tokens: int, plain: Qwen3MoeExperts, quantized: Qwen3MoeExperts) 
     names = ["grouped_mm", "eager", *(["batched_mm"] if tokens <= MOST_BATCHED else []), "ragdot", "ragdot_blockwise"]
     found = [Contender(name if name.startswith("ragdot") else f"transformers {name}", functools.partial(call, name, plain),
                        functools.partial(_check, name, exact)) for name in names]  # fmt: skip
-    return [*found, Contender("quantize_experts", functools.partial(call, "ragdot_blockwise", quantized),
-                              functools.partial(_check, "quantize_experts", exact))]  # fmt: skip
+    return [*found, *(Contender(name, functools.partial(call, "ragdot_blockwise", layer), functools.partial(_check, name, exact))
+                      for name, layer in quantized.items())]  # fmt: skip
 
 
 def main() -> None:
@@ -61,8 +62,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1, 8, 64, 512, 2048], help="(%(default)s)")
     given = parser.parse_args()
-    plain, quantized = experts("eager"), experts("ragdot_blockwise")
-    ragdot.transformers.quantize_experts(quantized)
+    plain, quantized = experts("eager"), {name: experts("ragdot_blockwise") for name in ALONE}
+    for name, packed in ALONE.items():
+        ragdot.transformers.quantize_experts(quantized[name], packed)
     with torch.no_grad():
         for tokens in given.tokens:
             found = contenders(tokens, plain, quantized)
