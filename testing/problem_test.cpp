@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "testing/case.hpp"
 #include "testing/sizes.hpp"
 
 namespace ragdot::testing {
@@ -97,6 +98,27 @@ TEST(ProblemString, Refusals) {
   };
   for (const auto& [text, sentence] : table) EXPECT_EQ(parse_problem(text).status().message(), sentence) << text;
   EXPECT_TRUE(parse_problem("gmm lhs=bf16", Shapes::optional).ok());
+}
+
+/// What a plan calls its problem may be given to the command.
+TEST(ProblemString, OfAPlanIsAProblemString) {
+  const auto text_of = [](const std::string& words) {
+    const auto problem = parse_problem(words);
+    EXPECT_TRUE(problem.ok()) << problem.status().message();
+    if (!problem.ok()) return std::string();
+    const auto plan = plan_of(problem.value());
+    EXPECT_TRUE(plan.ok()) << plan.status().message();
+    return plan.ok() ? plan.value().describe().substr(0, plan.value().describe().find(": kernel")) : "";
+  };
+  for (const char* words :
+       {"gmm g=5 m=150 k=100 n=40", "dlhs g=2 m=30 k=20 n=40 lhs=e4m3:1x16 rhs=e5m2:8x8 rscale=bf16 order=nk",
+        "gmm g=5 m=150 k=100 n=40 lhs=e4m3:7x128 rhs=e4m3:128x128 origin=per_group first=1 local=3 rows_outside=leave out=f32",
+        "gmm g=2 m=30 k=64 n=40 lhs=e4m3:1x32 rhs=e4m3:32x1 scale=e8m0 recipe=mx bias=1 act=silu accumulate=1",
+        "tgmm g=3 m=90 k=20 n=40 lhs=e4m3:128x1 rhs=e4m3:128x1 origin=per_group",
+        "tgmm g=3 m=90 k=20 n=40 lhs=i8:*x1 rhs=i8:*x1"}) {
+    const std::string text = text_of(words);
+    EXPECT_EQ(text_of(text), text) << words;
+  }
 }
 
 }  // namespace

@@ -52,8 +52,8 @@ def quantize_experts(model: torch.nn.Module, packed: bool = True) -> int:
     have them; `block_size` says how many rows and columns share a scale. Only ragdot's implementations take such experts. Move them to no
     other dtype, and save the model before: save_pretrained raises afterwards.
 
-    packed: on a CPU, codes of N a multiple of 32 lie as products read them fastest, [E, N / 32, K, 32]. False leaves them their shape, for
-        a model that will be moved to a GPU.
+    packed: on a CPU, codes of N a multiple of 32 lie as products read them fastest, [E, N / 32, K, 32]. False leaves them their shape: for
+        a model that will be moved to a GPU, and where gradients go through the experts, which unpack them for it each time.
 
     Returns how many weights it quantised. Raises ValueError, and changes nothing, for a model without such experts, where the
     implementation quantises nothing and for parametrised weights.
@@ -126,7 +126,7 @@ def _linear(experts: Any, name: str, rows: torch.Tensor, offs: torch.Tensor, rec
         if is_packed(weight):
             turned = experts.is_transposed
             operand = weight, scales if turned else scales.mT, grid_of(experts.block_size if turned else experts.block_size[::-1])
-            return multiply(x, weight, bias, offs, recipe, rows.dtype, copies=(operand, None))
+            return multiply(x, None, bias, offs, recipe, rows.dtype, copies=(operand, None))
         scaled = _scaled(weight, scales, experts.block_size)
         return grouped_mm(x, scaled if experts.is_transposed else scaled.mT, offs, bias, rows.dtype, recipe=recipe)
     if getattr(experts, "quantized_by_ragdot", False):

@@ -485,5 +485,5 @@ def test_packed_weights_of_another_shape_are_refused():
         for _ in range(2):
             layer(x, FEW_ENDS)
     values, scales, grid = layer._kept.copies.operands[0]
-    with pytest.raises(ValueError, match=r"gmm: rhs is \[5, 5, 70, 64\]; packed weights are \[L, N / 32, K, 32\]"):
+    with pytest.raises(ValueError, match=r"gmm: rhs is torch.float8_e4m3fn \[5, 5, 70, 64\]; packed weights are \[L, N / 32, K, 32\] of"):
         torch.ops.ragdot.gmm.scaled(x, values.reshape(5, 5, 70, 64), FEW_ENDS, None, scales, [0, 0, 0, *grid])

@@ -58,6 +58,10 @@ def test_opcheck_of_products(scaling):
     else:
         wide = both(X, normal(GROUPS, INNER, 160, dtype=torch.bfloat16), ("rows", "weights"))
         opcheck(ops.pack, wide[1:2])
+        opcheck(ops.unpack, (ops.pack(wide[1]),))
+        assert torch.equal(ops.unpack(ops.pack(wide[1])).view(torch.uint8), wide[1].view(torch.uint8))
+        with pytest.raises(ValueError, match=r"pack: rhs is \[5, 140, 136\]; give \[L, K, N\] with N a multiple of 32"):
+            ops.pack(rows[1])
         opcheck(ops.gmm_general, (wide[0], ops.pack(wide[1]), *wide[2:], normal(GROUPS, 160), 0, torch.float32))
     opcheck(ops.tgmm, (*columns, 1, 3, torch.float32, [0, 2, 1]))
     opcheck(ops.tgmm_add, (*columns, 0, normal(GROUPS, INNER, OUTER)))

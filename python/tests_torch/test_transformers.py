@@ -183,6 +183,29 @@ def test_quantised_experts_have_the_same_results(family, packed):
     assert x.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("family", ["qwen3_moe", "gpt_oss"])  # stored [E, N, K] and [E, K, N]
+@pytest.mark.parametrize("recipe", ["blockwise", "channelwise"])  # blocks that are square, and that are not
+def test_gradients_through_packed_experts(family, recipe):
+    """Compiled too, and where a trainer has asked for gradients of all that there is."""
+    torch.compiler.reset()  # its programs are counted by function
+    made = []
+    for packed in (False, True):
+        model = model_of(family, torch.bfloat16)
+        model.set_experts_implementation(f"ragdot_{recipe}")
+        door.quantize_experts(model, packed)
+        experts = experts_of(model)[0]
+        assert experts.down_proj.ndim == 3 + packed
+        for wanted in (False, True):
+            experts.requires_grad_(wanted)
+            for run in (experts, torch.compile(experts, fullgraph=True, backend="aot_eager")):
+                torch.manual_seed(1)
+                x, routes = torch.randn(20, 64, dtype=torch.bfloat16, requires_grad=True), routed(20)[1:]
+                run(x, *routes).float().square().sum().backward()
+                assert experts.down_proj.grad is None and x.grad.any()
+                made.append(x.grad)
+    assert all(torch.equal(gradient, made[0]) for gradient in made)
+
+
 def test_what_is_quantised_is_not_kept_besides():
     model = model_of("qwen3_moe", torch.bfloat16)
     model.set_experts_implementation("ragdot_blockwise")

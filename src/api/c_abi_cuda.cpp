@@ -54,8 +54,8 @@ Result<Prepared<cuda::Product>> with_workspace(const Result<cuda::Product>& prod
 
 /// The rules that need no address.
 Result<Prepared<cuda::Product>> prepare(const GmmArgs& args, const CudaOptions&) {
-  // Before the shapes: those of rhs are absent then.
-  if (args.packed_rhs.present() || args.rhs_layout != RhsLayout::strided) return cuda::product_of(args).status();
+  // Before the shapes: those of rhs are absent, or its strides say nothing.
+  if (args.packed_rhs.present() || args.rhs_layout == RhsLayout::packed) return cuda::product_of(args).status();
   if (Status s = api::check_shapes(args, {}); !s.ok()) return s;
   return with_workspace(cuda::product_of(args));
 }

@@ -341,6 +341,15 @@ TEST(CAbi, ProductsOfPackedValuesSayWhatToChange) {
   };
   c.c.rhs_layout = 2;
   says("gmm: rhs_layout is 2; it must be 0 (strided) or 1 (packed)");
+  ragdot_packed_rhs* packed = nullptr;
+  ASSERT_EQ(ragdot_pack_rhs(&c.c.rhs, nullptr, &packed), RAGDOT_OK) << ragdot_last_error();
+  const ragdot_operand rhs = c.c.rhs;
+  c.c.rhs = {};
+  c.c.packed_rhs = packed;
+  says("gmm: rhs_layout is 2; it must be 0 (strided) or 1 (packed)");
+  ragdot_packed_free(packed);
+  c.c.packed_rhs = nullptr;
+  c.c.rhs = rhs;
   c.c.rhs_layout = RAGDOT_RHS_PACKED;
   says("gmm: rhs [3, 8, 4] is packed; N must be a multiple of 32, pack_rhs takes any");
   EXPECT_EQ(ragdot_gmm_exact_and_bound(&c.c, nullptr, nullptr, 0), RAGDOT_INVALID_ARGUMENT);

@@ -19,18 +19,18 @@ const char* op_name(const TgmmArgs&) { return "tgmm"; }
 /// which is as many bytes, but for what a library's own copy is filled up with.
 Result<GmmArgs> unpacked(const GmmArgs& args) {
   const bool holds = args.packed_rhs.present();
-  if (!holds && args.rhs_layout == RhsLayout::strided) return args;
+  const bool packed = args.rhs_layout == RhsLayout::packed;
+  if (!holds && !packed) return args;
   if (holds && (args.rhs.values.present() || args.rhs.scales.present())) {
     return Status(Code::invalid_argument, "gmm: both rhs and packed_rhs are given; give one of them");
   }
   GmmArgs plain = args;
-  if (args.rhs_layout != RhsLayout::strided) {
-    if (Status s = api::make_dense(args.rhs_layout, plain.rhs.values); !s.ok()) return s;
-  }
   if (holds) {
     plain.rhs = args.packed_rhs.contents()->operand;
-    plain.rhs_layout = RhsLayout::packed;
     plain.packed_rhs = {};
+    if (args.rhs_layout == RhsLayout::strided) plain.rhs_layout = RhsLayout::packed;  // others are for check_shapes to refuse
+  } else if (Status s = api::make_dense(plain.rhs.values); !s.ok()) {
+    return s;
   }
   return plain;
 }

@@ -31,7 +31,7 @@ Status check(const char* op, Args args, std::size_t outputs, std::span<double> e
 }
 
 Status check_rhs(const GmmArgs& args) {
-  if (!args.packed_rhs.present() && args.rhs_layout == RhsLayout::strided) return {};
+  if (!args.packed_rhs.present() && args.rhs_layout != RhsLayout::packed) return {};
   return {Code::invalid_argument, "exact_and_bound: rhs is packed; give the rhs that it was packed from"};
 }
 Status check_rhs(const TgmmArgs&) { return {}; }

@@ -91,6 +91,11 @@ Status check_choices(const GmmArgs& args) {
       !s.ok()) {
     return s;
   }
+  if (Status s =
+          check_choice({"gmm", "rhs_layout"}, static_cast<std::int32_t>(args.rhs_layout), 1, "0 (strided) or 1 (packed)");
+      !s.ok()) {
+    return s;
+  }
   return check_choice({"gmm", "rows_outside"}, static_cast<std::int32_t>(args.rows_outside), 1, "0 (zero) or 1 (leave)");
 }
 
@@ -110,11 +115,7 @@ Status check_dimensions(const TgmmArgs& args) {
 
 }  // namespace
 
-Status make_dense(RhsLayout layout, ConstView& values) {
-  if (Status s = check_choice({"gmm", "rhs_layout"}, static_cast<std::int32_t>(layout), 1, "0 (strided) or 1 (packed)");
-      !s.ok()) {
-    return s;
-  }
+Status make_dense(ConstView& values) {
   if (values.cols % kPackedCols != 0) {
     return refused("gmm: rhs {} is packed; N must be a multiple of {}, pack_rhs takes any", shape_text(values, Rank::batch),
                    kPackedCols);

@@ -18,9 +18,8 @@ namespace ragdot::api {
 /// Groups of a call are fewer than this: it keeps tables of ranges and of work, in bytes, far within int64.
 inline constexpr std::int64_t kGroupsEnd = std::int64_t{1} << 50;
 
-/// Of the values of a rhs in caller's memory whose layout is not strided: refuses what is no layout and columns that are no
-/// whole blocks, and makes them a dense view of that memory.
-[[nodiscard]] Status make_dense(RhsLayout layout, ConstView& values);
+/// Makes the values of a packed rhs in caller's memory a dense view of it. Refuses columns that are no whole blocks.
+[[nodiscard]] Status make_dense(ConstView& values);
 
 /// Form, index type and count of `groups`, not the numbers. `op` starts the sentence.
 [[nodiscard]] Status check_groups(const char* op, const Groups& groups);

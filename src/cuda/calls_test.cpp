@@ -332,6 +332,13 @@ TEST_F(CudaCalls, RefusePackedWeights) {
   rhs.values = ragdot_const_matrices(weights.data(), RAGDOT_F32, 1, 3, 4);
   ragdot_packed_rhs* packed = nullptr;
   ASSERT_EQ(ragdot_pack_rhs(&rhs, nullptr, &packed), RAGDOT_OK) << ragdot_last_error();
+  gmm_.rhs_layout = RAGDOT_RHS_PACKED;
+  EXPECT_EQ(gmm(), RAGDOT_UNSUPPORTED);
+  EXPECT_STREQ(ragdot_last_error(), "gmm: rhs is packed, which is for a CPU; give rhs itself to the GPU");
+  gmm_.rhs_layout = 7;
+  EXPECT_EQ(gmm(), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_STREQ(ragdot_last_error(), "gmm: rhs_layout is 7; it must be 0 (strided) or 1 (packed)");
+  gmm_.rhs_layout = RAGDOT_RHS_STRIDED;
   gmm_.rhs = {};
   gmm_.packed_rhs = packed;
   EXPECT_EQ(gmm(), RAGDOT_UNSUPPORTED);

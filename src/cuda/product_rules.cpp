@@ -145,7 +145,7 @@ constexpr char kTransposedRows[] = "give it stored transposed (row_stride 1), as
 }  // namespace
 
 Result<Product> product_of(const GmmArgs& args) {
-  if (args.packed_rhs.present() || args.rhs_layout != RhsLayout::strided) {
+  if (args.packed_rhs.present() || args.rhs_layout == RhsLayout::packed) {
     return not_offered("gmm: rhs is packed, which is for a CPU; give rhs itself to the GPU");
   }
   const ConstView& lhs = args.lhs.values;

@@ -24,8 +24,26 @@ std::string block_text(std::int64_t block) { return block == kWholeAxis ? "*" : 
 
 std::string describe(const OperandShape& shape) {
   if (shape.scales == Format::none) return name(shape.values);
-  return fmt::format("{}:{}x{}/{}{}", name(shape.values), block_text(shape.block_rows), block_text(shape.block_cols),
-                     name(shape.scales), shape.origin == ScaleOrigin::per_group ? "/per_group" : "");
+  return fmt::format("{}:{}x{}", name(shape.values), block_text(shape.block_rows), block_text(shape.block_cols));
+}
+
+/// What of the scales is not the default: " lscale=e8m0 origin=per_group". Problem strings have one origin for both operands.
+std::string scales_text(const Problem& p) {
+  std::string text;
+  const auto add_format = [&](const char* key, const OperandShape& shape) {
+    if (shape.scales != Format::none && shape.scales != Format::f32) text += fmt::format(" {}={}", key, name(shape.scales));
+  };
+  add_format("lscale", p.lhs);
+  add_format("rscale", p.rhs);
+  const auto per_group = [](const OperandShape& shape) { return shape.origin == ScaleOrigin::per_group; };
+  const auto global = [&](const OperandShape& shape) { return shape.scales != Format::none && !per_group(shape); };
+  if (p.op == Op::tgmm && (global(p.lhs) || global(p.rhs))) {
+    if (per_group(p.lhs)) text += " lorigin=per_group";
+    if (per_group(p.rhs)) text += " rorigin=per_group";
+  } else if (per_group(p.lhs) || per_group(p.rhs)) {
+    text += " origin=per_group";
+  }
+  return text;
 }
 
 const char* name(Activation activation) {
@@ -97,8 +115,8 @@ Problem problem_of(const TgmmArgs& args) {
 }
 
 std::string describe(const Problem& p) {
-  return fmt::format("{} g={} m={} k={} n={} lhs={} rhs={} out={}{}", p.op == Op::gmm ? "gmm" : "tgmm", p.groups, p.m, p.k, p.n,
-                     describe(p.lhs), describe(p.rhs), name(p.out), choices_text(p));
+  return fmt::format("{} g={} m={} k={} n={} lhs={} rhs={}{} out={}{}", p.op == Op::gmm ? "gmm" : "tgmm", p.groups, p.m, p.k,
+                     p.n, describe(p.lhs), describe(p.rhs), scales_text(p), name(p.out), choices_text(p));
 }
 
 }  // namespace ragdot::plan

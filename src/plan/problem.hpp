@@ -54,7 +54,7 @@ struct Problem {
 [[nodiscard]] Problem problem_of(const GmmArgs& args);
 [[nodiscard]] Problem problem_of(const TgmmArgs& args);
 
-/// "gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 ..." with all that a plan holds a call to.
+/// "gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 ..." with all that a plan holds a call to: a problem string (docs/cli.md).
 [[nodiscard]] std::string describe(const Problem& problem);
 
 }  // namespace ragdot::plan

@@ -105,7 +105,7 @@ def gmm(lhs: torch.Tensor, rhs: torch.Tensor, ends: torch.Tensor, lhs_scales: to
     """ragdot_cuda_gmm: lhs [M, K], rhs [L, K, N], ends int32 or int64 [G]; out dense [M, N] of the dtype."""
     check_devices("gmm", lhs=lhs, rhs=rhs, ends=ends, lhs_scales=lhs_scales, rhs_scales=rhs_scales, bias=bias)
     if is_packed(rhs):
-        raise NotImplementedError("gmm: packed weights are for a CPU alone; give them as they were")
+        raise NotImplementedError("gmm: packed weights are for a CPU alone; give them as they were, which quantize_experts(packed=False) leaves them")
     if bias is None and not (lhs.shape[1] and rhs.shape[0]):  # no kernel takes sums of nothing
         return lhs.new_zeros((lhs.shape[0], rhs.shape[2]), dtype=dtype)
     args = _abi.GmmArgs(struct_size=ctypes.sizeof(_abi.GmmArgs), first_group=first_group)

@@ -51,7 +51,7 @@ def _sampled(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _recorded() -> bool:
-    """Whether calls go into a graph or a trace, which runs again when copies have changed and the packed ones are gone."""
+    """Whether calls go into a graph or a trace, which runs again when copies have changed."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 

@@ -18,11 +18,10 @@ from torch.utils.flop_counter import register_flop_formula
 
 from ragdot import _abi
 from ragdot._library import LIBRARY, check
-from ragdot.torch import _cuda, _views
+from ragdot.torch import _cuda, _packed, _views
 from ragdot.torch._executor import OPTIONS
 from ragdot.torch._frames import call_gmm, call_tgmm, fill_operand
-from ragdot.torch._packed import columns_of, empty_packed
-from ragdot.torch._packed import pack as packed
+from ragdot.torch._packed import columns_of
 from ragdot.torch._pages import with_large_pages
 from ragdot.torch._views import DTYPES, SCALE_FORMATS, VALUE_FORMATS, groups_of, scale_rows, scales_shape, view_of
 
@@ -35,6 +34,7 @@ _SCHEMAS = (
     f"gmm.scaled({_PAIR}, {_SCALES}) -> Tensor",
     f"gmm.general({_PAIR}, {_SCALES}, Tensor? bias, int first_group, ScalarType dtype) -> Tensor",
     "pack(Tensor rhs) -> Tensor",
+    "unpack(Tensor rhs) -> Tensor",
     f"tgmm({_PAIR}, {_SCALES}, int first_group, SymInt count, ScalarType dtype, int[] order) -> Tensor",
     f"tgmm_add({_PAIR}, {_SCALES}, int first_group, Tensor(a!) out) -> ()",
     f"quantize(Tensor x, Tensor? ends, {_QUANTIZED}) -> (Tensor, Tensor)",
@@ -184,7 +184,8 @@ OPERATORS = (
     ("gmm", call_gmm, _cuda.gmm, _empty_gmm),
     ("gmm.scaled", call_gmm, _cuda.gmm, _empty_gmm),
     ("gmm.general", call_gmm, _cuda.gmm, _empty_gmm),
-    ("pack", packed, _not_packed, empty_packed),
+    ("pack", _packed.pack, _not_packed, _packed.empty_packed),
+    ("unpack", _packed.unpack, _not_packed, _packed.empty_unpacked),
     ("tgmm", _tgmm, _tgmm_on_gpu, _empty_tgmm),
     ("tgmm_add", _tgmm_add, _tgmm_add_on_gpu, lambda *_: None),
     ("quantize", _quantize, _cuda.quantize, _empty_quantize),
@@ -212,7 +213,7 @@ def _flops_of_tgmm_add(x_shape, y_shape, *_, **__):
 
 
 gmm, gmm_scaled, gmm_general = torch.ops.ragdot.gmm.default, torch.ops.ragdot.gmm.scaled, torch.ops.ragdot.gmm.general
-pack = torch.ops.ragdot.pack.default
+pack, unpack = torch.ops.ragdot.pack.default, torch.ops.ragdot.unpack.default
 tgmm = torch.ops.ragdot.tgmm.default
 tgmm_add = torch.ops.ragdot.tgmm_add.default
 quantize = torch.ops.ragdot.quantize.default

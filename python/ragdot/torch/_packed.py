@@ -23,6 +23,8 @@ def columns_of(rhs: torch.Tensor) -> int:
 
 def empty_packed(rhs: torch.Tensor) -> torch.Tensor:
     """Memory for pack."""
+    if rhs.ndim != 3 or rhs.shape[2] % COLUMNS:
+        raise ValueError(f"pack: rhs is {list(rhs.shape)}; give [L, K, N] with N a multiple of {COLUMNS}")
     groups, inner, outer = rhs.shape
     return rhs.new_empty((groups, outer // COLUMNS, inner, COLUMNS))
 
@@ -36,15 +38,24 @@ def pack(rhs: torch.Tensor) -> torch.Tensor:
     return packed
 
 
-def unpacked(rhs: torch.Tensor) -> torch.Tensor:
-    """The weights [L, K, N] that were packed, others as they are."""
-    return rhs.transpose(1, 2).flatten(2) if is_packed(rhs) else rhs
+def empty_unpacked(rhs: torch.Tensor) -> torch.Tensor:
+    """Memory for unpack."""
+    groups, blocks, inner, columns = rhs.shape
+    return rhs.new_empty((groups, inner, blocks * columns))
+
+
+def unpack(rhs: torch.Tensor) -> torch.Tensor:
+    """The weights [L, K, N] that were packed."""
+    weights = with_large_pages(empty_unpacked(rhs))
+    weights.unflatten(2, (rhs.shape[1], rhs.shape[3])).copy_(rhs.transpose(1, 2))
+    return weights
 
 
 def packed_view(rhs: torch.Tensor) -> tuple[_abi.View, torch.Tensor]:
     """The view of packed weights, whose strides are not read, and the tensor on whose memory it points."""
     rhs = rhs.contiguous()
     groups, _, inner, _ = rhs.shape
-    if rhs.shape[3] != COLUMNS:
-        raise ValueError(f"gmm: rhs is {list(rhs.shape)}; packed weights are [L, N / {COLUMNS}, K, {COLUMNS}]")
+    if rhs.shape[3] != COLUMNS or rhs.dtype not in VALUE_FORMATS:
+        raise ValueError(f"gmm: rhs is {rhs.dtype} {list(rhs.shape)}; packed weights are [L, N / {COLUMNS}, K, {COLUMNS}] of "
+                         f"{', '.join(map(str, VALUE_FORMATS))}")  # fmt: skip
     return _abi.View(rhs.data_ptr(), VALUE_FORMATS[rhs.dtype], groups, inner, columns_of(rhs), 0, 0, 0), rhs

@@ -10,7 +10,7 @@ from ragdot._scaled import Block
 from ragdot.torch import _operators as ops
 from ragdot.torch import _views
 from ragdot.torch._gradients import first_derivatives, gradients_wanted
-from ragdot.torch._packed import unpacked
+from ragdot.torch._packed import is_packed
 from ragdot.torch._scaled import ScaledTensor, grid_of
 
 Matrix = torch.Tensor | ScaledTensor
@@ -190,7 +190,7 @@ class Gmm(torch.autograd.Function):
         # Where operands come as they are, those of the way back have the dtype of x too.
         rows, dy_columns, _ = _rows_and_columns(dy if recipe.format else dy.to(ctx.x_dtype), recipe, ends, needs_x, needs_w)
         if needs_x:
-            dx = _run_gmm(rows, _transposed((unpacked(w), w_scales, ctx.w_grid)), ends, ctx.x_dtype, first_group, None)
+            dx = _run_gmm(rows, _transposed((ops.unpack(w) if is_packed(w) else w, w_scales, ctx.w_grid)), ends, ctx.x_dtype, first_group, None)
         if needs_w:
             dy_values, dy_scales, dy_grid = dy_columns
             operands = columns, dy_values, ends if places is None else places, columns_scales, dy_scales, [*ctx.columns_grid, *dy_grid], first_group
@@ -236,14 +236,17 @@ class Tgmm(torch.autograd.Function):
         return dx, dy, None, None, None
 
 
-def multiply(x: Matrix, w: Matrix, bias: torch.Tensor | None, ends: torch.Tensor, recipe: Recipe, dtype: torch.dtype, first_group: int = 0, *,
+def multiply(x: Matrix, w: Matrix | None, bias: torch.Tensor | None, ends: torch.Tensor, recipe: Recipe, dtype: torch.dtype, first_group: int = 0, *,
              copies: tuple[Operand, Operand | None] | None = None,
              main_grad: torch.Tensor | Callable[[], torch.Tensor] | None = None) -> torch.Tensor:  # fmt: skip
-    """x [M, K] by w [L, K, N]: [M, N], with gradients. `copies` are w quantised already, for the product and, where another is
-    needed for it, for the gradient of x. main_grad: float32 [L, K, N] to add the gradient of w to, or what gives it on the way back;
-    w itself then gets none."""
+    """x [M, K] by w [L, K, N]: [M, N], with gradients.
+
+    copies: w quantised already, for the product and, where another is needed for it, for the gradient of x; beside them w may be None, and
+        has no gradient then.
+    main_grad: float32 [L, K, N] to add the gradient of w to, or what gives it on the way back; w itself then gets none.
+    """
     if not gradients_wanted(x, w, bias):
-        rhs = quantized(w, "weights", recipe) if copies is None else copies[0]
+        rhs = quantized(w, "weights", recipe) if copies is None else copies[0]  # type: ignore[arg-type]  # there is one of them
         return _run_gmm(quantized(x, "rows", recipe), rhs, ends, dtype, first_group, bias)
     x_scales, x_grid, (forward, backward) = None, _NO_GRID, copies or (_NOTHING, None)
     if isinstance(x, ScaledTensor):
