@@ -44,8 +44,8 @@ inline constexpr std::int64_t kPackedCols = 32;
 
 /// Writes what pack_rhs keeps into memory of the caller's own, so that a file, a tensor or other processes can hold it: the
 /// values of rhs [L, K, N], N a multiple of 32, as [L][N / 32][K][32] elements without gaps, which `to` has exactly the bytes
-/// of. A gmm takes them as rhs with rhs_layout packed, its scales as they were. Refuses what pack_rhs does; `to` may not overlap
-/// rhs.
+/// of. A gmm takes them as rhs with rhs_layout packed, its scales as they were. Refuses what pack_rhs does; `to` may not
+/// overlap rhs.
 [[nodiscard]] Status pack_values(const ConstView& rhs, std::span<std::byte> to, const Options& options = {});
 
 }  // namespace ragdot
