@@ -14,9 +14,9 @@ GROUPS = len(ENDS)
 MODEL, HIDDEN, EXPERTS, TOP = 64, 96, 8, 2
 
 
-def linear(recipe="blockwise", **words) -> rt.GroupedLinear:
+def linear(recipe="blockwise", outer=OUTER, **words) -> rt.GroupedLinear:
     torch.manual_seed(0)
-    return rt.GroupedLinear(GROUPS, INNER, OUTER, recipe=recipe, **words)
+    return rt.GroupedLinear(GROUPS, INNER, outer, recipe=recipe, **words)
 
 
 def moe(recipe="blockwise", **words) -> rt.MoE:
@@ -428,19 +428,14 @@ def test_state_is_ordinary(tmp_path):
     assert "e4m3" in repr(layer)
 
 
-def wide_linear(recipe="blockwise", **words) -> rt.GroupedLinear:
-    """Of whole blocks of columns, which can be packed."""
-    torch.manual_seed(0)
-    return rt.GroupedLinear(GROUPS, INNER, 160, recipe=recipe, **words)
-
-
+WHOLE_BLOCKS = 160  # columns, which can be packed
 FEW, FEW_ENDS = 100, torch.tensor([30, 30, 60, 61, 98], dtype=torch.int32)
 
 
 @pytest.mark.parametrize("recipe", RECIPES[1:], ids=str)
 @pytest.mark.parametrize("bias", [False, True])
 def test_inference_with_few_rows_packs_the_weight_once(recipe, bias, counted):
-    layer, x = wide_linear(recipe, bias=bias).bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+    layer, x = linear(recipe, WHOLE_BLOCKS, bias=bias).bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
     expected = rt.grouped_mm(x, layer.weight.mT, FEW_ENDS, layer.bias, recipe=recipe)
     packed = []
     with torch.no_grad():
@@ -455,9 +450,9 @@ def test_inference_with_few_rows_packs_the_weight_once(recipe, bias, counted):
         assert torch.equal(layer(x, FEW_ENDS), rt.grouped_mm(x, layer.weight.mT, FEW_ENDS, layer.bias, recipe=recipe)) and len(counted) == 3
 
 
-@pytest.mark.parametrize("make, rows", [(wide_linear, 64), (linear, 1)])
-def test_many_rows_and_parts_of_blocks_are_not_packed(make, rows):
-    layer = make().bfloat16()
+@pytest.mark.parametrize("outer, rows", [(WHOLE_BLOCKS, 64), (OUTER, 1)])
+def test_many_rows_and_parts_of_blocks_are_not_packed(outer, rows):
+    layer = linear(outer=outer).bfloat16()
     x, ends = normal(rows * GROUPS, INNER, dtype=torch.bfloat16), torch.arange(rows, rows * GROUPS + 1, rows, dtype=torch.int32)
     with torch.no_grad():
         for _ in range(3):
@@ -467,7 +462,7 @@ def test_many_rows_and_parts_of_blocks_are_not_packed(make, rows):
 
 def test_a_trace_holds_no_packed_weights():
     """It runs again when the weight has changed."""
-    layer, x = wide_linear().bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+    layer, x = linear(outer=WHOLE_BLOCKS).bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
     with torch.no_grad():
         for _ in range(2):
             expected = layer(x, FEW_ENDS)
@@ -480,7 +475,7 @@ def test_a_trace_holds_no_packed_weights():
 
 
 def test_packed_weights_of_another_shape_are_refused():
-    layer, x = wide_linear().bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
+    layer, x = linear(outer=WHOLE_BLOCKS).bfloat16(), normal(FEW, INNER, dtype=torch.bfloat16)
     with torch.no_grad():
         for _ in range(2):
             layer(x, FEW_ENDS)

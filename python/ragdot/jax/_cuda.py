@@ -147,6 +147,5 @@ def backward(recipe: Recipe, lhs_dtype: np.dtype, rhs_dtype: np.dtype, columns: 
     """Gradients of lhs and of rhs."""
     spans = local_groups(CallGroups(sizes, offset, kept.shape[0]))
     incoming = recipe.for_gradients()
-    weights = kept if isinstance(kept, ScaledArray) else _plain(recipe, kept)
-    dlhs = gmm(_rows(incoming, grad), weights, spans, lhs_dtype, transpose_rhs=True)
+    dlhs = gmm(_rows(incoming, grad), kept, spans, lhs_dtype, transpose_rhs=True)
     return dlhs, tgmm(columns, _columns(incoming, grad, spans), spans, rhs_dtype)

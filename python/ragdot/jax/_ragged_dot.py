@@ -66,15 +66,17 @@ def _forward_cpu(recipe: Recipe, out_dtype: np.dtype, lhs: Any, rhs: Any, sizes:
     groups = CallGroups(sizes, offset, rhs.shape[0])
     rows, columns = _rows_and_columns(recipe, lhs, groups)
     weights = _weights(recipe, rhs, turned=False)
-    kept = (columns if recipe.quantizes else None), (weights if recipe.quantizes and recipe.one_copy else None)
-    return _product(rows, weights, groups, out_dtype), *kept
+    out = _product(rows, weights, groups, out_dtype)
+    if not recipe.quantizes:
+        return out, None, None
+    return out, columns, weights if recipe.one_copy else None
 
 
 def _backward_cpu(recipe: Recipe, lhs_dtype: np.dtype, rhs_dtype: np.dtype, columns: Any, kept: Any, sizes: Any, offset: Any,
                   grad: Any) -> tuple[Any, Any]:  # fmt: skip
     groups = CallGroups(sizes, offset, kept.shape[0])
     grad_rows, grad_columns = _rows_and_columns(recipe.for_gradients(), grad, groups)
-    weights = kept if isinstance(kept, ScaledArray) else _weights(recipe, kept, turned=True)
+    weights = kept if recipe.one_copy else _weights(recipe, kept, turned=True)
     dlhs = _product(grad_rows, weights, groups, lhs_dtype, transpose_rhs=True)
     return dlhs, tgmm(columns, grad_columns, sizes, out_dtype=rhs_dtype, group_offset=offset, num_groups=groups.local)
 
@@ -85,9 +87,9 @@ def _kept(x: ScaledArray) -> ScaledArray:
 
 
 def _taken(recipe: Recipe, x: Any) -> Any:
-    """The copy of this recipe that _kept was given; others as they are."""
+    """The copy of this recipe that _kept was given; an operand as the recipe multiplies it, or has yet to quantise it."""
     if not isinstance(x, ScaledArray):
-        return x
+        return _plain(recipe, x)
     values, scales = of_bytes(x.values, DTYPES[recipe.format]), of_bytes(x.scales, DTYPES[recipe.scale_format])  # type: ignore[index]  # it quantises
     return ScaledArray(values, scales, x.block, x.origin)
 
