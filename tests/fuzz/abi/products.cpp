@@ -174,8 +174,9 @@ void exact_of(Harness& h) {
   h.checked(guard, [&] { return exact(given, numbers[0], numbers[1], count); });
 }
 
-/// To memory of the size that is needed, if not of another one.
+/// Values alone: what their scales are is not asked. To memory of the size that is needed, if not of another one.
 void pack_values_of(Harness& h, ragdot_const_view rhs, const ragdot_options* options, Guard& guard) {
+  guard.reads(rhs);
   const double elements = static_cast<double>(rhs.batch) * static_cast<double>(rhs.rows) * static_cast<double>(rhs.cols);
   const double needed = elements * std::array{1, 2, 4}.at(static_cast<std::size_t>(h.input.below(3))) - (h.input.below(8) == 1);
   const auto bytes = static_cast<std::int64_t>(std::clamp(needed, 0.0, 4096.0));
@@ -203,14 +204,14 @@ void fuzz_packed(Harness& h) {
   h.read_options(fields);
   h.mutate(fields);
   Guard guard(h.arena());
-  guard.reads(rhs);
   const ragdot_options* options = h.place_options(guard);
-  ragdot_packed_rhs* const nowhere = reinterpret_cast<ragdot_packed_rhs*>(&fields);
-  ragdot_packed_rhs* made = nowhere;
   const std::uint8_t kind = h.input.byte();
   if (kind == 254) return pack_values_of(h, rhs.values, options, guard);
+  guard.reads(rhs);
   const bool is_null = kind == 255;
   if (is_null) guard.must_refuse();
+  ragdot_packed_rhs* const nowhere = reinterpret_cast<ragdot_packed_rhs*>(&fields);
+  ragdot_packed_rhs* made = nowhere;
   const int code = h.checked(guard, [&] { return ragdot_pack_rhs(is_null ? nullptr : &rhs, options, &made); });
   if (code != RAGDOT_OK && made != nowhere) fail("refused weights were given");
   if (code != RAGDOT_OK) return;
