@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 import torch
-import transformers
+from families import FAMILIES, TOKENS, experts_of, model_of
 from transformers.integrations.finegrained_fp8 import ALL_FP8_EXPERTS_FUNCTIONS, FP8Experts
 from transformers.integrations.moe import use_experts_implementation
 
@@ -16,29 +16,6 @@ import ragdot.torch as rt
 import ragdot.transformers as door
 from ragdot._recipes import RECIPES
 from ragdot.torch import _kept
-
-SIZES = {"vocab_size": 64, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
-FAMILIES = {
-    "qwen3_moe": {"moe_intermediate_size": 96, "num_experts": 8, "num_experts_per_tok": 2},
-    "mixtral": {"intermediate_size": 96, "num_local_experts": 8, "num_experts_per_tok": 2},
-    # Interleaved gate and up, stored [E, K, N], with biases and an activation of its own.
-    "gpt_oss": {"intermediate_size": 96, "num_local_experts": 8, "num_experts_per_tok": 2},
-    # A shared expert, groups of experts, sigmoid scores.
-    "deepseek_v3": {"intermediate_size": 96, "moe_intermediate_size": 64, "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 2,
-                    "topk_group": 1, "first_k_dense_replace": 1, "q_lora_rank": 32, "kv_lora_rank": 16, "qk_rope_head_dim": 16,
-                    "qk_nope_head_dim": 16, "v_head_dim": 16, "num_key_value_heads": 4},
-}  # fmt: skip
-TOKENS = torch.arange(48).reshape(2, 24) * 7 % SIZES["vocab_size"]
-
-
-def model_of(family: str, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
-    torch.manual_seed(0)
-    config = transformers.AutoConfig.for_model(family, **{**SIZES, **FAMILIES[family]})
-    return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
-
-
-def experts_of(model: torch.nn.Module) -> list[torch.nn.Module]:
-    return [module for module in model.modules() if hasattr(module, "is_transposed")]
 
 
 def routed(tokens: int, experts: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -156,7 +133,7 @@ def test_nothing_is_kept_where_weights_may_be_gathered_from_shards(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     with torch.no_grad():
         model(TOKENS)
-    assert not any(experts in door._kept for experts in experts_of(model))
+    assert not any(experts in door._experts._kept for experts in experts_of(model))
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -168,8 +145,6 @@ def test_quantised_experts_have_the_same_results(family, packed):
     model.set_experts_implementation("ragdot_blockwise")
     expected, count = model(TOKENS).logits, 2 * len(experts_of(model))
     assert door.quantize_experts(model, packed) == count and door.quantize_experts(model) == 0
-    with pytest.raises(NotImplementedError, match="save_pretrained: quantize_experts left FP8 codes"):
-        model.save_pretrained("unused")
     with pytest.raises(ValueError, match="quantize_experts: the model has no experts of transformers; for layers of ragdot.torch"):
         door.quantize_experts(torch.nn.Linear(2, 2))
     assert torch.equal(model(TOKENS).logits, expected)
@@ -213,10 +188,10 @@ def test_what_is_quantised_is_not_kept_besides():
         expected = model(TOKENS).logits
     experts = experts_of(model)
     weights = [weakref.ref(layer.down_proj) for layer in experts]
-    assert all(layer in door._kept for layer in experts)
+    assert all(layer in door._experts._kept for layer in experts)
     door.quantize_experts(model)
     gc.collect()
-    assert not any(weight() for weight in weights) and not any(layer in door._kept for layer in experts)
+    assert not any(weight() for weight in weights) and not any(layer in door._experts._kept for layer in experts)
     model.to(torch.float32)
     with pytest.raises(ValueError, match="ragdot: the codes of gate_up_proj became torch.float32, which are no weights; quantise the model in its"):
         model(TOKENS)
@@ -230,10 +205,10 @@ def test_models_and_weights_are_not_kept_alive():
     layer.down_proj.register_hook(lambda grad, layer=layer: grad)  # a way from the weight to the module
     with torch.no_grad():
         model(TOKENS)
-        kept = door._kept[layer]["down_proj"]
+        kept = door._experts._kept[layer]["down_proj"]
         layer.gate_up_proj = torch.nn.Parameter(layer.gate_up_proj.clone())  # as where weights are loaded for each use
         gc.collect()
-        assert kept.copies is not None and door._kept[layer]["gate_up_proj"].copies is None
+        assert kept.copies is not None and door._experts._kept[layer]["gate_up_proj"].copies is None
     gone = weakref.ref(layer)
     del model, layer, kept
     gc.collect()
@@ -252,7 +227,7 @@ def test_computed_weights_are_quantised_in_each_call_and_not_kept():
 
     torch.nn.utils.parametrize.register_parametrization(layer, "down_proj", Twice())
     model(TOKENS)
-    assert door._kept[layer]["down_proj"].copies is None and door._kept[layer]["gate_up_proj"].copies is not None
+    assert door._experts._kept[layer]["down_proj"].copies is None and door._experts._kept[layer]["gate_up_proj"].copies is not None
     with pytest.raises(ValueError, match=r"layers.0.mlp.experts.down_proj is parametrised; remove or merge what computes it first"):
         door.quantize_experts(model)
     assert all(layer.gate_up_proj.dtype == torch.float32 for layer in experts_of(model))
@@ -265,7 +240,7 @@ def test_autocast_changes_no_weight_that_is_quantised(monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
         results.append(model(TOKENS).logits)
         with monkeypatch.context() as patched:
-            patched.setattr(door, "_may_keep", lambda: False)
+            patched.setattr(door._experts, "_may_keep", lambda: False)
             results.append(model(TOKENS).logits)
         door.quantize_experts(model)
         results.append(model(TOKENS).logits)

@@ -1,10 +1,9 @@
-"""Experts of Hugging Face transformers: once this is imported, `model.set_experts_implementation("ragdot_blockwise")` takes effect."""
+"""The implementations of experts: what multiplies tokens by the weights that a model's experts hold, as numbers or as FP8 codes and scales."""
 
 import weakref
 from typing import Any
 
 import torch
-from torch.nn.utils import parametrize
 
 try:
     from transformers.integrations.finegrained_fp8 import ALL_FP8_EXPERTS_FUNCTIONS
@@ -17,12 +16,11 @@ from ragdot._recipes import RECIPES, Recipe, recipe_of
 from ragdot.torch._dispatch import through_experts
 from ragdot.torch._grouped_mm import autocast, grouped_mm
 from ragdot.torch._kept import KeptWeight
-from ragdot.torch._packed import COLUMNS, is_packed, pack
+from ragdot.torch._packed import is_packed
 from ragdot.torch._products import multiply
-from ragdot.torch._scaled import ScaledTensor, grid_of, quantize
+from ragdot.torch._scaled import ScaledTensor, grid_of
 
-# By the name of the implementation.
-_recipes: dict[str, Recipe] = {}
+recipes: dict[str, Recipe] = {}  # by the name of the implementation
 _kept: "weakref.WeakKeyDictionary[torch.nn.Module, dict[str, KeptWeight]]" = weakref.WeakKeyDictionary()
 
 
@@ -33,69 +31,19 @@ def register(name: str, recipe: str | Recipe | None) -> None:
     "ragdot_mx" are there already. Raises ValueError for a name that transformers has for an implementation of its own.
     """
     how = recipe_of("register", recipe)
-    if name == "eager" or (name not in _recipes and (name in ALL_EXPERTS_FUNCTIONS or name in ALL_FP8_EXPERTS_FUNCTIONS)):
+    if name == "eager" or (name not in recipes and (name in ALL_EXPERTS_FUNCTIONS or name in ALL_FP8_EXPERTS_FUNCTIONS)):
         raise ValueError(f"register: {name!r} is an implementation of transformers; take another name")
 
     def forward(experts: torch.nn.Module, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
         return _forward(experts, how, hidden_states, top_k_index, top_k_weights)
 
-    _recipes[name] = how
+    recipes[name] = how
     for functions in (ALL_EXPERTS_FUNCTIONS, ALL_FP8_EXPERTS_FUNCTIONS):
         type(functions).register(name, forward)
 
 
-def quantize_experts(model: torch.nn.Module, packed: bool = True) -> int:
-    """Leaves the model's experts FP8 weights alone, quantised by the recipe of the implementation that is set: a quarter of float32's
-    memory, half of bfloat16's, and the same results. For serving, and for training what lies around them: the weights get no gradients.
-
-    A weight [E, N, K] becomes a parameter of codes and beside it, with `_scale_inv` behind its name, one of scales, as FP8 checkpoints
-    have them; `block_size` says how many rows and columns share a scale. Only ragdot's implementations take such experts. Move them to no
-    other dtype, and save the model before: save_pretrained raises afterwards.
-
-    packed: on a CPU, codes of N a multiple of 32 lie as products read them fastest, [E, N / 32, K, 32]. False leaves them their shape: for
-        a model that will be moved to a GPU, and where gradients go through the experts, which unpack them for it each time.
-
-    Returns how many weights it quantised. Raises ValueError, and changes nothing, for a model without such experts, where the
-    implementation quantises nothing and for parametrised weights.
-    """
-    found, forms = [], 0
-    for path, experts in model.named_modules():
-        if not (hasattr(experts, "is_transposed") and hasattr(experts, "down_proj")):
-            continue
-        forms += 1
-        name = experts.config._experts_implementation
-        recipe = _recipes.get(name)
-        if recipe is None or not recipe.quantizes:
-            raise ValueError(f"quantize_experts: {path} has the implementation {name!r}, which quantises no weights; call "
-                             'model.set_experts_implementation("ragdot_blockwise") first')  # fmt: skip
-        for weight in ("gate_up_proj" if experts.has_gate else "up_proj", "down_proj"):
-            if parametrize.is_parametrized(experts, weight):
-                raise ValueError(f"quantize_experts: {path}.{weight} is parametrised; remove or merge what computes it first")
-            if getattr(experts, weight).element_size() > 1:
-                found.append((experts, weight, recipe))
-    if forms == 0:
-        raise ValueError("quantize_experts: the model has no experts of transformers; for layers of ragdot.torch "
-                         "QuantizedGroupedLinear.from_linear is the way")  # fmt: skip
-    for experts, weight, recipe in found:
-        _quantize(experts, weight, recipe, packed)
-    if hasattr(model, "save_pretrained"):
-        model.save_pretrained = _not_saved  # type: ignore[assignment]
-    return len(found)
-
-
-def _not_saved(*_: Any, **__: Any) -> None:
-    raise NotImplementedError("save_pretrained: quantize_experts left FP8 codes, which would load as numbers without scales; save the model before, "
-                              "or keep its state_dict() by torch.save")  # fmt: skip
-
-
-def _quantize(experts: Any, name: str, recipe: Recipe, packed: bool) -> None:
-    experts.block_size = recipe.weights if experts.is_transposed else recipe.weights[::-1]
-    codes = quantize(getattr(experts, name).detach(), experts.block_size, recipe.format, recipe.scaling, recipe.scale_format)  # type: ignore[arg-type]
-    values = codes.values
-    if packed and values.device.type == "cpu" and values.shape[2 if experts.is_transposed else 1] % COLUMNS == 0:
-        values = pack(values if experts.is_transposed else values.mT)
-    setattr(experts, name, torch.nn.Parameter(values, requires_grad=False))
-    setattr(experts, f"{name}_scale_inv", torch.nn.Parameter(codes.scales, requires_grad=False))
+def weights_are_replaced(experts: Any) -> None:
+    """By FP8 codes: no copies are kept of them, and they are no numbers."""
     experts.quantized_by_ragdot = True
     _kept.pop(experts, None)
 
