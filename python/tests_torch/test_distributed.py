@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 import torch
 from problems import normal
-from test_modules import EXPERTS, MODEL, moe
+from test_checkpoints import Dropping
+from test_modules import EXPERTS, HIDDEN, MODEL, TOP, moe
 from torch import distributed
 
 import ragdot.torch as rt
@@ -68,6 +69,21 @@ def gradients_pass_through_processes_that_want_none(rank: int, processes: int) -
         part.zero_grad()
 
 
+def rows_of_no_expert_are_sent_nowhere(rank: int, processes: int) -> None:
+    whole, part = (Dropping(MODEL, HIDDEN, EXPERTS, TOP, process_group=group) for group in (None, distributed.group.WORLD))
+    whole.load_state_dict(moe().state_dict())
+    count = EXPERTS // processes
+    with torch.no_grad():
+        part.router.weight.copy_(whole.router.weight)
+        for name in ("gate_up", "down"):
+            getattr(part, name).weight.copy_(getattr(whole, name).weight[rank * count : (rank + 1) * count])
+    x, own = normal(processes * TOKENS, MODEL), slice(rank * TOKENS, (rank + 1) * TOKENS)
+    y, dx, *_ = gradients(whole, x)
+    found = gradients(part, x[own])
+    assert torch.equal(found[0], y[own]) and torch.equal(found[1], dx[own])
+    assert not torch.equal(y, moe()(x))
+
+
 def copies_share_the_group(rank: int, processes: int) -> None:
     layer, x = moe(process_group=distributed.group.WORLD), normal(7, MODEL)
     assert torch.equal(copy.deepcopy(layer)(x), layer(x))
@@ -98,8 +114,8 @@ def sharded_layers_are_trained_as_plain_ones(rank: int, processes: int) -> None:
     assert all(abs(a - b) < 0.03 * b for a, b in zip(*losses)), losses
 
 
-CHECKS = [experts_have_the_bits_of_one_process, gradients_pass_through_processes_that_want_none, copies_share_the_group,
-          sharded_layers_are_trained_as_plain_ones]  # fmt: skip
+CHECKS = [experts_have_the_bits_of_one_process, gradients_pass_through_processes_that_want_none, rows_of_no_expert_are_sent_nowhere,
+          copies_share_the_group, sharded_layers_are_trained_as_plain_ones]  # fmt: skip
 
 
 def work(rank: int, processes: int, store: str) -> None:

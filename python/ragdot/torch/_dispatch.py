@@ -21,8 +21,10 @@ def _parts(x: torch.Tensor, count: int, rows_each: int = 1) -> list[tuple[int, i
 
 
 def _picked(rows: torch.Tensor, places: torch.Tensor, begin: int, end: int, each: int) -> torch.Tensor:
-    """rows[places[begin:end]] in float32, [count, each, N]; places: [T * each]."""
-    return rows.index_select(0, places[begin * each : end * each]).float().unflatten(0, (end - begin, each))
+    """rows[places[begin:end]] in float32, [count, each, N], to be written to; places: [T * each]."""
+    picked = rows.index_select(0, places[begin * each : end * each])
+    # Not where an operator has put them: a checkpoint with a policy may have saved its result.
+    return rows.new_empty(picked.shape, dtype=torch.float32).copy_(picked).unflatten(0, (end - begin, each))
 
 
 def _add_up(rows: torch.Tensor, places: torch.Tensor, each: int, weights: torch.Tensor | None, out: torch.Tensor) -> None:
@@ -103,10 +105,12 @@ def through_experts(tokens: torch.Tensor, weights: torch.Tensor, experts: torch.
                     shape: torch.Size | None = None) -> torch.Tensor:  # fmt: skip
     """What `count` experts make of tokens [T, K], added by the weights in float32: [T, N] in their results' dtype, or [*shape, N].
 
-    weights, experts: [T, top_k], experts from 0. run: gives the results of rows [M, K], sorted by expert, whose groups end at offs [count]; rows
-    of experts from `count` on lie behind them. Within a group rows are in the order of the tokens; results are added in that of top_k.
+    weights, experts: [T, top_k], experts from 0; other numbers are none's, and add nothing. run: gives the results of rows [M, K], sorted by
+    expert, whose groups end at offs [count]; rows of no expert lie behind them and have zeros. Within a group rows are in the order of the
+    tokens; results are added in that of top_k.
     """
     top_k, experts = experts.shape[-1], experts.flatten()
+    experts = experts.masked_fill((experts < 0) | (experts > count), count)
     order, inverse = _sorted(experts)
     offs = torch.searchsorted(experts.index_select(0, order), torch.arange(1, count + 1, device=experts.device, dtype=experts.dtype))
     rows = run(_Gather.apply(tokens, order, inverse, top_k), offs)
@@ -139,7 +143,7 @@ def _exchanged(rows: torch.Tensor, sent: list[int], received: list[int], group: 
 def through_processes(rows: torch.Tensor, offs: torch.Tensor, group: "distributed.ProcessGroup", run: Run) -> torch.Tensor:
     """The results of rows [M, K], sorted by expert, whose groups end at offs [num_experts]; the processes of the group hold equally many
     experts each, in order. run: gives those of the experts of this process, on the rows of all. Within a group rows are in the order
-    of the processes, as if one had them all."""
+    of the processes, as if one had them all. Rows behind the groups are sent nowhere and have zeros."""
     if torch.is_grad_enabled() and not rows.requires_grad:
         rows = rows.detach().requires_grad_()  # gradients of those that want them pass through all processes
     counts, processes = offs.diff(prepend=offs.new_zeros(1)), group.size()
@@ -147,7 +151,9 @@ def through_processes(rows: torch.Tensor, offs: torch.Tensor, group: "distribute
     distributed.all_to_all_single(here, counts, group=group)
     here = here.view(processes, -1)
     sent, received = counts.view(processes, -1).sum(1).tolist(), here.sum(1).tolist()
-    arrived = _Exchange.apply(rows, sent, received, group)
+    away = rows.shape[0] - sum(sent)
+    arrived = _Exchange.apply(rows[: rows.shape[0] - away] if away else rows, sent, received, group)
     order, inverse = _sorted(torch.arange(here.shape[1], device=offs.device).repeat(processes).repeat_interleave(here.flatten()))
     results = run(_Gather.apply(arrived, order, inverse, 1), here.sum(0).cumsum(0))
-    return _Exchange.apply(_Gather.apply(results, inverse, order, 1), received, sent, group)
+    returned = _Exchange.apply(_Gather.apply(results, inverse, order, 1), received, sent, group)
+    return torch.nn.functional.pad(returned, (0, 0, 0, away)) if away else returned

@@ -24,6 +24,20 @@ def first_derivatives(backward: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
+def wanted_gradients(ctx: Any, count: int, tensors: int) -> list[bool]:
+    """In the backward of an autograd.Function: which of its first `count` inputs this way back leads on to; bit i of `tensors` says whether input
+    i is a tensor. torch.autograd.grad asks for some inputs alone, which ctx.needs_input_grad does not say. Of leaves torch cannot tell."""
+    wanted = list(ctx.needs_input_grad[:count])
+    if torch.compiler.is_compiling():
+        return wanted
+    edges = iter(ctx.next_functions)  # of the tensors alone
+    for i in range(count):
+        node = next(edges)[0] if tensors >> i & 1 else None
+        if wanted[i] and node is not None and node.name() != "torch::autograd::AccumulateGrad":
+            wanted[i] = torch._C._will_engine_execute_node(node)
+    return wanted
+
+
 def gradients_wanted(*operands: torch.Tensor | ScaledTensor | None) -> bool:
     """Whether any operand is to get one. Raises under torch.func and torch.vmap if so."""
     if not torch.is_grad_enabled():

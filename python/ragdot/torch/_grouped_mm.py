@@ -113,6 +113,9 @@ def check_kinds(op: str, x: Matrix, w: Matrix, offs: torch.Tensor, bias: torch.T
             continue
         if operand.dtype not in FLOATS:
             raise ValueError(f"{op}: {name} is {operand.dtype}; give {listed(FLOATS)}, or a ScaledTensor")
+        if hasattr(operand, "to_local"):
+            raise ValueError(f"{op}: {name} is a {type(operand).__name__}; give {name}.to_local() of each process, and first_group for which of the "
+                             "groups it holds (MoE: process_group)")  # fmt: skip
         if operand.layout != torch.strided:
             raise ValueError(f"{op}: {name} is {operand.layout}; give {name}.to_dense()")
     if (x.ndim, w.ndim) not in ((2, 3), (2, 2), (3, 2)) or x.shape[-1] != w.shape[-2]:

@@ -6,8 +6,10 @@ import weakref
 from typing import Any, NamedTuple
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ragdot._recipes import Recipe
 from ragdot.torch._gradients import refuse_transforms
@@ -27,6 +29,7 @@ class _Copies(NamedTuple):
     version: int = 0
     samples: torch.Tensor | None = None
     may_be_asked_for: bool = False  # by is_first_microbatch=False
+    for_inference: bool = False  # the last call wanted no gradients
 
     def are_current(self, weight: torch.Tensor, recipe: Recipe) -> bool:
         """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
@@ -50,9 +53,19 @@ def _sampled(weight: torch.Tensor) -> torch.Tensor:
     return weight.detach().as_strided((last // step + 1,), (step,))
 
 
-def _recorded() -> bool:
-    """Whether calls go into a graph or a trace, which runs again when copies have changed."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+_TRACERS = (torch._C._TorchDispatchModeKey.FAKE, torch._C._TorchDispatchModeKey.PROXY)
+
+
+def _recorded(weight: torch.Tensor) -> bool:
+    """Whether calls go into a graph or a trace, which runs again when copies have changed, or there are no numbers to compare."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or isinstance(weight, FakeTensor):
+        return True
+    return torch._C._len_torch_dispatch_stack() > 0 and any(torch._C._get_dispatch_mode(key) is not None for key in _TRACERS)
+
+
+def _unseen_by_modes() -> contextlib.AbstractContextManager[None]:
+    """A checkpoint with a policy plays the operators again that it has seen. Which ones make copies depends on what is kept by then."""
+    return _disable_current_modes() if torch._C._len_torch_dispatch_stack() > 0 else contextlib.nullcontext()
 
 
 _FEW_ROWS = 32  # of each group: products of more are not bound by reading weights
@@ -73,7 +86,7 @@ def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     for kept in holders:
         weight = None if kept.copies is None or kept.copies.weight is None else kept.copies.weight()
         if weight is not None and (weight.requires_grad or id(weight) in listed):
-            kept.give_up()
+            kept.give_up(stepped=True)
 
 
 register_optimizer_step_post_hook(_after_step)
@@ -91,10 +104,12 @@ class KeptWeight:
     def __reduce__(self) -> tuple[type["KeptWeight"], tuple[()]]:
         return KeptWeight, ()
 
-    def give_up(self) -> None:
-        """The weight may have changed. is_first_microbatch=False still takes what was quantised last."""
+    def give_up(self, stepped: bool = False) -> None:
+        """The weight may have changed. What is_first_microbatch=False may ask for stays, until a call after a step; other copies go, as those
+        of all layers would add up where weights are gathered for each use."""
         if self.copies is not None:
-            self.copies = self.copies._replace(weight=None)
+            asked_for = self.copies.may_be_asked_for
+            self.copies = self.copies._replace(weight=None, may_be_asked_for=asked_for and not stepped) if asked_for else None
 
     def quantized(self, weight: torch.Tensor, w: torch.Tensor, recipe: Recipe, rows: int,
                   is_first_microbatch: bool | None = None) -> tuple[Operand, Operand | None] | None:  # fmt: skip
@@ -108,28 +123,33 @@ class KeptWeight:
                 raise ValueError(f"GroupedLinear: is_first_microbatch is False before any call with True{what}; the first call of a step "
                                  "needs True")  # fmt: skip
             return kept.operands
-        compiling = _recorded() or (weight.is_cuda and torch.cuda.is_current_stream_capturing())
-        if is_first_microbatch is None:
-            if compiling:
-                return None
-            if kept is not None and kept.are_current(weight, recipe) and kept.serve(weight, backward):
-                return kept.operands if backward else self._for_inference(kept, rows, w.shape[0])
+        compiling = _recorded(weight) or (weight.is_cuda and torch.cuda.is_current_stream_capturing())
+        if compiling and is_first_microbatch is None:
+            return None
+        with contextlib.nullcontext() if compiling else _unseen_by_modes():
+            if is_first_microbatch is None and kept is not None and kept.are_current(weight, recipe) and kept.serve(weight, backward):
+                return self._again(kept, backward, rows, w.shape[0])
+            return self._anew(weight, w, recipe, backward, is_first_microbatch is True, compiling)
+
+    def _anew(self, weight: torch.Tensor, w: torch.Tensor, recipe: Recipe, backward: bool, first: bool,
+              compiling: bool) -> tuple[Operand, Operand | None]:  # fmt: skip
         # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
         traceable = not compiling and not weight.is_inference()
+        asked_for = first or (self.copies is not None and self.copies.recipe is recipe and self.copies.may_be_asked_for)
         # Before, so that a write meanwhile is seen later. A GPU would have to be waited for.
         version = weight._version if traceable else 0
         samples = _sampled(weight).clone() if traceable and weight.numel() > 0 and weight.device.type == "cpu" else None
         # Copies made in inference mode could not be saved for a later way back.
         with contextlib.nullcontext() if compiling else torch.inference_mode(False):
-            operands = weight_operands(w.detach(), recipe, backward or is_first_microbatch is True)
+            operands = weight_operands(w.detach(), recipe, backward or asked_for)
         if not traceable:
-            self.copies = _Copies(operands, recipe)
+            self.copies = _Copies(operands, recipe, may_be_asked_for=asked_for)
             return operands
-        if weight.grad_fn is not None and not is_first_microbatch:  # computed, as adapters do: another one in the next call
+        if weight.grad_fn is not None and not first:  # computed, as adapters do: another one in the next call
             self.copies = None
             return operands
-        self.copies = _Copies(operands, recipe, self._ref(weight, is_first_microbatch is None), StorageWeakRef(weight.untyped_storage()),
-                              weight.data_ptr(), version, samples, is_first_microbatch is True)  # fmt: skip
+        self.copies = _Copies(operands, recipe, self._ref(weight, not first), StorageWeakRef(weight.untyped_storage()), weight.data_ptr(), version,
+                              samples, asked_for, not backward)  # fmt: skip
         with _lock:
             _holders.add(self)
         return operands
@@ -147,13 +167,15 @@ class KeptWeight:
 
         return weakref.ref(weight, gone)
 
-    def _for_inference(self, kept: _Copies, rows: int, groups: int) -> tuple[Operand, None]:
-        """Kept copies that serve again. With few rows they are packed, which reads faster; in place of what they were, so that memory
-        holds the weight once. Not where gradients will ask for them: those want no packed ones."""
-        weight = kept.operands[0]
-        few = rows <= _FEW_ROWS * groups and not kept.may_be_asked_for
-        values, scales, grid = weight
-        if few and values.device.type == "cpu" and not is_packed(values) and values.shape[2] % COLUMNS == 0:
-            weight = pack(values), scales, grid
-            self.copies = kept._replace(operands=(weight, None))
-        return weight, None
+    def _again(self, kept: _Copies, backward: bool, rows: int, groups: int) -> tuple[Operand, Operand | None]:
+        """Copies that are kept. Those that serve a second call without gradients in a row are packed if rows are few, which reads faster; in
+        place of what they were, so that memory holds the weight once. Not where gradients will ask for them: those want no packed ones."""
+        packs = not backward and kept.for_inference and rows <= _FEW_ROWS * groups and not kept.may_be_asked_for
+        if kept.for_inference is backward:
+            self.copies = kept = kept._replace(for_inference=not backward)
+        if backward:
+            return kept.operands
+        values, scales, grid = kept.operands[0]
+        if packs and values.device.type == "cpu" and not is_packed(values) and values.shape[2] % COLUMNS == 0:
+            self.copies = kept = kept._replace(operands=((pack(values), scales, grid), None))
+        return kept.operands[0], None

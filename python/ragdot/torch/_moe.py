@@ -115,7 +115,8 @@ class MoE(torch.nn.Module):
         __call__ = forward
 
     def route(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first."""
+        """Weights (float32) and numbers of each token's experts, both [tokens, top_k], the best first. A subclass may choose otherwise; a number
+        that is no expert's, as -1, adds nothing."""
         logits = self.router(tokens)
         if logits.shape[-1] != self.num_experts:
             raise ValueError(f"MoE: the router gives {logits.shape[-1]} logits for {self.num_experts} experts; set one that gives one for each")

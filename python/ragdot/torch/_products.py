@@ -9,7 +9,7 @@ from ragdot._recipes import Recipe
 from ragdot._scaled import Block
 from ragdot.torch import _operators as ops
 from ragdot.torch import _views
-from ragdot.torch._gradients import first_derivatives, gradients_wanted
+from ragdot.torch._gradients import first_derivatives, gradients_wanted, wanted_gradients
 from ragdot.torch._packed import is_packed
 from ragdot.torch._scaled import ScaledTensor, grid_of
 
@@ -176,6 +176,7 @@ class Gmm(torch.autograd.Function):
         ctx.save_for_backward(ends, places, None if callable(main_grad) else main_grad, *columns[:2], *backward[:2])
         ctx.choices, ctx.columns_grid, ctx.w_grid = choices, columns[2], backward[2]
         ctx.x_dtype = x.dtype if x_scales is None else torch.bfloat16
+        ctx.tensors = 0b001 | (w is not None) << 1 | (bias is not None) << 2
         ctx.bias_like = None if bias is None else (bias.shape[0], bias.dtype)
         ctx.w_like = (w.shape[0], w.dtype, w.stride()) if needs_w else None
         return _run_gmm(rows, forward, ends, choices.dtype, choices.first_group, bias)
@@ -184,7 +185,7 @@ class Gmm(torch.autograd.Function):
     @first_derivatives
     def backward(ctx, dy):
         ends, places, main_grad, columns, columns_scales, w, w_scales = ctx.saved_tensors
-        needs_x, needs_w, needs_bias = ctx.needs_input_grad[:3]
+        needs_x, needs_w, needs_bias = wanted_gradients(ctx, 3, ctx.tensors)
         first_group, recipe = ctx.choices.first_group, ctx.choices.recipe.for_gradients()
         dx = dw = db = None
         # Where operands come as they are, those of the way back have the dtype of x too.
@@ -223,7 +224,7 @@ class Tgmm(torch.autograd.Function):
     @first_derivatives
     def backward(ctx, dout):
         ends, x, x_scales, y, y_scales = ctx.saved_tensors
-        needs_x, needs_y = ctx.needs_input_grad[:2]
+        needs_x, needs_y = wanted_gradients(ctx, 2, 0b11)
         recipe, (x_dtype, y_dtype) = ctx.recipe.for_gradients(), ctx.dtypes
         dout = dout if recipe.format else dout.to(x_dtype)
         dx = dy = None
