@@ -36,6 +36,20 @@ TEST_F(QuantizeVerb, LeavesConvolutionsAlone) {
   EXPECT_THAT(quantised({"--match", "conv1d"}), ::testing::ElementsAre("linear_attn.conv1d.weight"));
 }
 
+/// Those of stacked experts have three dimensions too: what is quantised already is copied whole.
+TEST_F(QuantizeVerb, LeavesScalesAlone) {
+  const auto stacked = [](const char* name) { return tensor(name, "F32", {2, 3, 4}, bytes_of(some_weights(24))); };
+  ASSERT_TRUE(write_file(path("in"), {stacked("mlp.experts.down_proj"), stacked("mlp.experts.w13_weight_scale")}, {}).ok());
+  EXPECT_EQ(command({"quantize", path("in"), "-o", path("once")}), kOk);
+  for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--match", "experts.*proj"}}) {
+    std::vector<std::string> words = {"quantize", path("once"), "-o", path("twice"), "--overwrite"};
+    words.insert(words.end(), more.begin(), more.end());
+    EXPECT_EQ(command(words), kOk);
+    EXPECT_EQ(load("twice").substr(load("twice").size() - 200), load("once").substr(load("once").size() - 200));
+    EXPECT_EQ(load("twice").find("_scale_inv_scale_inv"), std::string::npos);
+  }
+}
+
 TEST_F(QuantizeVerb, SaysWhenNothingLooksLikeWeights) {
   const std::string eight(8, '\0');
   ASSERT_TRUE(write_file(path("in"), {tensor("norm", "F32", {2}, eight), tensor("b.weight", "F64", {1, 1}, eight)}, {}).ok());

@@ -12,6 +12,7 @@ bool ends_with(const std::string& name, const char* end) { return name.ends_with
 const char* unfit(const TensorInfo& t) {
   if (t.dtype != "F32" && t.dtype != "BF16" && t.dtype != "F16") return "not F32, BF16 or F16";
   if (t.shape.size() != 2 && t.shape.size() != 3) return "neither a matrix nor stacked matrices";
+  if (ends_with(t.name, "scale") || ends_with(t.name, "scale_inv") || ends_with(t.name, "scales")) return "scales of others";
   return t.bytes == 0 ? "empty" : nullptr;
 }
 

@@ -196,7 +196,9 @@ TEST(Activations, AppliedAfterBiasWithinFourUlp) {
       const double x = f32_at(linear, static_cast<std::size_t>(i));
       const double y = f32_at(out, static_cast<std::size_t>(i));
       const double exact = exact_activation(act, x);
-      const double allowed = std::max(4 * 0x1p-23 * std::abs(exact), 0x1p-24 * std::abs(x));
+      int exponent = 0;
+      std::frexp(exact, &exponent);
+      const double allowed = std::max(4 * std::ldexp(1.0, std::max(exponent - 24, -149)), 0x1p-24 * std::abs(x));
       ASSERT_NEAR(y, exact, allowed) << "activation " << static_cast<int>(act) << " of " << x;
     }
   }

@@ -97,6 +97,11 @@ TEST_F(Plans, AForcedKernelSaysWhatItDoesNotTake) {
     const std::string sentence = make_plan(args, options).status().message();
     EXPECT_EQ(sentence.find("gmm: kernel avx512bf16, which the call asks for, does not take gmm g=1"), 0U) << sentence;
     EXPECT_EQ(sentence.find("is forced"), std::string::npos) << sentence;
+    EXPECT_TRUE(sentence.ends_with("; name none, for the fastest that does")) << sentence;
+    setenv("RAGDOT_KERNEL", "avx512bf16", 1);
+    const std::string of_variable = make_plan(args).status().message();
+    unsetenv("RAGDOT_KERNEL");
+    EXPECT_TRUE(of_variable.ends_with("; unset it, for the fastest that does")) << of_variable;
   }
 }
 

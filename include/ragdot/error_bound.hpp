@@ -1,4 +1,5 @@
-// The bound that every product of this library keeps, as a function: test with it too.
+// The bound that every product of this library keeps, as a function. Kernels with other orders of summation have others, made
+// from the same terms: docs/numerics.md, "Bounds of other kernels".
 #pragma once
 
 #include <cstdint>
@@ -21,9 +22,9 @@ struct BoundTerms {
 /// outputs without bias and activation, as long as no partial sum or scale product passes the largest f32. Inf where h u >= 1.
 [[nodiscard]] double error_bound(const BoundTerms& terms);
 
-/// Exact result (rounded to double) and bound E of every output of a call, before bias, activation and accumulation, row-major
-/// [M, N] or [L, K, N]; rows outside local groups get 0. Slow: plain loops in double. args.out counts as in a call, but its
-/// data may be null. Either span may be empty to skip it.
+/// Exact result (a plain sum in double, off by at most K 2^-33 of E) and bound E of every output of a call, before bias,
+/// activation and accumulation, row-major [M, N] or [L, K, N]; rows outside local groups get 0. Slow: plain loops in double.
+/// args.out counts as in a call, but its data may be null. Either span may be empty to skip it.
 [[nodiscard]] Status exact_and_bound(const GmmArgs& args, std::span<double> exact, std::span<double> bound);
 [[nodiscard]] Status exact_and_bound(const TgmmArgs& args, std::span<double> exact, std::span<double> bound);
 

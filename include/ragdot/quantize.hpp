@@ -35,8 +35,9 @@ struct QuantizeArgs {
 ///   pow2:   s = 2^e, e = ceil(log2(amax / fmax)) from the bits, clamped to e8m0 codes 1..254; byte = RNE_saturate(x * 2^-e)
 ///   mx:     s = 2^e, e = floor(log2 amax) - emax, clamped likewise; the same byte
 ///   fixed:  s is given; byte = RNE_saturate(f32(x / s))
-/// amax == 0: scale 1, bytes zero. A NaN element gives the NaN byte (i8: an error that names it); Inf saturates (strict: an
-/// error that names it). Rows outside the groups get zero bytes; scales that cover nothing are 1. i8 is never -128.
+/// amax == 0 (zeros, or nothing finite): scale 1. Zeros keep their sign; a NaN element gives the NaN byte (i8: an error that
+/// names it); Inf saturates (strict: an error that names it). Rows outside the groups get zero bytes; scales that cover nothing
+/// are 1. i8 is never -128.
 [[nodiscard]] Status quantize(const QuantizeArgs& args, const Options& options = {});
 
 struct QuantizeBothArgs {

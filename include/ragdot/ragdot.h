@@ -174,7 +174,7 @@ typedef struct ragdot_options {
   size_t struct_size;
   const ragdot_tiling* tiling; /* null: chosen by the plan */
   const char* kernel;          /* null or "": the first usable one, or the forced one */
-  int32_t threads;             /* 0: as many as the executor has; 1024 at most */
+  int32_t threads;             /* 0: as many as the executor has; more than 1024 count as 1024 */
   int32_t strictness;
   ragdot_run_tasks run;                  /* the caller's executor; null: the library's own. A plan keeps it */
   int32_t (*concurrency)(void* context); /* how many tasks can make progress at once; needed with run */
@@ -183,7 +183,8 @@ typedef struct ragdot_options {
 
 /* An executor on the OpenMP threads of a runtime that the process has loaded, such as PyTorch's: its threads spin for a while
    after each of their own regions, and threads of another pool get half a core in that time. The library links no OpenMP. Set
-   `run` and `concurrency` of the options to these functions, and `executor_context` to a ragdot_openmp that lives as long. */
+   `run` and `concurrency` of the options to these functions, and `executor_context` to a ragdot_openmp that lives as long; with
+   nulls in it the calling thread does all. */
 typedef struct ragdot_openmp {
   void (*parallel)(void (*body)(void* data), void* data, unsigned threads, unsigned flags); /* GOMP_parallel */
   int (*max_threads)(void);                                                                 /* omp_get_max_threads */
@@ -201,7 +202,7 @@ typedef struct ragdot_packed_rhs ragdot_packed_rhs;
 int ragdot_pack_rhs(const ragdot_operand* rhs, const ragdot_options* options, ragdot_packed_rhs** packed);
 void ragdot_packed_free(ragdot_packed_rhs* packed); /* null is fine */
 size_t ragdot_packed_size_bytes(const ragdot_packed_rhs* packed);
-/* One line: formats, shape, scale grid, bytes. Lives as long as `packed`. */
+/* One line: formats, shape, scale grid, bytes. Lives as long as `packed`; "" for null. */
 const char* ragdot_packed_describe(const ragdot_packed_rhs* packed);
 /* Writes what ragdot_pack_rhs keeps into memory of the caller's own, so that a file, a tensor or other processes can hold it:
    the values of rhs [L, K, N], N a multiple of 32, as [L][N / 32][K][32] elements without gaps. `bytes` is the size of that,
@@ -256,7 +257,8 @@ void ragdot_plan_free(ragdot_plan* plan); /* null is fine */
 
 /* Bytes that a run needs as workspace; 0 for a null plan. */
 size_t ragdot_plan_workspace_bytes(const ragdot_plan* plan);
-/* Lines for people: problem, kernel and why not the others, tile, threads, workspace. Lives as long as the plan. */
+/* Lines for people: problem, kernel and why not the others, tile, threads, workspace. Lives as long as the plan; "" for null.
+ */
 const char* ragdot_plan_describe(const ragdot_plan* plan);
 /* Name of the kernel. Lives as long as the plan. */
 const char* ragdot_plan_kernel(const ragdot_plan* plan);
@@ -315,12 +317,13 @@ typedef struct ragdot_dequantize_args {
 } ragdot_dequantize_args;
 
 /* amax is the largest finite |x| of a block; fmax is 448, 57344, 127; emax is 8, 15.
-     absmax: s = max(amax / fmax, 2^-126); byte = round_to_nearest_even_and_saturate(x / s)
-     pow2:   s = 2^ceil(log2(amax / fmax)); byte from x / s, which is exact
-     mx:     s = 2^(floor(log2 amax) - emax); the same byte
+     absmax: s = max(amax / fmax, 2^-126), as bf16 rounded up; byte = round_to_nearest_even_and_saturate(x / s)
+     pow2:   s = 2^ceil(log2(amax / fmax)), clamped to 2^-126..2^127; byte from x / s, which is exact
+     mx:     s = 2^(floor(log2 amax) - emax), clamped likewise; the same byte
      fixed:  s is given; byte from x / s
-   amax 0: scale 1, bytes zero. A NaN element gives the NaN byte (i8: an error that names it); Inf saturates (strict: an error
-   that names it). Rows outside the groups get zero bytes. i8 is never -128. */
+   amax 0 (zeros, or nothing finite): scale 1. Zeros keep their sign; a NaN element gives the NaN byte (i8: an error that names
+   it); Inf saturates (strict: an error that names it). Rows outside the groups get zero bytes; scales that cover nothing are 1.
+   i8 is never -128. */
 int ragdot_quantize(const ragdot_quantize_args* args, const ragdot_options* options);
 /* Two quantised copies from one read of the input; each equals what ragdot_quantize gives. */
 int ragdot_quantize_both(const ragdot_quantize_both_args* args, const ragdot_options* options);
@@ -350,13 +353,14 @@ int ragdot_force_kernel(const char* name);
 /* ---- the error bound ---------------------------------------------------------------------------------------------------- */
 
 /* E = h u / (1 - h u) * abs_sum + 2^-125 * flush_sum with u = 2^-24, h = segments + ceil(longest_segment / 32) + 17:
-   |computed - exact| <= E for f32 outputs without bias and activation. abs_sum = sum |s_lhs s_rhs| sum |a b|;
-   flush_sum = sum_j (n_j |s_j| + P_j + 1) over the segments, n_j = L_j + 2 ceil(L_j / 32), P_j = sum |a b|. */
+   |computed - exact| <= E for f32 outputs without bias and activation; Inf where h u >= 1. abs_sum = sum |s_lhs s_rhs| sum |a
+   b|; flush_sum = sum_j (n_j |s_j| + P_j + 1) over the segments, n_j = L_j + 2 ceil(L_j / 32), P_j = sum |a b|. */
 double ragdot_error_bound(double abs_sum, int64_t segments, int64_t longest_segment, double flush_sum);
 
-/* Exact result (rounded to double) and bound E of every output of a call, before bias, activation and accumulation, row-major
-   [M, N] or [L, K, N]; rows outside local groups get 0. Slow. The data of out is not read. Each array has room for `count`
-   numbers, the number of outputs or more; either may be null. */
+/* Exact result (a plain sum in double, off by at most K 2^-33 of E) and bound E of every output of a call of this library,
+   before bias, activation and accumulation, row-major [M, N] or [L, K, N]; rows outside local groups get 0. Kernels with other
+   orders have other bounds (docs/numerics.md). Slow. The data of out is not read. Each array has room for `count` numbers, the
+   number of outputs or more; either may be null. */
 int ragdot_gmm_exact_and_bound(const ragdot_gmm_args* args, double* exact, double* bound, int64_t count);
 int ragdot_tgmm_exact_and_bound(const ragdot_tgmm_args* args, double* exact, double* bound, int64_t count);
 

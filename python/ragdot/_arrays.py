@@ -125,7 +125,12 @@ def as_array(what: str, x: Any, offered: tuple[str, ...] = _ANY) -> np.ndarray:
     """`x` as an array, on its memory where it has any."""
     if isinstance(x, np.ndarray):
         return x
-    return from_dlpack(what, x, offered) if hasattr(x, "__dlpack__") else np.asarray(x)
+    if hasattr(x, "__dlpack__"):
+        return from_dlpack(what, x, offered)
+    array = np.asarray(x)
+    if array.dtype.kind in "OSU":
+        raise ValueError(f"{what} is a {type(x).__name__}; give an array of {listed(offered)}")
+    return array
 
 
 def dtype_of(what: str, name: Any, offered: tuple[str, ...]) -> np.dtype:

@@ -67,7 +67,7 @@ def tgmm(lhs: Any, rhs: Any, groups: Any, *, out_dtype: Any = None, first_group:
 
 
 class ExactAndBound(NamedTuple):
-    """The exact result, rounded to float64, and what a float32 result may differ by: |result - exact| <= bound."""
+    """The exact result, a plain sum in float64, and what a float32 result of this library may differ by: |result - exact| <= bound."""
 
     exact: np.ndarray
     bound: np.ndarray
@@ -77,7 +77,9 @@ def error_bound(op: str, lhs: Any, rhs: Any, groups: Any, *, first_group: int | 
     """The exact result of op "gmm", "dlhs" or "tgmm" and its error bound, before bias, activation and rounding of the output.
 
     Arguments as in the products, but no packed weights; both results are float64 of their shape, 0 in rows outside the local groups.
-    Slow: plain loops in float64. Holds as long as no partial sum or product of scales passes the largest float32 (docs/numerics.md).
+    Slow: plain loops in float64. Holds as long as no partial sum or product of scales passes the largest float32. The bound is that of this
+    library's order. For a kernel with another one, S = error_bound(op, |lhs|, |rhs|, groups).exact, values and scales without their signs,
+    is what its roundings are counted in: docs/numerics.md, "Bounds of other kernels".
     """
     if isinstance(rhs, PackedWeights):
         raise ValueError("error_bound: rhs is packed; give the array or ScaledArray that was packed")

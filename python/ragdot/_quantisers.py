@@ -51,6 +51,8 @@ class _Copy:
             scales = np.empty(extents, dtype_of(f"{op}: scale_format", scale_format, SCALES))
         else:
             scales = to_read(f"{op}: scales", scales, len(shape), f"{list(extents)}", SCALES)
+            if scale_format != "f32" and dtype_of(f"{op}: scale_format", scale_format, SCALES) != scales.dtype:
+                raise ValueError(f"{op}: scale_format is {scale_format!r} and the scales that are given are {scales.dtype}; leave scale_format out")
         values = _empty(shape, dtype_of(f"{op}: format", format, VALUES), order)
         self.result = ScaledArray(values, scales, (block[0], block[1]), "global" if groups is None else "per_group")
         recipe = number_of(op, "scaling", scaling, _abi.RECIPES)

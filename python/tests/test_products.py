@@ -306,3 +306,20 @@ def problems(draw):
 def test_any_problem(problem):
     op, lhs, rhs, sizes, out_dtype = problem
     assert_right(op, call(op)(lhs, rhs, sizes, out_dtype=out_dtype), lhs, rhs, sizes)
+
+
+def test_what_bounds_a_kernel_with_an_order_of_its_own():
+    """As docs/numerics.md has it, for one float32 chain over all of K, which this library's bound is too tight for."""
+    depth = 4096
+    lhs, rhs = np.full((1, depth), 2.0**-13, np.float32), np.full((1, depth, 1), 2.0**-12, np.float32)
+    lhs[0, 0] = rhs[0, 0, 0] = 1
+    lhs, rhs = lhs.astype(ml_dtypes.bfloat16), -rhs.astype(ml_dtypes.bfloat16)
+    chain = np.float32(0)
+    for a, b in zip(lhs[0].astype(np.float32), rhs[0, :, 0].astype(np.float32)):
+        chain = np.float32(chain + a * b)
+    exact, bound = ragdot.error_bound("gmm", lhs, rhs, [1])
+    absolute = ragdot.error_bound("gmm", abs(lhs), abs(rhs), [1]).exact
+    assert absolute == -exact == 1 + (depth - 1) * 2.0**-25
+    off = abs(chain - exact)
+    assert bound < off <= depth * 2**-24 / (1 - depth * 2**-24) * absolute
+    assert abs(ragdot.gmm(lhs, rhs, [1], out_dtype="f32") - exact) <= bound

@@ -126,6 +126,13 @@ PACKAGE = [
     (lambda: ragdot.quantize(X, (1, 4), order="A"), "quantize: order is 'A'; it must be C or F"),
     (lambda: ragdot.quantize(X[0], (1, 4)), "quantize: x has shape [8]; it must be [rows, columns] or [batch, rows, columns]"),
     (lambda: ragdot.requantize(X, (1, 4)), "requantize: x is a ndarray; give a ScaledArray"),
+    (lambda: ragdot.tgmm(X, ragdot.pack(W), SIZES), "tgmm: rhs is a PackedWeights; give an array of float32, bfloat16, float8_e4m3fn"),
+    (lambda: ragdot.gmm(ragdot.pack(W), W, SIZES), "gmm: lhs is a PackedWeights; give an array of"),
+    (lambda: ragdot.pack(ragdot.pack(W)), "pack: rhs is a PackedWeights; give an array of"),
+    (lambda: ragdot.gmm("x", W, SIZES), "gmm: lhs is a str; give an array of"),
+    (lambda: ragdot.gmm(X, None, SIZES), "gmm: rhs is a NoneType; give an array of"),
+    (lambda: ragdot.quantize(X, (1, 4), "e4m3", "fixed", "e8m0", scales=QX.scales),
+     "quantize: scale_format is 'e8m0' and the scales that are given are float32; leave scale_format out"),
 ]  # fmt: skip
 
 

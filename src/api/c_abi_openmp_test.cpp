@@ -46,6 +46,19 @@ TEST(CAbiOpenmp, DoesEveryTaskOnceOnAnyNumberOfThreads) {
   least = 0;
 }
 
+TEST(CAbiOpenmp, DoesAllItselfWhereAnythingIsNull) {
+  ragdot_openmp without_threads{parallel, nullptr};
+  ragdot_openmp without_parallel{nullptr, four};
+  for (ragdot_openmp* openmp : {&without_threads, &without_parallel}) {
+    EXPECT_EQ(ragdot_openmp_concurrency(openmp), 1);
+    expect_each_once(*openmp, 5);
+  }
+  EXPECT_EQ(ragdot_openmp_concurrency(nullptr), 1);
+  Count counted{std::vector<std::atomic<int>>(2)};
+  ragdot_openmp_run(nullptr, 2, count, &counted);
+  EXPECT_EQ(counted.done[1], 1);
+}
+
 TEST(CAbiOpenmp, AsksForNoMoreThreadsThanTasksAndAtLeastOne) {
   ragdot_openmp openmp{parallel, four};
   expect_each_once(openmp, 3);

@@ -108,7 +108,7 @@ const std::vector<BadCall<GmmCall>> kStrict = {
     {"Negative", [](auto& c) { strict_rhs(c, 9, -1.5F); },
      "gmm: rhs scales [2, 0, 1] is -1.5; a strict call needs finite scales above zero"},
     {"Subnormal", [](auto& c) { strict_rhs(c, 0, 1e-40F); },
-     "gmm: rhs scales [0, 0, 0] is 9.99995e-41, which reads as 0; a strict call needs finite scales above zero"},
+     "gmm: rhs scales [0, 0, 0] is 9.99995e-41, which products read as 0; a strict call needs finite scales above zero"},
     {"HalfNan",
      [](auto& c) {
        static constexpr std::array<std::uint16_t, 12> kScales = {0x3f80, 0x3f80, 0x7fc0};
@@ -240,7 +240,7 @@ TEST(CheckStrictScales, TakesTheSmallestPowerOfTwoOnlyWhereItIsExact) {
   EXPECT_EQ(c.call().message(), "");
   c.args.lhs.values.format = c.args.rhs.values.format = Format::i8;
   EXPECT_EQ(c.call().message(),
-            "gmm: lhs scales [0, 0] is 5.87747e-39, which reads as 0; a strict call needs finite scales above zero");
+            "gmm: lhs scales [0, 0] is 5.87747e-39, which products read as 0; a strict call needs finite scales above zero");
 }
 
 TEST(CheckStrictScales, IsOffByDefault) {

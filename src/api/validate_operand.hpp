@@ -16,6 +16,7 @@ struct NamedOperand {
   const char* scales;
   const Operand& operand;
   Rank rank;
+  bool multiplied = true;  // else dequantised
 
   [[nodiscard]] Subject values_subject() const { return {op, what}; }
   [[nodiscard]] Subject scales_subject() const { return {op, scales}; }

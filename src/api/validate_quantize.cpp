@@ -157,7 +157,7 @@ Status check_i8_scales(const char* op, const NamedOut& named, const NamedInput& 
 /// Scales that the call reads: those of the input, and those that are given for a copy.
 Status check_read_scales(const NamedInput& in, std::span<const NamedOut> outs, Strictness strictness) {
   if (strictness == Strictness::strict) {
-    const NamedOperand named{in.op, "input", "input scales", in.operand, Rank::batch};
+    const NamedOperand named{in.op, "input", "input scales", in.operand, Rank::batch, false};
     if (Status s = check_strict_scales(named, in.groups); !s.ok()) return s;
   }
   for (const NamedOut& named : outs) {

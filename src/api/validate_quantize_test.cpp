@@ -1,6 +1,7 @@
 // The catalogue of bad calls of the quantisers: each gets its sentence, and nothing is written.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <limits>
 
 #include "api/bad_calls.hpp"
@@ -250,7 +251,8 @@ const std::vector<BadCall<DequantizeCall>> kDequantize = {
        c.options.strictness = Strictness::strict;
        c.scales[2] = 1e-40F;
      },
-     "dequantize: input scales [0, 1, 0] is 9.99995e-41, which reads as 0; a strict call needs finite scales above zero"},
+     "dequantize: input scales [0, 1, 0] is 9.99995e-41, which products read as 0; a strict call needs finite scales above "
+     "zero"},
 };
 
 template <class Bad>
@@ -278,6 +280,21 @@ TEST(LegalQuantize, GivenScalesMayBeSharedAndUnusedOnesHoldAnything) {
   c.options.strictness = Strictness::strict;
   const Status status = c.call();
   EXPECT_TRUE(status.ok()) << status.message();
+}
+
+/// Products of i8 take code 0 for zero; dequantize and requantize do not.
+TEST(LegalDequantize, TakesTheSmallestPowerOfTwoOfI8WhereItIsStrict) {
+  static constexpr std::array<std::uint8_t, 6> kScales = {};
+  DequantizeCall c;
+  c.input.fill(1);
+  c.args.input.values.format = Format::i8;
+  c.args.input.scales.view = matrix(static_cast<const void*>(kScales.data()), Format::e8m0, 3, 2);
+  c.options.strictness = Strictness::strict;
+  const Status status = c.call();
+  EXPECT_TRUE(status.ok()) << status.message();
+  float first = 0;
+  std::memcpy(&first, c.written.data(), sizeof first);
+  EXPECT_EQ(first, 0x1p-127F);
 }
 
 TEST(BadToE8m0, GetsItsSentence) {

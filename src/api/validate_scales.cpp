@@ -13,26 +13,26 @@
 namespace ragdot::api {
 namespace {
 
-/// The scale at an index as the products read it: a subnormal f32 or bf16 is zero, and so is e8m0 code 0 where it is not folded
-/// into the value.
-float scale_at(const Operand& operand, std::int64_t batch, std::int64_t row, std::int64_t col) {
-  const ConstView& v = operand.scales.view;
+/// The scale at an index as it is read: a subnormal f32 or bf16 is zero, and so is e8m0 code 0 in products of i8, which do not
+/// fold it into the value.
+float scale_at(const NamedOperand& n, std::int64_t batch, std::int64_t row, std::int64_t col) {
+  const ConstView& v = n.operand.scales.view;
   const float scale = format::load_f32(format::element_at(v, batch, row, col), v.format);
   const bool subnormal = (std::bit_cast<std::uint32_t>(scale) & format::kF32Exponent) == 0;
-  const bool folds = v.format == Format::e8m0 && operand.values.format != Format::i8;
-  return subnormal && !folds ? 0.0F : scale;
+  const bool exact = v.format == Format::e8m0 && !(n.multiplied && n.operand.values.format == Format::i8);
+  return subnormal && !exact ? 0.0F : scale;
 }
 
 Status check_rows(const NamedOperand& n, std::int64_t batch, std::int64_t first_row, std::int64_t end_row) {
   const ConstView& v = n.operand.scales.view;
   for (std::int64_t row = first_row; row < end_row; ++row) {
     for (std::int64_t col = 0; col < v.cols; ++col) {
-      const float scale = scale_at(n.operand, batch, row, col);
+      const float scale = scale_at(n, batch, row, col);
       if ((scale > 0 && std::isfinite(scale)) || fault::on(fault::Id::strict_ignored)) continue;
       const std::string index =
           n.rank == Rank::batch ? fmt::format("[{}, {}, {}]", batch, row, col) : fmt::format("[{}, {}]", row, col);
       const float given = format::load_f32(format::element_at(v, batch, row, col), v.format);
-      const std::string read = given == scale ? "" : ", which reads as 0";
+      const std::string read = given == scale ? "" : ", which products read as 0";
       const std::string value = std::isnan(scale) ? "nan" : fmt::format("{:g}{}", given, read);
       return {Code::invalid_argument,
               fmt::format("{}: {} {} is {}; a strict call needs finite scales above zero", n.op, n.scales, index, value)};

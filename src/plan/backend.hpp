@@ -85,6 +85,7 @@ class Backend {
 struct Forced {
   std::string kernel;
   const char* by = "";
+  const char* instead = "";  // what to do to have none
 };
 [[nodiscard]] Forced forced_kernel(const Options& options);
 

@@ -35,13 +35,13 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
 }  // namespace
 
 Forced forced_kernel(const Options& options) {
-  if (!options.kernel.empty()) return {std::string(options.kernel), "the call"};
+  if (!options.kernel.empty()) return {std::string(options.kernel), "the call", "name none"};
   {
     const std::scoped_lock lock(forced_mutex);
-    if (!forced_name().empty()) return {forced_name(), "force_kernel"};
+    if (!forced_name().empty()) return {forced_name(), "force_kernel", "force none"};
   }
   const char* variable = std::getenv("RAGDOT_KERNEL");
-  if (variable != nullptr && *variable != '\0') return {variable, "RAGDOT_KERNEL"};
+  if (variable != nullptr && *variable != '\0') return {variable, "RAGDOT_KERNEL", "unset it"};
   return {};
 }
 
@@ -86,8 +86,8 @@ Result<Plan> choose(const Problem& problem, const Options& options, const Forced
   if (!known) return Status(Code::unsupported, unknown_kernel(forced, joined(names, ", ")));
   if (!free) {
     return Status(Code::unsupported,
-                  fmt::format("kernel {}, which {} asks for, does not take {}: {}; name none, for the fastest that does",
-                              forced.kernel, forced.by, describe(problem), refusal));
+                  fmt::format("kernel {}, which {} asks for, does not take {}: {}; {}, for the fastest that does",
+                              forced.kernel, forced.by, describe(problem), refusal, forced.instead));
   }
   return Status(Code::unsupported, fmt::format("no kernel takes {}: {}", describe(problem), joined(choice->refusals, "; ")));
 }
