@@ -110,6 +110,7 @@ def sharded_layers_are_trained_as_plain_ones(rank: int, processes: int) -> None:
             if module is layer:
                 distributed.all_reduce(mean)
             found.append(mean.item())
+        assert layer.gate_up._kept.copies is None and layer.down._kept.copies is None, "of weights that are not whole any more"
     assert losses[1][-1] < 0.95 * losses[1][0]
     assert all(abs(a - b) < 0.03 * b for a, b in zip(*losses)), losses
 
