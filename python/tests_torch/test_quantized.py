@@ -107,8 +107,9 @@ def test_what_is_refused():
     for recipe in (None, "bf16"):
         with pytest.raises(ValueError, match="QuantizedGroupedLinear: recipe is .*, which quantises nothing; GroupedLinear is for it"):
             quantized(recipe)
-    with pytest.raises(RuntimeError, match=r"weight in the state is torch.float32 and the recipe's torch.float8_e4m3fn; quantise the weight"):
-        quantized().load_state_dict({"weight": linear().weight.detach()}, strict=False)
+    for assign in (False, True):
+        with pytest.raises(RuntimeError, match=r"weight in the state is torch.float32 and the recipe's torch.float8_e4m3fn; quantise the weight"):
+            quantized().load_state_dict({"weight": linear().weight.detach()}, strict=False, assign=assign)
     state = rt.QuantizedGroupedLinear.from_linear(linear("blockwise_e8m0")).state_dict()
     with pytest.raises(RuntimeError, match=r"weight_scale_inv in the state is torch.float8_e8m0fnu and the recipe's torch.float32"):
         quantized().load_state_dict(state)

@@ -77,9 +77,10 @@ class QuantizedGroupedLinear(torch.nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """Copying would convert numbers, which are no codes, and codes of another format."""
+        dtypes = {name: getattr(self, name).dtype for name in ("weight", "weight_scale_inv")}  # assign=True puts others in their place
         super()._load_from_state_dict(state_dict, prefix, *arguments)
-        for name in ("weight", "weight_scale_inv"):
-            loaded, dtype = state_dict.get(prefix + name), getattr(self, name).dtype
+        for name, dtype in dtypes.items():
+            loaded = state_dict.get(prefix + name)
             if isinstance(loaded, torch.Tensor) and loaded.dtype != dtype:
                 arguments[-1].append(f"QuantizedGroupedLinear: {prefix}{name} in the state is {loaded.dtype} and the recipe's {dtype}; quantise the "
                                      "weight (from_linear), or give the layer the recipe of the state")  # fmt: skip
