@@ -25,6 +25,7 @@ constexpr const char* kFooter =
     "  ragdot verify --preset seed\n"
     "  ragdot verify gmm g=8 m=2048 k=2048 n=512 lhs=e4m3:1x128 rhs=e4m3:128x128\n"
     "  ragdot run case.safetensors -o answer.safetensors\n"
+    "  ragdot check case.safetensors mine.safetensors\n"
     "  ragdot quantize model.safetensors -o model_fp8.safetensors\n"
     "  ragdot bench --preset seed --json seed.json\n"
     "Exit codes: 0 ok, 1 a check failed, 2 usage, 3 not offered or not possible on this machine.\n"
@@ -51,6 +52,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_verify(app, exit_code);
   add_run(app, exit_code);
   add_case(app, exit_code);
+  add_check(app, exit_code);
   add_quantize(app, exit_code);
   add_bench(app, exit_code);
   if (argc > 1 && *argv[1] != '-') {

@@ -34,14 +34,31 @@ std::int64_t group_of(const Case& c, std::int64_t row) {
   return -1;
 }
 
-std::string place(const Case& c, std::int64_t b, std::int64_t r, std::int64_t col) {
-  const std::int64_t group = c.is_gmm() ? group_of(c, r) : b + c.problem.first;
-  return fmt::format("(group {}, row {}, col {})", group, r, col);
+std::string text_of(const Place& p) { return fmt::format("(group {}, row {}, col {})", p.group, p.row, p.col); }
+
+Place place_of(const Case& c, std::int64_t b, std::int64_t r, std::int64_t col) {
+  return {c.is_gmm() ? group_of(c, r) : b + c.problem.first, r, col};
 }
 
-/// Calls f(i) for i in [0, count) on two threads and merges the comparisons it returns in order.
-template <class F>
-Comparison merged(std::int64_t count, F f) {
+void note_bad(Comparison& found, const std::string& sentence) {
+  if (found.wrong++ == 0) found.first_bad = sentence;
+}
+
+/// A row that belongs to no local group.
+void check_outside(const Case& c, const OutRow& row, const Bytes& out, Comparison& found) {
+  const auto bytes = static_cast<std::size_t>(c.out_cols() * element_bytes(c.problem.out));
+  const std::size_t at = static_cast<std::size_t>(row.row) * bytes;
+  const bool zero = zeroes_outside(c);
+  const Bytes zeros(bytes);
+  found.checked += c.out_cols();
+  if (std::memcmp(out.data() + at, zero ? zeros.data() : c.initial_out.data() + at, bytes) == 0) return;
+  note_bad(found, fmt::format("{}: a row of no local group is not {}", text_of(place_of(c, 0, row.row, 0)),
+                              zero ? "zero" : "left alone"));
+}
+
+}  // namespace
+
+Comparison merged(std::int64_t count, const std::function<Comparison(std::int64_t)>& f) {
   std::vector<Comparison> parts(static_cast<std::size_t>(count));
   std::atomic<std::int64_t> next{0};
   const auto work = [&] {
@@ -61,48 +78,22 @@ Comparison merged(std::int64_t count, F f) {
   return all;
 }
 
-void note_bad(Comparison& found, const std::string& sentence) {
-  if (found.wrong++ == 0) found.first_bad = sentence;
-}
-
-/// A row that belongs to no local group.
-void check_outside(const Case& c, const OutRow& row, const Bytes& out, Comparison& found) {
-  const auto bytes = static_cast<std::size_t>(c.out_cols() * element_bytes(c.problem.out));
-  const std::size_t at = static_cast<std::size_t>(row.row) * bytes;
-  const bool zero = zeroes_outside(c);
-  const Bytes zeros(bytes);
-  found.checked += c.out_cols();
-  if (std::memcmp(out.data() + at, zero ? zeros.data() : c.initial_out.data() + at, bytes) == 0) return;
-  note_bad(found, fmt::format("{}: a row of no local group is not {}", place(c, 0, row.row, 0), zero ? "zero" : "left alone"));
-}
-
-struct Output {
-  std::int64_t batch;
-  std::int64_t row;
-  std::int64_t col;
-  double got;
-};
-
-void check_output(const Case& c, const Output& o, const reference::Exact& exact, const Finish& finish, Comparison& found) {
+void compare_output(const Place& place, double got, const reference::Exact& exact, const Finish& finish, Comparison& found) {
   ++found.checked;
   if (exact.overflows) return;  // the bound says nothing there; the bitwise checks speak
   if (!std::isfinite(exact.value)) {
-    const bool same =
-        std::isnan(exact.value) ? std::isnan(o.got) : finish.activation != Activation::none || o.got == exact.value;
-    if (!same) note_bad(found, fmt::format("{}: exact {}, got {}", place(c, o.batch, o.row, o.col), exact.value, o.got));
+    const bool same = std::isnan(exact.value) ? std::isnan(got) : finish.activation != Activation::none || got == exact.value;
+    if (!same) note_bad(found, fmt::format("{}: exact {}, got {}", text_of(place), exact.value, got));
     return;
   }
   const Expected e = expected_output(exact, finish);
   const double rounding =
       finish.out == Format::f32 ? 0 : std::max(std::abs(e.value - rounded_to(finish.out, e.value)), 0x1p-9 * std::abs(e.value));
   if (e.bound > 0 && std::isfinite(e.high) && std::isfinite(e.low))
-    found.worst = std::max(found.worst, std::abs(o.got - e.value) / (e.bound + rounding));
-  if (o.got >= e.low && o.got <= e.high) return;
-  note_bad(found,
-           fmt::format("{}: exact {:.9g}, got {:.9g}, bound {:.3g}", place(c, o.batch, o.row, o.col), e.value, o.got, e.bound));
+    found.worst = std::max(found.worst, std::abs(got - e.value) / (e.bound + rounding));
+  if (got >= e.low && got <= e.high) return;
+  note_bad(found, fmt::format("{}: exact {:.9g}, got {:.9g}, bound {:.3g}", text_of(place), e.value, got, e.bound));
 }
-
-}  // namespace
 
 std::int64_t local_group_of(const Case& c, const OutRow& row) {
   if (!c.is_gmm()) return row.batch;
@@ -121,50 +112,53 @@ void compare_row(const Case& c, const OutRow& row, const reference::Exact* exact
     check_outside(c, row, out, found);
     return;
   }
+  const Place place = place_of(c, row.batch, row.row, 0);
   for (std::int64_t col = 0; col < cols; ++col) {
     const std::int64_t index = (row.batch * c.out_rows() + row.row) * cols + col;
     Finish finish{c.problem.out, c.problem.act, c.problem.bias, 0, c.problem.out_mode == OutMode::accumulate, 0};
     if (finish.has_bias) finish.bias = static_cast<double>(c.bias[static_cast<std::size_t>(group * cols + col)]);
     if (finish.accumulates) finish.before = output_at(Format::f32, c.initial_out.data(), index);
-    check_output(c, {row.batch, row.row, col, output_at(c.problem.out, out.data(), index)}, exact[col], finish, found);
+    compare_output({place.group, row.row, col}, output_at(c.problem.out, out.data(), index), exact[col], finish, found);
   }
 }
 
-std::vector<OutRow> rows_to_check(const Case& c) {
-  if (c.out_cols() == 0) return {};
-  const auto depth = static_cast<double>(std::max<std::int64_t>(depth_of(c), 1));
-  const double row_cost = depth * static_cast<double>(c.out_cols());
-  const std::int64_t rows = c.out_batch() * c.out_rows();
+std::vector<OutRow> rows_to_check(const OutShape& shape, std::uint64_t seed) {
+  if (shape.cols == 0) return {};
+  const double row_cost = static_cast<double>(std::max<std::int64_t>(shape.depth, 1)) * static_cast<double>(shape.cols);
+  const std::int64_t rows = shape.batch * shape.rows;
   std::vector<OutRow> chosen;
   if (static_cast<double>(rows) * row_cost <= kCheckAllBelow) {
-    for (std::int64_t i = 0; i < rows; ++i) chosen.push_back({i / c.out_rows(), i % c.out_rows()});
+    for (std::int64_t i = 0; i < rows; ++i) chosen.push_back({i / shape.rows, i % shape.rows});
     return chosen;
   }
   std::set<std::int64_t> picked;
   const auto pick = [&](std::int64_t b, std::int64_t r) {
-    if (r >= 0 && r < c.out_rows() && static_cast<double>(picked.size() + 1) * row_cost <= kCheckAtMost)
-      picked.insert(b * c.out_rows() + r);
+    if (r >= 0 && r < shape.rows && static_cast<double>(picked.size() + 1) * row_cost <= kCheckAtMost)
+      picked.insert(b * shape.rows + r);
   };
-  for (std::int64_t b = 0; b < c.out_batch(); ++b) {
-    for (const std::int64_t edge : {std::int64_t{0}, std::int64_t{32}, std::int64_t{128}, std::int64_t{256}, c.out_rows()}) {
+  for (std::int64_t b = 0; b < shape.batch; ++b) {
+    for (const std::int64_t edge : shape.edges) {
       pick(b, edge - 1);
       pick(b, edge);
     }
   }
-  for (std::size_t g = 0; c.is_gmm() && g < c.sizes.size(); ++g) {
-    const std::int64_t end = c.starts[g] + c.sizes[g];
-    pick(0, c.starts[g]);
-    pick(0, end - 1);
-    pick(0, end);
-  }
-  Random random(c.problem.seed + 99);
-  const std::int64_t enough = kEnoughOutputs / std::max<std::int64_t>(c.out_cols(), 1) + 1;
+  Random random(seed + 99);
+  const std::int64_t enough = kEnoughOutputs / shape.cols + 1;
   for (std::int64_t i = 0; i < enough; ++i) {
     const std::int64_t row = random.below(rows);
-    pick(row / c.out_rows(), row % c.out_rows());
+    pick(row / shape.rows, row % shape.rows);
   }
-  for (const std::int64_t i : picked) chosen.push_back({i / c.out_rows(), i % c.out_rows()});
+  for (const std::int64_t i : picked) chosen.push_back({i / shape.rows, i % shape.rows});
   return chosen;
+}
+
+std::vector<OutRow> rows_to_check(const Case& c) {
+  OutShape shape{c.out_batch(), c.out_rows(), c.out_cols(), depth_of(c), {0, 32, 128, 256, c.out_rows()}};
+  for (std::size_t g = 0; c.is_gmm() && g < c.sizes.size(); ++g) {
+    shape.edges.push_back(c.starts[g]);
+    shape.edges.push_back(c.starts[g] + c.sizes[g]);
+  }
+  return rows_to_check(shape, c.problem.seed);
 }
 
 Comparison compare_with_oracle(const Case& c, const Bytes& out, const std::vector<OutRow>& rows) {
@@ -230,8 +224,8 @@ Comparison compare_with_order(const Case& c, const Bytes& out, std::int64_t samp
     const bool same =
         (std::isnan(expected) && std::isnan(got)) || (expected == got && std::signbit(expected) == std::signbit(got));
     if (!same)
-      note_bad(found,
-               fmt::format("{}: the reduction order gives {:.9g}, got {:.9g}", place(c, batch, row, col), expected, got));
+      note_bad(found, fmt::format("{}: the reduction order gives {:.9g}, got {:.9g}", text_of(place_of(c, batch, row, col)),
+                                  expected, got));
     return found;
   });
 }
@@ -244,8 +238,9 @@ Comparison compare_bits(const Case& c, const Bytes& expected, const Bytes& got) 
   for (std::int64_t i = 0; i < found.checked; ++i) {
     if (std::memcmp(expected.data() + i * bytes, got.data() + i * bytes, static_cast<std::size_t>(bytes)) == 0) continue;
     const std::int64_t row = i / c.out_cols() % c.out_rows();
-    note_bad(found, fmt::format("{}: {:.9g} and {:.9g}", place(c, i / c.out_cols() / c.out_rows(), row, i % c.out_cols()),
-                                output_at(c.problem.out, expected.data(), i), output_at(c.problem.out, got.data(), i)));
+    note_bad(found,
+             fmt::format("{}: {:.9g} and {:.9g}", text_of(place_of(c, i / c.out_cols() / c.out_rows(), row, i % c.out_cols())),
+                         output_at(c.problem.out, expected.data(), i), output_at(c.problem.out, got.data(), i)));
   }
   return found;
 }

@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "ragdot/types.hpp"
 #include "reference/oracle.hpp"
 #include "testing/case.hpp"
+#include "testing/expected.hpp"
 
 namespace ragdot::testing {
 
@@ -20,12 +22,34 @@ struct Comparison {
   std::string first_bad;  // place, both values, bound; empty when nothing is wrong
 };
 
-/// Rows of out that are worth looking at: all of them while the operation is small, else the edges of groups, tiles and blocks
-/// and enough random ones for 65,536 outputs.
+/// A place in out and the group that it belongs to (-1: none).
+struct Place {
+  std::int64_t group = -1;
+  std::int64_t row = 0;
+  std::int64_t col = 0;
+};
+
+/// Calls f(i) for i in [0, count) on all cores and merges the comparisons it returns in order.
+[[nodiscard]] Comparison merged(std::int64_t count, const std::function<Comparison(std::int64_t)>& f);
+
+/// Adds to `found` whether an output lies within its interval.
+void compare_output(const Place& place, double got, const reference::Exact& exact, const Finish& finish, Comparison& found);
+
 struct OutRow {
   std::int64_t batch = 0;
   std::int64_t row = 0;
 };
+/// What decides which rows of out are looked at.
+struct OutShape {
+  std::int64_t batch = 0;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::int64_t depth = 0;           // of the sums
+  std::vector<std::int64_t> edges;  // rows where something begins or ends
+};
+/// Rows of out that are worth looking at: all of them while the operation is small, else the edges of groups, tiles and blocks
+/// and enough random ones for 65,536 outputs.
+[[nodiscard]] std::vector<OutRow> rows_to_check(const OutShape& shape, std::uint64_t seed);
 [[nodiscard]] std::vector<OutRow> rows_to_check(const Case& c);
 
 /// The oracle or the order of a case's call.
