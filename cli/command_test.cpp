@@ -70,8 +70,9 @@ TEST_F(Command, NumbersOfOptionsGetASentence) {
 }
 
 TEST_F(Command, AWordThatIsNoVerbIsNamed) {
-  EXPECT_EQ(command_says({"inf"}, "verb inf is unknown; did you mean info? Known: info, verify, run, case, quantize, bench"),
-            kUsage);
+  EXPECT_EQ(
+      command_says({"inf"}, "verb inf is unknown; did you mean info? Known: info, verify, run, case, check, quantize, bench"),
+      kUsage);
   EXPECT_EQ(command_says({"verifi", "--preset", "smoke"}, "did you mean verify?"), kUsage);
   EXPECT_EQ(command_says({}, "A subcommand is required"), kUsage);
 }
