@@ -1,6 +1,7 @@
 // ragdot check: the answer that another program has computed for a case file.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstring>
 #include <memory>
 

@@ -114,6 +114,7 @@ Judgement judge(const GmmArgs& args, const std::byte* before, const std::byte* o
   OutShape shape{1, args.out.rows, args.out.cols, depth, {0, 32, 128, 256, args.out.rows}};
   std::vector<std::int64_t> group_of(static_cast<std::size_t>(args.out.rows), -1);
   for (std::int64_t g = 0; g < args.groups.count; ++g) {
+    if (groups.size(g) == 0) continue;  // it may begin anywhere
     const std::int64_t begin = groups.begins[static_cast<std::size_t>(g)];
     std::fill_n(group_of.begin() + begin, groups.size(g), g);
     shape.edges.push_back(begin);
