@@ -66,6 +66,16 @@ def test_tensors_without_numbers(recipe):
             layer.weight.mul_(-1)
 
 
+@pytest.mark.parametrize("recipe", ["bf16", "blockwise", "mx"])
+def test_exported_programs_are_for_inference(recipe):
+    layer, x, ends = linear(recipe, bias=True), normal(ROWS, INNER), offs()
+    expected = layer(x, ends)  # what is kept goes into no program
+    program = torch.export.export(layer, (x, ends)).module()
+    assert torch.equal(program(x, ends), expected)
+    program.load_state_dict({name: -tensor for name, tensor in layer.state_dict().items()})
+    assert torch.equal(program(x, ends), -expected)
+
+
 @pytest.mark.parametrize("recipe", [None, *RECIPES], ids=str)
 def test_gradients_that_nobody_asked_for_are_not_computed(recipe, monkeypatch):
     layer = linear(recipe, fuse_wgrad_accumulation=True)
