@@ -132,7 +132,7 @@ def test_what_does_not_fit_the_plan_is_refused_and_the_plan_lives_on():
         ((lhs, rhs, SIZES), {"out": np.empty((ROWS, OUTER), np.float32)}, "f32"),
         ((lhs, rhs, SIZES), {"out": read_only}, "gmm: out is read-only; give a writable array"),
         ((lhs, rhs, SIZES), {"bias": normal(5, OUTER)}, "bias=1 and the plan"),
-        ((lhs, None, SIZES), {}, "gmm: rhs has shape"),
+        ((lhs, None, SIZES), {}, "gmm: rhs is a NoneType; give an array of float32"),
         ((ScaledArray(lhs.values.view(ml_dtypes.float8_e5m2), lhs.scales, lhs.block), rhs, SIZES), {}, "lhs=e5m2:1x128 .* lhs=e4m3:1x128"),
         ((lhs.values, rhs, SIZES), {}, "lhs=e4m3 .* lhs=e4m3:1x128"),
         ((ScaledArray(lhs.values, lhs.scales, (1, 150)), rhs, SIZES), {}, "lhs=e4m3:1x150 .* lhs=e4m3:1x128"),
