@@ -25,16 +25,23 @@ def gradients(module: rt.MoE, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return y.detach(), leaf.grad, module.router.weight.grad, module.gate_up.weight.grad, module.down.weight.grad
 
 
+def share_out(whole: rt.MoE, part: rt.MoE, rank: int, processes: int) -> slice:
+    """Gives `part` the router and its experts of `whole`; which these are."""
+    count = EXPERTS // processes
+    mine = slice(rank * count, (rank + 1) * count)
+    with torch.no_grad():
+        part.router.weight.copy_(whole.router.weight)
+        for name in ("gate_up", "down"):
+            getattr(part, name).weight.copy_(getattr(whole, name).weight[mine])
+    return mine
+
+
 def experts_have_the_bits_of_one_process(rank: int, processes: int) -> None:
     for recipe, dtype in ((None, torch.bfloat16), ("blockwise", torch.float32), ("mx", torch.bfloat16)):
         whole, part = moe(recipe, dtype=dtype), moe(recipe, dtype=dtype, process_group=distributed.group.WORLD)
-        count = EXPERTS // processes
-        mine = slice(rank * count, (rank + 1) * count)
         with torch.no_grad():
             whole.router.weight[5] = -whole.router.weight[4]  # experts without tokens, and with many
-            part.router.weight.copy_(whole.router.weight)
-            for name in ("gate_up", "down"):
-                getattr(part, name).weight.copy_(getattr(whole, name).weight[mine])
+        mine = share_out(whole, part, rank, processes)
         # Process 0 has more tokens than the others, the last one none.
         ends = [0, *(TOKENS * (i + 2) // (processes + 1) for i in range(processes - 1)), TOKENS]
         ends[-2] = TOKENS
@@ -51,10 +58,7 @@ def experts_have_the_bits_of_one_process(rank: int, processes: int) -> None:
 def gradients_pass_through_processes_that_want_none(rank: int, processes: int) -> None:
     """One process's tokens are frozen, or it has none."""
     whole, part = moe(), moe(process_group=distributed.group.WORLD)
-    count = EXPERTS // processes
-    with torch.no_grad():
-        for name in ("gate_up", "down"):
-            getattr(part, name).weight.copy_(getattr(whole, name).weight[rank * count : (rank + 1) * count])
+    mine = share_out(whole, part, rank, processes)
     for frozen in (TOKENS, 0):
         x = normal(processes * TOKENS, MODEL)
         rows = slice(rank * TOKENS, rank * TOKENS + (frozen if rank == 1 else TOKENS))
@@ -65,18 +69,14 @@ def gradients_pass_through_processes_that_want_none(rank: int, processes: int) -
         whole(used).square().sum().backward()
         begin = rows.start - (TOKENS - frozen if rank > 1 else 0)
         assert (own.grad is None) == (rank == 1) and (rank == 1 or torch.equal(own.grad, used.grad[begin : begin + TOKENS]))
-        assert torch.equal(part.down.weight.grad, whole.down.weight.grad[rank * count : (rank + 1) * count])
+        assert torch.equal(part.down.weight.grad, whole.down.weight.grad[mine])
         part.zero_grad()
 
 
 def rows_of_no_expert_are_sent_nowhere(rank: int, processes: int) -> None:
     whole, part = (Dropping(MODEL, HIDDEN, EXPERTS, TOP, process_group=group) for group in (None, distributed.group.WORLD))
     whole.load_state_dict(moe().state_dict())
-    count = EXPERTS // processes
-    with torch.no_grad():
-        part.router.weight.copy_(whole.router.weight)
-        for name in ("gate_up", "down"):
-            getattr(part, name).weight.copy_(getattr(whole, name).weight[rank * count : (rank + 1) * count])
+    share_out(whole, part, rank, processes)
     x, own = normal(processes * TOKENS, MODEL), slice(rank * TOKENS, (rank + 1) * TOKENS)
     y, dx, *_ = gradients(whole, x)
     found = gradients(part, x[own])

@@ -152,7 +152,7 @@ def through_processes(rows: torch.Tensor, offs: torch.Tensor, group: "distribute
     here = here.view(processes, -1)
     sent, received = counts.view(processes, -1).sum(1).tolist(), here.sum(1).tolist()
     away = rows.shape[0] - sum(sent)
-    arrived = _Exchange.apply(rows[: rows.shape[0] - away] if away else rows, sent, received, group)
+    arrived = _Exchange.apply(rows[: sum(sent)], sent, received, group)
     order, inverse = _sorted(torch.arange(here.shape[1], device=offs.device).repeat(processes).repeat_interleave(here.flatten()))
     results = run(_Gather.apply(arrived, order, inverse, 1), here.sum(0).cumsum(0))
     returned = _Exchange.apply(_Gather.apply(results, inverse, order, 1), received, sent, group)

@@ -24,18 +24,18 @@ def first_derivatives(backward: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-def wanted_gradients(ctx: Any, count: int, tensors: int) -> list[bool]:
-    """In the backward of an autograd.Function: which of its first `count` inputs this way back leads on to; bit i of `tensors` says whether input
-    i is a tensor. torch.autograd.grad asks for some inputs alone, which ctx.needs_input_grad does not say. Of leaves torch cannot tell."""
-    wanted = list(ctx.needs_input_grad[:count])
+def wanted_gradients(ctx: Any, count: int) -> list[bool]:
+    """In the backward of an autograd.Function: which of its first `count` inputs this way back leads on to. torch.autograd.grad asks for some
+    inputs alone, which ctx.needs_input_grad does not say. Of leaves torch cannot tell."""
+    needed = ctx.needs_input_grad[:count]
     if torch.compiler.is_compiling():
-        return wanted
-    edges = iter(ctx.next_functions)  # of the tensors alone
-    for i in range(count):
-        node = next(edges)[0] if tensors >> i & 1 else None
-        if wanted[i] and node is not None and node.name() != "torch::autograd::AccumulateGrad":
-            wanted[i] = torch._C._will_engine_execute_node(node)
-    return wanted
+        return list(needed)
+    nodes = (node for node, _ in ctx.next_functions if node is not None)  # of the inputs that need gradients, in their order
+    return [need and _leads_on(next(nodes)) for need in needed]
+
+
+def _leads_on(node: torch.autograd.graph.Node) -> bool:
+    return node.name() == "torch::autograd::AccumulateGrad" or torch._C._will_engine_execute_node(node)
 
 
 def gradients_wanted(*operands: torch.Tensor | ScaledTensor | None) -> bool:

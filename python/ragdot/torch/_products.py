@@ -176,7 +176,6 @@ class Gmm(torch.autograd.Function):
         ctx.save_for_backward(ends, places, None if callable(main_grad) else main_grad, *columns[:2], *backward[:2])
         ctx.choices, ctx.columns_grid, ctx.w_grid = choices, columns[2], backward[2]
         ctx.x_dtype = x.dtype if x_scales is None else torch.bfloat16
-        ctx.tensors = 0b001 | (w is not None) << 1 | (bias is not None) << 2
         ctx.bias_like = None if bias is None else (bias.shape[0], bias.dtype)
         ctx.w_like = (w.shape[0], w.dtype, w.stride()) if needs_w else None
         return _run_gmm(rows, forward, ends, choices.dtype, choices.first_group, bias)
@@ -185,7 +184,7 @@ class Gmm(torch.autograd.Function):
     @first_derivatives
     def backward(ctx, dy):
         ends, places, main_grad, columns, columns_scales, w, w_scales = ctx.saved_tensors
-        needs_x, needs_w, needs_bias = wanted_gradients(ctx, 3, ctx.tensors)
+        needs_x, needs_w, needs_bias = wanted_gradients(ctx, 3)
         first_group, recipe = ctx.choices.first_group, ctx.choices.recipe.for_gradients()
         dx = dw = db = None
         # Where operands come as they are, those of the way back have the dtype of x too.
@@ -224,7 +223,7 @@ class Tgmm(torch.autograd.Function):
     @first_derivatives
     def backward(ctx, dout):
         ends, x, x_scales, y, y_scales = ctx.saved_tensors
-        needs_x, needs_y = wanted_gradients(ctx, 2, 0b11)
+        needs_x, needs_y = wanted_gradients(ctx, 2)
         recipe, (x_dtype, y_dtype) = ctx.recipe.for_gradients(), ctx.dtypes
         dout = dout if recipe.format else dout.to(x_dtype)
         dx = dy = None

@@ -33,9 +33,8 @@ class _KeepsExperts(FineGrainedFP8HfQuantizer):  # type: ignore[misc]
             return
         if config.activation_scheme == "dynamic" and config.expert_dtype == "fp8" and self._fit(model):
             outer, inner = config.weight_block_size
-            whole = Recipe(block=inner, weight_block=outer)
-            e8m0 = Recipe(block=inner, weight_block=outer, scaling="pow2", scale_format="e8m0")
-            self._experts = RagdotQuantizer(RagdotConfig(e8m0 if config.scale_fmt == "ue8m0" else whole), pre_quantized=True)
+            scales = {"scaling": "pow2", "scale_format": "e8m0"} if config.scale_fmt == "ue8m0" else {}
+            self._experts = RagdotQuantizer(RagdotConfig(Recipe(block=inner, weight_block=outer, **scales)), pre_quantized=True)
             self._experts._process_model_before_weight_loading(model)
 
     def _process_model_after_weight_loading(self, model: torch.nn.Module, **kwargs: Any) -> torch.nn.Module:
@@ -47,11 +46,10 @@ class _KeepsExperts(FineGrainedFP8HfQuantizer):  # type: ignore[misc]
 
     def _fit(self, model: torch.nn.Module) -> bool:
         """Whether every weight of the experts has scales of its own in the checkpoint, which lie beside each other when weights are joined."""
-        paths = {id(module): path for path, module in model.named_modules()}
         found = list(weights_of(model))
         return bool(found) and all(
             not experts.is_transposed
-            and should_convert_module(paths[id(experts)], self.modules_to_not_convert)
+            and should_convert_module(path, self.modules_to_not_convert)
             and (getattr(experts, name).shape[1] // (2 if name == "gate_up_proj" else 1)) % self.quantization_config.weight_block_size[0] == 0
-            for experts, name in found
+            for path, experts, name in found
         )

@@ -69,14 +69,14 @@ class RagdotQuantizer(HfQuantizer):  # type: ignore[misc]
         if getattr(model.config, "_experts_implementation", None) not in recipes:
             model.set_experts_implementation(_implementation_of(recipe))
         self._shapes = []
-        for experts, name in weights_of(model):
+        for _path, experts, name in weights_of(model):
             self._shapes.append((experts, name, getattr(experts, name).shape))
             _replace(experts, name, recipe)
 
     def param_needs_quantization(self, model: torch.nn.Module, param_name: str, **_: Any) -> bool:
         """Whether it is a weight of experts: transformers quantises those of other checkpoints, and compares no shapes of any."""
         path, name = param_name.rpartition(".")[::2]
-        return any(name == weight for _, weight in weights_of(model.get_submodule(path)))
+        return any(name == weight for *_, weight in weights_of(model.get_submodule(path)))
 
     def get_quantize_ops(self) -> ConversionOps:
         """From a weight as it was read to its codes and scales."""
@@ -99,11 +99,10 @@ class RagdotQuantizer(HfQuantizer):  # type: ignore[misc]
     def get_state_dict_and_metadata(self, model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """Codes in the shape of their weights, whatever lies in memory."""
         state = model.state_dict()
-        paths = {id(module): path for path, module in model.named_modules()}
-        for experts, name in weights_of(model):
+        for path, experts, name in weights_of(model):
             if is_packed(getattr(experts, name)):
                 weights = unpack(getattr(experts, name).detach())
-                state[f"{paths[id(experts)]}.{name}"] = weights if experts.is_transposed else weights.mT.contiguous()
+                state[f"{path}.{name}"] = weights if experts.is_transposed else weights.mT.contiguous()
         return state, {}
 
     def is_serializable(self) -> bool:
@@ -148,10 +147,12 @@ def quantize_experts(model: torch.nn.Module, packed: bool = True) -> int:
     Returns how many weights it quantised. Raises ValueError, and changes nothing, for a model without such experts, where the
     implementation quantises nothing and for parametrised weights.
     """
-    found = []
-    paths = {id(module): path for path, module in model.named_modules()}
-    for experts, weight in weights_of(model):
-        path, name = paths[id(experts)], experts.config._experts_implementation
+    weights, found = list(weights_of(model)), []
+    if not weights:
+        raise ValueError("quantize_experts: the model has no experts of transformers; for layers of ragdot.torch "
+                         "QuantizedGroupedLinear.from_linear is the way")  # fmt: skip
+    for path, experts, weight in weights:
+        name = experts.config._experts_implementation
         recipe = recipes.get(name)
         if recipe is None or not recipe.quantizes:
             raise ValueError(f"quantize_experts: {path} has the implementation {name!r}, which quantises no weights; call "
@@ -160,9 +161,6 @@ def quantize_experts(model: torch.nn.Module, packed: bool = True) -> int:
             raise ValueError(f"quantize_experts: {path}.{weight} is parametrised; remove or merge what computes it first")
         if getattr(experts, weight).element_size() > 1:
             found.append((experts, weight, recipe))
-    if next(weights_of(model), None) is None:
-        raise ValueError("quantize_experts: the model has no experts of transformers; for layers of ragdot.torch "
-                         "QuantizedGroupedLinear.from_linear is the way")  # fmt: skip
     for experts, weight, recipe in found:
         _replace(experts, weight, recipe)
         if packed:
@@ -192,12 +190,12 @@ def _not_saved(*_: Any, **__: Any) -> None:
                               "transformers is older than 5.24; keep the state_dict() by torch.save")  # fmt: skip
 
 
-def weights_of(model: torch.nn.Module) -> Iterator[tuple[Any, str]]:
-    """Experts of transformers, and the names of their weights."""
-    for experts in model.modules():
+def weights_of(model: torch.nn.Module) -> Iterator[tuple[str, Any, str]]:
+    """The paths of transformers' experts, themselves, and the names of their weights."""
+    for path, experts in model.named_modules():
         if hasattr(experts, "is_transposed") and hasattr(experts, "down_proj"):
-            yield experts, "gate_up_proj" if experts.has_gate else "up_proj"
-            yield experts, "down_proj"
+            yield path, experts, "gate_up_proj" if experts.has_gate else "up_proj"
+            yield path, experts, "down_proj"
 
 
 def _implementation_of(recipe: Recipe) -> str:
@@ -211,9 +209,8 @@ def _implementation_of(recipe: Recipe) -> str:
 
 
 def _quantized(experts: Any, weight: torch.Tensor, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:
-    """Codes and scales."""
-    block = recipe.weights if experts.is_transposed else recipe.weights[::-1]
-    codes = quantize(weight.detach(), block, recipe.format, recipe.scaling, recipe.scale_format)  # type: ignore[arg-type]
+    """Codes and scales in the blocks of these experts."""
+    codes = quantize(weight.detach(), experts.block_size, recipe.format, recipe.scaling, recipe.scale_format)  # type: ignore[arg-type]
     return codes.values, codes.scales
 
 
