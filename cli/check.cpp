@@ -5,11 +5,11 @@
 #include <cstring>
 #include <memory>
 
+#include "cli/case_answer.hpp"
 #include "cli/case_file.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
-#include "testing/case.hpp"
 #include "testing/judge.hpp"
 
 namespace ragdot::cli {
@@ -35,33 +35,18 @@ Result<const std::byte*> answer_of(const CaseFile& c, const SafetensorsFile& ans
   return answer.data(*out);
 }
 
-/// This library's own answer, and how many outputs have its bits. Another NaN is the same.
-struct Twin {
-  std::string kernel;
-  std::int64_t same = 0;
-};
-Result<Twin> twin_of(const CaseFile& c, const std::byte* answer) {
-  const testing::Problem& p = c.problem();
-  const Options options = testing::options_of(p);
-  testing::Bytes out = c.initial_out();
-  const auto computed = [&](const auto& args) -> Result<std::string> {
-    const Result<Plan> plan = make_plan(args, options);
-    if (!plan.ok()) return plan.status();
-    testing::Bytes workspace(plan.value().workspace_bytes());
-    if (Status s = run(plan.value(), args, workspace); !s.ok()) return s;
-    return plan.value().kernel();
+/// How many outputs have the same bits. Another NaN is the same.
+std::int64_t same_bits(Format format, const testing::Bytes& ours, const std::byte* theirs) {
+  const auto size = static_cast<std::size_t>(element_bytes(format));
+  const auto is_nan = [&](const std::byte* out, std::size_t i) {
+    return std::isnan(testing::output_at(format, out, static_cast<std::int64_t>(i)));
   };
-  const Result<std::string> kernel = c.is_gmm() ? computed(c.gmm_args(out.data())) : computed(c.tgmm_args(out.data()));
-  if (!kernel.ok()) return kernel.status();
-  Twin twin{kernel.value(), 0};
-  const auto size = static_cast<std::size_t>(element_bytes(p.out));
-  for (std::size_t i = 0; i < out.size() / size; ++i) {
-    const auto index = static_cast<std::int64_t>(i);
-    const bool nan = std::isnan(testing::output_at(p.out, out.data(), index));
-    const bool same = std::memcmp(out.data() + i * size, answer + i * size, size) == 0;
-    twin.same += same || (nan && std::isnan(testing::output_at(p.out, answer, index))) ? 1 : 0;
+  std::int64_t same = 0;
+  for (std::size_t i = 0; i < ours.size() / size; ++i) {
+    const bool equal = std::memcmp(ours.data() + i * size, theirs + i * size, size) == 0;
+    same += equal || (is_nan(ours.data(), i) && is_nan(theirs, i)) ? 1 : 0;
   }
-  return twin;
+  return same;
 }
 
 int check_command(const CheckWords& words) {
@@ -74,8 +59,9 @@ int check_command(const CheckWords& words) {
   const auto out = answer_of(c, answer.value(), words.answer);
   if (!out.ok()) return refuse(out.status());
   // The library looks at the call before the oracle does, which takes it for a legal one.
-  const auto twin = twin_of(c, out.value());
-  if (!twin.ok()) return refuse({twin.status().code(), fmt::format("{}: {}", words.input, twin.status().message())});
+  Answer twin;
+  if (Status s = compute(c, 1, twin); !s.ok()) return refuse({s.code(), fmt::format("{}: {}", words.input, s.message())});
+  const std::int64_t same = same_bits(c.problem().out, twin.out, out.value());
   const testing::Bytes before = c.initial_out();
   const testing::Judgement found = c.is_gmm() ? judge(c.gmm_args(nullptr), before.data(), out.value(), words.allowance)
                                               : judge(c.tgmm_args(nullptr), before.data(), out.value(), words.allowance);
@@ -84,8 +70,7 @@ int check_command(const CheckWords& words) {
   const bool ok = allowed.wrong == 0;
   if (!words.json.on_stdout()) {
     fmt::print("{}\n", testing::to_string(c.problem()));
-    fmt::print("outputs with the bits of the reduction order  {} of {} (kernel {})\n", twin.value().same, outputs,
-               twin.value().kernel);
+    fmt::print("outputs with the bits of the reduction order  {} of {} (kernel {})\n", same, outputs, twin.kernel);
     fmt::print("outputs held against the exact result         {}\n", allowed.checked);
     fmt::print("largest error / E, this library's bound       {:.4g}\n", found.worst_of_e);
     fmt::print("largest error / what is allowed               {:.4g}\n", allowed.worst);
@@ -97,8 +82,8 @@ int check_command(const CheckWords& words) {
                {"problem", testing::to_string(c.problem())},
                {"ok", ok},
                {"outputs", outputs},
-               {"same_bits", twin.value().same},
-               {"kernel", twin.value().kernel},
+               {"same_bits", same},
+               {"kernel", twin.kernel},
                {"outputs_checked", allowed.checked},
                {"worst_over_bound", found.worst_of_e},
                {"worst_over_allowed", allowed.worst},

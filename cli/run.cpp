@@ -2,15 +2,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 
+#include "cli/case_answer.hpp"
 #include "cli/case_file.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/output_file.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
-#include "testing/case.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -24,14 +23,6 @@ struct RunWords {
   int repeat = 1;
   bool overwrite = false;
   JsonOption json;
-};
-
-/// What a run gave.
-struct Answer {
-  testing::Bytes out;
-  std::string kernel;
-  Tiling tile;
-  std::vector<double> seconds;
 };
 
 /// Words of the command line come before those of the case.
@@ -48,31 +39,6 @@ Status apply(const RunWords& words, testing::Problem& problem) {
     return {Code::invalid_argument, fmt::format("run: --tile {} is more than a tile; give TMxTKxTN", words.tile)};
   problem.tile = parsed.value().tile;
   return {};
-}
-
-template <class Args>
-Status compute(const Args& args, const Options& options, const CaseFile& c, int repeat, Answer& answer) {
-  const Result<Plan> plan = make_plan(args, options);
-  if (!plan.ok()) return plan.status();
-  answer.kernel = plan.value().kernel();
-  answer.tile = plan.value().effective_tiling();
-  testing::Bytes workspace(plan.value().workspace_bytes());
-  const testing::Bytes initial = c.initial_out();
-  for (int i = 0; i < repeat; ++i) {
-    std::copy(initial.begin(), initial.end(), answer.out.begin());
-    const auto start = std::chrono::steady_clock::now();
-    if (Status s = run(plan.value(), args, workspace); !s.ok()) return s;
-    answer.seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return {};
-}
-
-Status compute(const CaseFile& c, int repeat, Answer& answer) {
-  const testing::Problem& p = c.problem();
-  const Options options = testing::options_of(p);
-  answer.out = c.initial_out();
-  return c.is_gmm() ? compute(c.gmm_args(answer.out.data()), options, c, repeat, answer)
-                    : compute(c.tgmm_args(answer.out.data()), options, c, repeat, answer);
 }
 
 Status write_answer(OutputFile file, const CaseFile& c, const Answer& answer) {
