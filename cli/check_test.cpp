@@ -62,6 +62,7 @@ TEST_F(CheckVerb, TakesAnswersOfThisLibrary) {
     fs::remove(path("case"));
     ASSERT_EQ(command({"case", problem, "-o", path("case")}), kOk) << problem;
     answer(leave);
+    EXPECT_EQ(check({"--roundings", "100000000000"}), kOk) << problem;
     EXPECT_EQ(check({"--roundings", "0"}), kOk) << problem;
     EXPECT_EQ(report()["same_bits"], report()["outputs"]) << problem;
     EXPECT_EQ(report()["outputs_checked"], report()["outputs"]) << problem;

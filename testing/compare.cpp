@@ -56,6 +56,23 @@ void check_outside(const Case& c, const OutRow& row, const Bytes& out, Compariso
                               zero ? "zero" : "left alone"));
 }
 
+void compare_output(const Place& place, double got, const reference::Exact& exact, const Finish& finish, Comparison& found) {
+  ++found.checked;
+  if (exact.overflows) return;  // the bound says nothing there; the bitwise checks speak
+  if (!std::isfinite(exact.value)) {
+    const bool same = std::isnan(exact.value) ? std::isnan(got) : finish.activation != Activation::none || got == exact.value;
+    if (!same) note_bad(found, fmt::format("{}: exact {}, got {}", text_of(place), exact.value, got));
+    return;
+  }
+  const Expected e = expected_output(exact, finish);
+  const double rounding =
+      finish.out == Format::f32 ? 0 : std::max(std::abs(e.value - rounded_to(finish.out, e.value)), 0x1p-9 * std::abs(e.value));
+  if (e.bound > 0 && std::isfinite(e.high) && std::isfinite(e.low))
+    found.worst = std::max(found.worst, std::abs(got - e.value) / (e.bound + rounding));
+  if (got >= e.low && got <= e.high) return;
+  note_bad(found, fmt::format("{}: exact {:.9g}, got {:.9g}, bound {:.3g}", text_of(place), e.value, got, e.bound));
+}
+
 }  // namespace
 
 Comparison merged(std::int64_t count, const std::function<Comparison(std::int64_t)>& f) {
@@ -78,21 +95,14 @@ Comparison merged(std::int64_t count, const std::function<Comparison(std::int64_
   return all;
 }
 
-void compare_output(const Place& place, double got, const reference::Exact& exact, const Finish& finish, Comparison& found) {
-  ++found.checked;
-  if (exact.overflows) return;  // the bound says nothing there; the bitwise checks speak
-  if (!std::isfinite(exact.value)) {
-    const bool same = std::isnan(exact.value) ? std::isnan(got) : finish.activation != Activation::none || got == exact.value;
-    if (!same) note_bad(found, fmt::format("{}: exact {}, got {}", text_of(place), exact.value, got));
-    return;
+void compare_outputs(Place place, std::int64_t index, std::span<const reference::Exact> exact, Finish finish, const float* bias,
+                     const std::byte* before, const std::byte* out, Comparison& found) {
+  for (std::size_t col = 0; col < exact.size(); ++col, ++index) {
+    place.col = static_cast<std::int64_t>(col);
+    if (finish.has_bias) finish.bias = static_cast<double>(bias[col]);
+    if (finish.accumulates) finish.before = output_at(Format::f32, before, index);
+    compare_output(place, output_at(finish.out, out, index), exact[col], finish, found);
   }
-  const Expected e = expected_output(exact, finish);
-  const double rounding =
-      finish.out == Format::f32 ? 0 : std::max(std::abs(e.value - rounded_to(finish.out, e.value)), 0x1p-9 * std::abs(e.value));
-  if (e.bound > 0 && std::isfinite(e.high) && std::isfinite(e.low))
-    found.worst = std::max(found.worst, std::abs(got - e.value) / (e.bound + rounding));
-  if (got >= e.low && got <= e.high) return;
-  note_bad(found, fmt::format("{}: exact {:.9g}, got {:.9g}, bound {:.3g}", text_of(place), e.value, got, e.bound));
 }
 
 std::int64_t local_group_of(const Case& c, const OutRow& row) {
@@ -112,14 +122,10 @@ void compare_row(const Case& c, const OutRow& row, const reference::Exact* exact
     check_outside(c, row, out, found);
     return;
   }
-  const Place place = place_of(c, row.batch, row.row, 0);
-  for (std::int64_t col = 0; col < cols; ++col) {
-    const std::int64_t index = (row.batch * c.out_rows() + row.row) * cols + col;
-    Finish finish{c.problem.out, c.problem.act, c.problem.bias, 0, c.problem.out_mode == OutMode::accumulate, 0};
-    if (finish.has_bias) finish.bias = static_cast<double>(c.bias[static_cast<std::size_t>(group * cols + col)]);
-    if (finish.accumulates) finish.before = output_at(Format::f32, c.initial_out.data(), index);
-    compare_output({place.group, row.row, col}, output_at(c.problem.out, out.data(), index), exact[col], finish, found);
-  }
+  const Finish finish{c.problem.out, c.problem.act, c.problem.bias, 0, c.problem.out_mode == OutMode::accumulate, 0};
+  compare_outputs(place_of(c, row.batch, row.row, 0), (row.batch * c.out_rows() + row.row) * cols,
+                  {exact, static_cast<std::size_t>(cols)}, finish, finish.has_bias ? c.bias.data() + group * cols : nullptr,
+                  c.initial_out.data(), out.data(), found);
 }
 
 std::vector<OutRow> rows_to_check(const OutShape& shape, std::uint64_t seed) {
@@ -136,12 +142,15 @@ std::vector<OutRow> rows_to_check(const OutShape& shape, std::uint64_t seed) {
     if (r >= 0 && r < shape.rows && static_cast<double>(picked.size() + 1) * row_cost <= kCheckAtMost)
       picked.insert(b * shape.rows + r);
   };
+  const auto pick_edge = [&](std::int64_t b, std::int64_t edge) {
+    pick(b, edge - 1);
+    pick(b, edge);
+  };
   for (std::int64_t b = 0; b < shape.batch; ++b) {
-    for (const std::int64_t edge : shape.edges) {
-      pick(b, edge - 1);
-      pick(b, edge);
-    }
+    for (const std::int64_t edge : {std::int64_t{0}, std::int64_t{32}, std::int64_t{128}, std::int64_t{256}, shape.rows})
+      pick_edge(b, edge);
   }
+  for (const std::int64_t edge : shape.edges) pick_edge(0, edge);
   Random random(seed + 99);
   const std::int64_t enough = kEnoughOutputs / shape.cols + 1;
   for (std::int64_t i = 0; i < enough; ++i) {
@@ -153,7 +162,7 @@ std::vector<OutRow> rows_to_check(const OutShape& shape, std::uint64_t seed) {
 }
 
 std::vector<OutRow> rows_to_check(const Case& c) {
-  OutShape shape{c.out_batch(), c.out_rows(), c.out_cols(), depth_of(c), {0, 32, 128, 256, c.out_rows()}};
+  OutShape shape{c.out_batch(), c.out_rows(), c.out_cols(), depth_of(c), {}};
   for (std::size_t g = 0; c.is_gmm() && g < c.sizes.size(); ++g) {
     shape.edges.push_back(c.starts[g]);
     shape.edges.push_back(c.starts[g] + c.sizes[g]);
@@ -166,13 +175,9 @@ Comparison compare_with_oracle(const Case& c, const Bytes& out, const std::vecto
   const auto ordered = reference_of<reference::Ordered>(c);
   return merged(static_cast<std::int64_t>(rows.size()), [&](std::int64_t i) {
     Comparison found;
-    std::vector<reference::Exact> exact(static_cast<std::size_t>(c.out_cols()));
+    std::vector<reference::Exact> exact;
     const OutRow& row = rows[static_cast<std::size_t>(i)];
-    oracle.row(row.batch, row.row, exact.data());
-    for (std::int64_t col = 0; local_group_of(c, row) >= 0 && col < c.out_cols(); ++col) {
-      reference::Exact& e = exact[static_cast<std::size_t>(col)];
-      if (!std::isfinite(e.value)) note_overflow(e, ordered.at(row.batch, row.row, col));
-    }
+    if (local_group_of(c, row) >= 0) exact = exact_row(oracle, ordered, row, c.out_cols());
     compare_row(c, row, exact.data(), out, found);
     return found;
   });
@@ -180,6 +185,17 @@ Comparison compare_with_oracle(const Case& c, const Bytes& out, const std::vecto
 
 void note_overflow(reference::Exact& exact, float product) {
   exact.overflows = exact.overflows || (!std::isfinite(exact.value) && !std::isfinite(product));
+}
+
+std::vector<reference::Exact> exact_row(const reference::Oracle& oracle, const reference::Ordered& ordered, const OutRow& row,
+                                        std::int64_t cols) {
+  std::vector<reference::Exact> exact(static_cast<std::size_t>(cols));
+  oracle.row(row.batch, row.row, exact.data());
+  for (std::int64_t col = 0; col < cols; ++col) {
+    reference::Exact& e = exact[static_cast<std::size_t>(col)];
+    if (!std::isfinite(e.value)) note_overflow(e, ordered.at(row.batch, row.row, col));
+  }
+  return exact;
 }
 
 bool has_order(const Case& c) { return c.problem.act == Activation::none || c.problem.act == Activation::relu; }

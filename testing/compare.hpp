@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,10 @@ struct Place {
 /// Calls f(i) for i in [0, count) on all cores and merges the comparisons it returns in order.
 [[nodiscard]] Comparison merged(std::int64_t count, const std::function<Comparison(std::int64_t)>& f);
 
-/// Adds to `found` whether an output lies within its interval.
-void compare_output(const Place& place, double got, const reference::Exact& exact, const Finish& finish, Comparison& found);
+/// Adds to `found` whether the outputs of a row, from `index` of out on, lie within their intervals: one for each of `exact`.
+/// `bias` is the row's, `before` what out held; each is read where `finish` says that there is one.
+void compare_outputs(Place place, std::int64_t index, std::span<const reference::Exact> exact, Finish finish, const float* bias,
+                     const std::byte* before, const std::byte* out, Comparison& found);
 
 struct OutRow {
   std::int64_t batch = 0;
@@ -45,7 +48,7 @@ struct OutShape {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::int64_t depth = 0;           // of the sums
-  std::vector<std::int64_t> edges;  // rows where something begins or ends
+  std::vector<std::int64_t> edges;  // rows where groups begin or end
 };
 /// Rows of out that are worth looking at: all of them while the operation is small, else the edges of groups, tiles and blocks
 /// and enough random ones for 65,536 outputs.
@@ -73,6 +76,10 @@ void compare_row(const Case& c, const OutRow& row, const reference::Exact* exact
 /// Beside an Inf, sums that pass the largest f32 decide whether it stays Inf or becomes NaN: the order alone knows, whose
 /// result is `product`.
 void note_overflow(reference::Exact& exact, float product);
+
+/// The exact results of a row of a product.
+[[nodiscard]] std::vector<reference::Exact> exact_row(const reference::Oracle& oracle, const reference::Ordered& ordered,
+                                                      const OutRow& row, std::int64_t cols);
 
 /// The order decides every bit of out: there is no activation but relu.
 [[nodiscard]] bool has_order(const Case& c);

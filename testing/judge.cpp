@@ -2,10 +2,7 @@
 #include "testing/judge.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <limits>
-#include <mutex>
 #include <vector>
 
 #include "reference/oracle.hpp"
@@ -34,76 +31,56 @@ struct Ranges {
   }
 };
 
-/// What the calls of both kinds have in common.
-struct Call {
+/// The outputs of one call: what its out held, and what another program says of it.
+struct Outputs {
   const View& out;
-  OutMode mode;
   const std::byte* before;
   const std::byte* got;
 
   [[nodiscard]] std::int64_t index(const OutRow& at) const { return (at.batch * out.rows + at.row) * out.cols; }
-  [[nodiscard]] bool accumulates() const { return mode == OutMode::accumulate; }
 };
 
-/// Compares one row twice: with E, and with the allowance.
-class Row {
- public:
-  Row(const Call& call, const OutRow& at, std::int64_t group) : call_(call), at_(at), group_(group) {}
-
-  template <class Reference, class Order>
-  Comparison compare(const Reference& oracle, const Order& ordered, Finish finish, const float* bias, double share,
-                     double& worst_of_e) const {
-    std::vector<reference::Exact> exact(static_cast<std::size_t>(call_.out.cols));
-    oracle.row(at_.batch, at_.row, exact.data());
-    Comparison allowed;
-    Comparison bound;
-    for (std::int64_t col = 0; col < call_.out.cols; ++col) {
-      reference::Exact& e = exact[static_cast<std::size_t>(col)];
-      if (!std::isfinite(e.value)) note_overflow(e, ordered.at(at_.batch, at_.row, col));
-      const std::int64_t index = call_.index(at_) + col;
-      if (finish.has_bias) finish.bias = static_cast<double>(bias[col]);
-      if (finish.accumulates) finish.before = output_at(Format::f32, call_.before, index);
-      const double got = output_at(finish.out, call_.got, index);
-      compare_output({group_, at_.row, col}, got, e, finish, bound);
-      e.bound += share * e.abs_sum;
-      compare_output({group_, at_.row, col}, got, e, finish, allowed);
-    }
-    worst_of_e = bound.worst;
-    return allowed;
-  }
-
-  /// A row of no local group is zero, or as it was.
-  [[nodiscard]] Comparison compare_outside(bool zero) const {
-    Comparison found;
-    const Format format = call_.out.format;
-    for (std::int64_t col = 0; col < call_.out.cols; ++col) {
-      const std::int64_t index = call_.index(at_) + col;
-      reference::Exact exact;
-      exact.value = zero ? 0 : output_at(format, call_.before, index);
-      compare_output({group_, at_.row, col}, output_at(format, call_.got, index), exact, {format}, found);
-    }
-    return found;
-  }
-
- private:
-  const Call& call_;
-  OutRow at_;
-  std::int64_t group_;
+/// What is found in one row.
+struct RowFound {
+  Comparison allowed;
+  double worst_of_e = 0;
 };
 
-/// f gives a row's comparison, and by its second argument the largest error over E.
+/// A row of a product, whose exact results are compared twice: with E, and with what is allowed.
+RowFound compare_product(const Outputs& o, const Place& place, const OutRow& at, std::vector<reference::Exact> exact,
+                         const Finish& finish, const float* bias, double share) {
+  RowFound found;
+  Comparison bound;
+  compare_outputs(place, o.index(at), exact, finish, bias, o.before, o.got, bound);
+  for (reference::Exact& e : exact) e.bound += e.abs_sum == 0 ? 0 : share * e.abs_sum;  // the share may be Inf
+  compare_outputs(place, o.index(at), exact, finish, bias, o.before, o.got, found.allowed);
+  found.worst_of_e = bound.worst;
+  return found;
+}
+
+/// A row of no local group is zero, or as it was.
+RowFound compare_outside(const Outputs& o, const Place& place, const OutRow& at, bool zero) {
+  std::vector<reference::Exact> exact(static_cast<std::size_t>(o.out.cols));
+  for (std::size_t i = 0; !zero && i < exact.size(); ++i) {
+    exact[i].value = output_at(o.out.format, o.before, o.index(at) + static_cast<std::int64_t>(i));
+  }
+  RowFound found;
+  compare_outputs(place, o.index(at), exact, {o.out.format}, nullptr, nullptr, o.got, found.allowed);
+  return found;
+}
+
+/// f finds what is in a row.
 template <class F>
 Judgement judged(const std::vector<OutRow>& rows, F f) {
-  Judgement found;
-  std::mutex mutex;
-  found.allowed = merged(static_cast<std::int64_t>(rows.size()), [&](std::int64_t i) {
-    double worst = 0;
-    Comparison row = f(rows[static_cast<std::size_t>(i)], worst);
-    const std::scoped_lock lock(mutex);
-    found.worst_of_e = std::max(found.worst_of_e, worst);
-    return row;
+  std::vector<double> worst(rows.size());
+  Judgement all;
+  all.allowed = merged(static_cast<std::int64_t>(rows.size()), [&](std::int64_t i) {
+    RowFound found = f(rows[static_cast<std::size_t>(i)]);
+    worst[static_cast<std::size_t>(i)] = found.worst_of_e;
+    return found.allowed;
   });
-  return found;
+  for (const double each : worst) all.worst_of_e = std::max(all.worst_of_e, each);
+  return all;
 }
 
 }  // namespace
@@ -111,7 +88,7 @@ Judgement judged(const std::vector<OutRow>& rows, F f) {
 Judgement judge(const GmmArgs& args, const std::byte* before, const std::byte* out, const Allowance& allowance) {
   const Ranges groups(args.groups);
   const std::int64_t depth = args.lhs.values.cols;
-  OutShape shape{1, args.out.rows, args.out.cols, depth, {0, 32, 128, 256, args.out.rows}};
+  OutShape shape{1, args.out.rows, args.out.cols, depth, {}};
   std::vector<std::int64_t> group_of(static_cast<std::size_t>(args.out.rows), -1);
   for (std::int64_t g = 0; g < args.groups.count; ++g) {
     if (groups.size(g) == 0) continue;  // it may begin anywhere
@@ -123,16 +100,18 @@ Judgement judge(const GmmArgs& args, const std::byte* before, const std::byte* o
   const reference::Oracle oracle(args);
   const reference::Ordered ordered(args);
   const double share = share_of_sum(allowance, depth);
-  const Call call{args.out, args.out_mode, before, out};
-  const bool zero = args.rows_outside == RowsOutside::zero && !call.accumulates();
+  const Outputs outputs{args.out, before, out};
+  const bool accumulates = args.out_mode == OutMode::accumulate;
   const auto* bias = static_cast<const float*>(args.bias.data);
-  return judged(rows_to_check(shape, 1), [&](const OutRow& at, double& worst) {
-    const std::int64_t group = group_of[static_cast<std::size_t>(at.row)];
-    const std::int64_t local = group - args.first_group;
-    const Row row(call, at, group);
-    if (group < 0 || local < 0 || local >= args.rhs.values.batch) return row.compare_outside(zero);
-    const Finish finish{args.out.format, args.activation, bias != nullptr, 0, call.accumulates(), 0};
-    return row.compare(oracle, ordered, finish, bias == nullptr ? nullptr : bias + local * args.out.cols, share, worst);
+  const Finish finish{args.out.format, args.activation, bias != nullptr, 0, accumulates, 0};
+  return judged(rows_to_check(shape, 1), [&](const OutRow& at) {
+    const Place place{group_of[static_cast<std::size_t>(at.row)], at.row, 0};
+    const std::int64_t local = place.group - args.first_group;
+    if (place.group < 0 || local < 0 || local >= args.rhs.values.batch) {
+      return compare_outside(outputs, place, at, args.rows_outside == RowsOutside::zero && !accumulates);
+    }
+    return compare_product(outputs, place, at, exact_row(oracle, ordered, at, args.out.cols), finish,
+                           bias == nullptr ? nullptr : bias + local * args.out.cols, share);
   });
 }
 
@@ -140,14 +119,15 @@ Judgement judge(const TgmmArgs& args, const std::byte* before, const std::byte* 
   const Ranges groups(args.groups);
   std::int64_t deepest = 0;
   for (std::int64_t g = 0; g < args.groups.count; ++g) deepest = std::max(deepest, groups.size(g));
-  const OutShape shape{args.out.batch, args.out.rows, args.out.cols, deepest, {0, 32, 128, 256, args.out.rows}};
+  const OutShape shape{args.out.batch, args.out.rows, args.out.cols, deepest, {}};
   const reference::Oracle oracle(args);
   const reference::Ordered ordered(args);
-  const Call call{args.out, args.out_mode, before, out};
-  const Finish finish{args.out.format, Activation::none, false, 0, call.accumulates(), 0};
-  return judged(rows_to_check(shape, 1), [&](const OutRow& at, double& worst) {
-    const std::int64_t group = at.batch + args.first_group;
-    return Row(call, at, group).compare(oracle, ordered, finish, nullptr, share_of_sum(allowance, groups.size(group)), worst);
+  const Outputs outputs{args.out, before, out};
+  const Finish finish{args.out.format, Activation::none, false, 0, args.out_mode == OutMode::accumulate, 0};
+  return judged(rows_to_check(shape, 1), [&](const OutRow& at) {
+    const Place place{at.batch + args.first_group, at.row, 0};
+    return compare_product(outputs, place, at, exact_row(oracle, ordered, at, args.out.cols), finish, nullptr,
+                           share_of_sum(allowance, groups.size(place.group)));
   });
 }
 
