@@ -146,7 +146,8 @@ def dtype_of(what: str, name: Any, offered: tuple[str, ...]) -> np.dtype:
 
 def address(array: np.ndarray) -> int:
     """Of the first element. By numpy's C-side array interface: a third of the time of __array_interface__ or .ctypes."""
-    return _at(_capsule_pointer(array.__array_struct__, None) + _DATA).value or 0
+    capsule = array.__array_struct__  # what it points to goes with it
+    return _at(_capsule_pointer(capsule, None) + _DATA).value or 0
 
 
 def in_place(array: np.ndarray) -> bool:

@@ -2,6 +2,9 @@
 
 import ctypes
 import gc
+import os
+import subprocess
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -137,3 +140,11 @@ def test_transposed_reads_what_speaks_dlpack_in_place():
     turned = ragdot.ScaledArray(Lender(values), Lender(scales), (1, None)).transposed()
     assert turned.block == (None, 1) and turned.values.shape == (4, 3) and turned.scales.shape == (1, 3)
     assert np.may_share_memory(turned.values, values) and np.may_share_memory(turned.scales, scales)
+
+
+def test_no_freed_memory_is_read():
+    """An address is read from memory that a capsule holds; Python's debug allocator overwrites what has been freed."""
+    program = "import numpy as np, ragdot; print(ragdot.gmm(np.ones((8, 256), np.float32), np.ones((2, 256, 128), np.float32), [4, 4]).sum())"
+    environment = {**os.environ, "PYTHONMALLOC": "debug", "PYTHONPATH": os.pathsep.join(sys.path)}
+    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment).stdout
+    assert float(printed) == 8 * 128 * 256
