@@ -87,6 +87,8 @@ def from_dlpack(what: str, x: Any, offered: tuple[str, ...] = _ANY) -> np.ndarra
                          "ragdot.torch") from error  # fmt: skip
     if device not in (_DLPACK_CPU, _DLPACK_PINNED):
         raise ValueError(f"{what} lies on DLPack device type {device}; copy it to the CPU")
+    if callable(is_neg := getattr(x, "is_neg", None)) and is_neg():
+        raise ValueError(f"{what} is a {type(x).__name__} that is yet to be negated, which DLPack does not tell; give x.resolve_neg()")
     try:
         capsule = x.__dlpack__()
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
@@ -124,6 +126,8 @@ def listed(names: tuple[str, ...]) -> str:
 def as_array(what: str, x: Any, offered: tuple[str, ...] = _ANY) -> np.ndarray:
     """`x` as an array, on its memory where it has any."""
     if isinstance(x, np.ndarray):
+        if isinstance(x, np.ma.MaskedArray):
+            raise ValueError(f"{what} is a masked array, whose mask no product looks at; give x.filled(0), or what else stands for it")
         return x
     if hasattr(x, "__dlpack__"):
         return from_dlpack(what, x, offered)

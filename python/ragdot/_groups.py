@@ -39,33 +39,41 @@ class Groups:
     data: np.ndarray  # sizes, ends, offsets or starts
     lengths: np.ndarray | None = None  # for starts with sizes
 
+    def __post_init__(self) -> None:
+        pairs = self.kind == "starts_and_sizes"
+        data, lengths = _numbers("starts" if pairs else self.kind, self.data), None
+        if pairs:
+            lengths = _numbers("sizes", self.lengths)
+            if len(data) != len(lengths):
+                raise ValueError(f"groups: {len(data)} starts and {len(lengths)} sizes; give one of each for every group")
+            if data.dtype != lengths.dtype:
+                data, lengths = data.astype(np.int64), lengths.astype(np.int64)
+        elif self.lengths is not None:
+            raise ValueError(f"groups: {self.kind} have no lengths; those of starts are given by from_starts_and_sizes")
+        if self.kind == "offsets" and len(data) == 0:
+            raise ValueError("groups: offsets are empty; G groups need G + 1 of them")
+        object.__setattr__(self, "data", data)
+        object.__setattr__(self, "lengths", lengths)
+
     @staticmethod
     def from_sizes(sizes: Any) -> "Groups":
         """[G]: groups touch, the first starts at row 0."""
-        return Groups("sizes", _numbers("sizes", sizes))
+        return Groups("sizes", sizes)
 
     @staticmethod
     def from_ends(ends: Any) -> "Groups":
         """[G] end rows, as torch._grouped_mm takes them: groups touch, the first starts at row 0."""
-        return Groups("ends", _numbers("ends", ends))
+        return Groups("ends", ends)
 
     @staticmethod
     def from_offsets(offsets: Any) -> "Groups":
         """[G + 1] start rows and the last end: groups touch, rows before the first belong to none."""
-        numbers = _numbers("offsets", offsets)
-        if len(numbers) == 0:
-            raise ValueError("groups: offsets are empty; G groups need G + 1 of them")
-        return Groups("offsets", numbers)
+        return Groups("offsets", offsets)
 
     @staticmethod
     def from_starts_and_sizes(starts: Any, sizes: Any) -> "Groups":
         """[G] and [G]: gaps between groups are legal (padded and masked layouts)."""
-        first, lengths = _numbers("starts", starts), _numbers("sizes", sizes)
-        if len(first) != len(lengths):
-            raise ValueError(f"groups: {len(first)} starts and {len(lengths)} sizes; give one of each for every group")
-        if first.dtype != lengths.dtype:
-            first, lengths = first.astype(np.int64), lengths.astype(np.int64)
-        return Groups("starts_and_sizes", first, lengths)
+        return Groups("starts_and_sizes", starts, sizes)
 
     @property
     def count(self) -> int:

@@ -23,13 +23,17 @@ class ScaledArray:
     origin: "global": blocks start at row 0. "per_group": they start anew at each group's first row, and the scale rows of all
         groups follow each other, ceil(size / block[0]) each (whole axis: one each, empty groups too).
 
-    Nothing is copied or checked here: arrays of numpy, or anything that speaks DLPack, are held as they are.
+    No array is copied or checked here: those of numpy, or anything that speaks DLPack, are held as they are.
     """
 
     values: Any
     scales: Any
     block: Block
     origin: str = "global"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.block, (list, np.ndarray)):  # plans and transformations compare blocks
+            object.__setattr__(self, "block", tuple(self.block))
 
     @property
     def shape(self) -> tuple[int, ...]:

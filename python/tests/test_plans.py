@@ -182,3 +182,13 @@ def test_python_runs_while_the_library_computes():
         turns += 1
         time.sleep(0)
     assert turns > 100, f"{turns} turns in {time.perf_counter() - start:.3f} s"
+
+
+def test_blocks_that_are_lists_or_arrays_are_looked_at_once():
+    lhs, rhs = operands("gmm")
+    plan, expected = ragdot.plan("gmm", lhs, rhs, SIZES), one_shot("gmm", lhs, rhs, SIZES)
+    block = [128, 128]
+    of_list, of_array = (ScaledArray(rhs.values, rhs.scales, given) for given in (block, np.array(block)))
+    block[1] = 64
+    for given in (of_list, of_array, rhs, of_array):
+        np.testing.assert_array_equal(bits(plan(lhs, given, SIZES)), bits(expected))

@@ -323,3 +323,8 @@ def test_what_bounds_a_kernel_with_an_order_of_its_own():
     off = abs(chain - exact)
     assert bound < off <= depth * 2**-24 / (1 - depth * 2**-24) * absolute
     assert abs(ragdot.gmm(lhs, rhs, [1], out_dtype="f32") - exact) <= bound
+
+
+def test_groups_of_a_strided_array_are_its_own():
+    x, w, every_second = bf16(np.ones((5, 8))), bf16(np.arange(3 * 8 * 4).reshape(3, 8, 4)), np.array([3, 1, 0, 1, 2, 9])[::2]
+    np.testing.assert_array_equal(bits(ragdot.gmm(x, w, ragdot.Groups("sizes", every_second))), bits(ragdot.gmm(x, w, [3, 0, 2])))

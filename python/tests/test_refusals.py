@@ -15,6 +15,17 @@ QX, QW = ragdot.quantize(X, (1, 4)), ragdot.quantize(W, (4, 2))
 F32 = np.float32
 
 
+class Negated:
+    """As torch's imaginary part of a conjugate: the numbers of `values`, yet to be negated."""
+
+    def __dlpack__(self) -> None: ...
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+    def is_neg(self) -> bool:
+        return True
+
 
 class Traced:
     """Speaks DLPack as arrays of jax do while they are traced."""
@@ -59,6 +70,8 @@ PACKAGE = [
     (lambda: ragdot.gmm(X, W, SIZES, rows_outside="leave"), "gmm: rows_outside leave needs out; give the array whose other rows are kept"),
     (lambda: ragdot.plan("gmm", X, W, SIZES, rows_outside="leave")(X, W, SIZES), "gmm: this plan leaves rows outside as they are; give out"),
     (lambda: ragdot.gmm(Traced(), W, SIZES), "gmm: lhs is a Traced without memory of its own (no memory yet); in traced code use ragdot.jax"),
+    (lambda: ragdot.gmm(Negated(), W, SIZES), "gmm: lhs is a Negated that is yet to be negated, which DLPack does not tell; give x.resolve_neg()"),
+    (lambda: ragdot.gmm(np.ma.masked_array(np.ones((6, 8), F32), False), W, SIZES), "gmm: lhs is a masked array, whose mask no product looks at"),
     (lambda: ragdot.gmm(X[0], W, SIZES), "gmm: lhs has shape [8]; it must be [rows, columns]"),
     (lambda: ragdot.gmm(X, W[0], SIZES), "gmm: rhs has shape [8, 4]; it must be [groups, rows, columns]"),
     (lambda: ragdot.gmm(np.ones((6, 8)), W, SIZES), "gmm: lhs is float64; give float32, bfloat16, float8_e4m3fn, float8_e5m2, int8"),
@@ -94,6 +107,9 @@ PACKAGE = [
     (lambda: ragdot.gmm(X, W, SIZES.astype(np.int16)), "groups: sizes are int16; give int32 or int64"),
     (lambda: ragdot.gmm(X, W, SIZES[None]), "groups: sizes has shape [1, 3]; it must have one axis"),
     (lambda: ragdot.gmm(X, W, [1.0, 2.0]), "groups: sizes are float64; give int32 or int64"),
+    (lambda: Groups("sizes", np.ones(3)), "groups: sizes are float64; give int32 or int64"),
+    (lambda: Groups("starts_and_sizes", [1]), "groups: sizes are None; give int32 or int64 numbers"),
+    (lambda: Groups("ends", [1], [1]), "groups: ends have no lengths; those of starts are given by from_starts_and_sizes"),
     (lambda: Groups.from_offsets([]), "groups: offsets are empty; G groups need G + 1 of them"),
     (lambda: Groups.from_starts_and_sizes([1], [1, 2]), "groups: 1 starts and 2 sizes; give one of each for every group"),
     (lambda: ragdot.gmm(ScaledArray(QX.values, QX.scales, 4), W, SIZES),
