@@ -13,6 +13,7 @@
 #include "cli/bench_compare.hpp"
 #include "cli/bench_report.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/print.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "testing/presets.hpp"
@@ -92,9 +93,9 @@ void sample_machine(bench::Meter& meter, BenchReport& report, Progress& progress
 void print_comparison(const std::vector<Row>& rows, const bench::Ratios& ratios, bool with_chart) {
   print_rows(rows);
   print_ratios(ratios);
-  if (with_chart) fmt::print("{}", chart_of(rows));
-  fmt::print("\n");
-  std::fflush(stdout);
+  if (with_chart) put("{}", chart_of(rows));
+  put("\n");
+  flush();
 }
 
 /// Says so where other programs are likely to take part of the processors.

@@ -11,6 +11,7 @@
 
 #include "bench/row.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/print.hpp"
 
 namespace ragdot::cli {
 namespace {
@@ -165,16 +166,14 @@ void print_changes(const Changes& changes, double threshold) {
   for (const Change& c : changes.times) {
     if (!c.beyond_spread && !c.regression) continue;
     const char* verdict = c.regression ? "SLOWER" : c.percent > 0 ? "slower" : "faster";
-    fmt::print("{} {:>+7.1f} %  {:>10.3f} -> {:>10.3f} ms  {}\n", verdict, c.percent, c.before * 1e3, c.after * 1e3, c.name);
+    put("{} {:>+7.1f} %  {:>10.3f} -> {:>10.3f} ms  {}\n", verdict, c.percent, c.before * 1e3, c.after * 1e3, c.name);
   }
   for (const Change& c : changes.ratios) {
-    if (c.beyond_spread)
-      fmt::print("ratio  {:>+7.1f} %  {:>10.3f} -> {:>10.3f}     {}\n", c.percent, c.before, c.after, c.name);
+    if (c.beyond_spread) put("ratio  {:>+7.1f} %  {:>10.3f} -> {:>10.3f}     {}\n", c.percent, c.before, c.after, c.name);
   }
-  for (const std::string& name : changes.only_old) fmt::print("only in the old file: {}\n", name);
-  for (const std::string& name : changes.only_new) fmt::print("only in the new file: {}\n", name);
-  fmt::print(
-      "{} times compared, {} within their spread; {} ratios, {} within theirs. SLOWER: by more than {} %, and so against "
+  for (const std::string& name : changes.only_old) put("only in the old file: {}\n", name);
+  for (const std::string& name : changes.only_new) put("only in the new file: {}\n", name);
+  put("{} times compared, {} within their spread; {} ratios, {} within theirs. SLOWER: by more than {} %, and so against "
       "what was timed beside it\n",
       changes.times.size(), within_spread(changes.times), changes.ratios.size(), within_spread(changes.ratios), threshold);
 }

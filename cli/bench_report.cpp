@@ -11,6 +11,7 @@
 #include "bench/peaks/instructions.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/machine.hpp"
+#include "cli/print.hpp"
 #include "ragdot/kernels.hpp"
 
 namespace ragdot::cli {
@@ -88,20 +89,20 @@ void print_row(const Row& row) {
   const std::string place = fmt::format("{} {}", row.op, row.entry.shape);
   const std::string& contender = row.entry.contender;
   if (row.outcome != Outcome::timed) {
-    fmt::print("{:<22} {:<15} {:<12} {:<24} {}: {}\n", place, row.entry.recipe, contender, row.kernel,
-               row.outcome == Outcome::wrong ? "REFUSED" : "not run", row.refusal);
+    put("{:<22} {:<15} {:<12} {:<24} {}: {}\n", place, row.entry.recipe, contender, row.kernel,
+        row.outcome == Outcome::wrong ? "REFUSED" : "not run", row.refusal);
     return;
   }
-  fmt::print(kLine, place, row.entry.recipe, contender, row.kernel, row.threads, fmt::format("{:.3f}", row.time.median * 1e3),
-             spread(row.time), row.time.runs, rate(row.tflops()), rate(row.gbs()), percent(row.of_peak.value),
-             percent(row.of_read_bandwidth.value > 0 ? row.of_read_bandwidth.value : row.of_copy_bandwidth.value));
+  put(kLine, place, row.entry.recipe, contender, row.kernel, row.threads, fmt::format("{:.3f}", row.time.median * 1e3),
+      spread(row.time), row.time.runs, rate(row.tflops()), rate(row.gbs()), percent(row.of_peak.value),
+      percent(row.of_read_bandwidth.value > 0 ? row.of_read_bandwidth.value : row.of_copy_bandwidth.value));
   if (row.entry.problem.tile) {
     const Tiling& t = *row.entry.problem.tile;
-    fmt::print("  tile {}x{}x{}, used {}", t.tm, t.tk, t.tn, row.tile);
+    put("  tile {}x{}x{}, used {}", t.tm, t.tk, t.tn, row.tile);
   } else {
-    fmt::print("  {}", row.tile);
+    put("  {}", row.tile);
   }
-  fmt::print("{}\n", row.weight_copies > 1 ? fmt::format("  {} weight copies in turn", row.weight_copies) : "");
+  put("{}\n", row.weight_copies > 1 ? fmt::format("  {} weight copies in turn", row.weight_copies) : "");
 }
 
 }  // namespace
@@ -151,15 +152,15 @@ int exit_code_of(const std::vector<Row>& rows, const std::vector<std::string>& n
 
 void print_machine(const BenchReport& report) {
   const Json machine = machine_of(report);
-  fmt::print("{}, {} threads; peaks in TFLOP/s:", machine["cpu"].get<std::string>(), report.threads);
+  put("{}, {} threads; peaks in TFLOP/s:", machine["cpu"].get<std::string>(), report.threads);
   for (const auto& [name, peak] : machine["peak_tflops"].items()) {
-    if (!peak.is_null()) fmt::print(" {} {:.3g}", name, peak.get<double>());
+    if (!peak.is_null()) put(" {} {:.3g}", name, peak.get<double>());
   }
-  fmt::print("; reading {:.3g} GB/s, copying (memcpy) {:.3g} GB/s in {} MiB\n\n", machine["read_gbs"].get<double>(),
-             machine["copy_gbs"].get<double>(), report.buffer_bytes >> 20);
-  fmt::print(kLine, "op shape", "recipe", "contender", "kernel", "thr", "median ms", "spread", "runs", "TFLOP/s", "GB/s",
-             "of peak", "of mem");
-  fmt::print("  tile\n");
+  put("; reading {:.3g} GB/s, copying (memcpy) {:.3g} GB/s in {} MiB\n\n", machine["read_gbs"].get<double>(),
+      machine["copy_gbs"].get<double>(), report.buffer_bytes >> 20);
+  put(kLine, "op shape", "recipe", "contender", "kernel", "thr", "median ms", "spread", "runs", "TFLOP/s", "GB/s", "of peak",
+      "of mem");
+  put("  tile\n");
 }
 
 void print_rows(std::vector<Row> rows) {
@@ -174,12 +175,12 @@ void print_ratios(const bench::Ratios& ratios) {
   for (const auto& [name, q] : ratios) {
     const std::string text = fmt::format("  {} {:.3f} ({:.3f}-{:.3f})", name, q.value, q.low, q.high);
     if (line.size() + text.size() > kWidth) {
-      fmt::print("{}\n", line);
+      put("{}\n", line);
       line.clear();
     }
     line += text;
   }
-  if (!line.empty()) fmt::print("{}\n", line);
+  if (!line.empty()) put("{}\n", line);
 }
 
 }  // namespace ragdot::cli

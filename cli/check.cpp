@@ -8,6 +8,7 @@
 #include "cli/case_answer.hpp"
 #include "cli/case_file.hpp"
 #include "cli/exit_codes.hpp"
+#include "cli/print.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "testing/judge.hpp"
@@ -69,12 +70,12 @@ int check_command(const CheckWords& words) {
   const testing::Comparison& allowed = found.allowed;
   const bool ok = allowed.wrong == 0;
   if (!words.json.on_stdout()) {
-    fmt::print("{}\n", testing::to_string(c.problem()));
-    fmt::print("outputs with the bits of the reduction order  {} of {} (kernel {})\n", same, outputs, twin.kernel);
-    fmt::print("outputs held against the exact result         {}\n", allowed.checked);
-    fmt::print("largest error / E, this library's bound       {:.4g}\n", found.worst_of_e);
-    fmt::print("largest error / what is allowed               {:.4g}\n", allowed.worst);
-    fmt::print("{}\n", ok ? "ok" : fmt::format("FAIL: {} outputs are off by more; first {}", allowed.wrong, allowed.first_bad));
+    put("{}\n", testing::to_string(c.problem()));
+    put("outputs with the bits of the reduction order  {} of {} (kernel {})\n", same, outputs, twin.kernel);
+    put("outputs held against the exact result         {}\n", allowed.checked);
+    put("largest error / E, this library's bound       {:.4g}\n", found.worst_of_e);
+    put("largest error / what is allowed               {:.4g}\n", allowed.worst);
+    put("{}\n", ok ? "ok" : fmt::format("FAIL: {} outputs are off by more; first {}", allowed.wrong, allowed.first_bad));
   }
   Json json = {{"command", "check"},
                {"version", version()},

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "cli/exit_codes.hpp"
+#include "cli/print.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "ragdot/kernels.hpp"
@@ -79,7 +80,7 @@ int guarded(int argc, const char* const* argv) {
   } catch (const std::length_error&) {  // a container beyond every memory
     return too_large();
   } catch (const std::exception& error) {
-    if (std::ferror(stdout) == 0) complain(error.what());  // else the end says it
+    complain(error.what());
     return kUsage;
   }
 }
@@ -88,11 +89,10 @@ int guarded(int argc, const char* const* argv) {
 
 int command(int argc, const char* const* argv) {
   const int code = guarded(argc, argv);
-  errno = 0;
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  if (errno == EPIPE) return code;  // the reader has seen enough
-  complain(fmt::format("stdout cannot be written: {}; redirect it to a file that can be",
-                       errno == 0 ? "output error" : std::strerror(errno)));
+  flush();
+  const int error = stdout_error();
+  if (error == 0 || error == EPIPE) return code;  // EPIPE: the reader has seen enough
+  complain(fmt::format("stdout cannot be written: {}; redirect it to a file that can be", std::strerror(error)));
   return code == kOk ? kUsage : code;
 }
 

@@ -4,7 +4,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdio_ext.h>
+#include <unistd.h>
 
+#include <array>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -31,8 +34,12 @@ TEST_F(Command, RefusalsEndWithTheirCode) {
   EXPECT_EQ(command({"verify", small + "accumulate=1 out=bf16"}), kUsage);
   EXPECT_EQ(command({"verify", small + "lhs=bf16:1x128"}), kUsage);
   EXPECT_EQ(command({"verify", small + "lhs=f32 rhs=bf16"}), kNotPossible);
-  const Variable kernel("RAGDOT_KERNEL", "nonsense");
-  EXPECT_EQ(command({"verify", small}), kNotPossible);
+  testing::FLAGS_gtest_death_test_style = "threadsafe";  // the library reads its environment once
+  const auto with_a_kernel_that_is_none = [&] {
+    const Variable kernel("RAGDOT_KERNEL", "nonsense");
+    _exit(command({"verify", small}));
+  };
+  EXPECT_EXIT(with_a_kernel_that_is_none(), testing::ExitedWithCode(kNotPossible), "");
 }
 
 TEST_F(Command, VerifyPrintsARefusalAsOne) {
@@ -105,6 +112,33 @@ TEST_F(Command, OutputThatIsLostIsNoSuccess) {
     ::close(kept);
     EXPECT_EQ(code, kUsage) << words.back();
   }
+}
+
+/// Stdout becomes a pipe that nobody reads, and more is printed than it would hold back.
+TEST_F(Command, AReaderThatGoesAwayChangesNothing) {
+  std::vector<Tensor> tensors;
+  for (int i = 0; i < 2000; ++i)
+    tensors.push_back(tensor(fmt::format("{}.weight", i), "F32", {2, 3}, bytes_of(some_weights(6))));
+  ASSERT_TRUE(write_file(path("in"), tensors, {}).ok());
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  ::close(pipe[0]);
+  auto* const handler = std::signal(SIGPIPE, SIG_IGN);
+  std::fflush(stdout);
+  const int kept = ::dup(STDOUT_FILENO);
+  ASSERT_GE(::dup2(pipe[1], STDOUT_FILENO), 0);
+  ::testing::internal::CaptureStderr();
+  const int code = command({"quantize", path("in"), "-o", path("out"), "--json", path("q.json")});
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  ::__fpurge(stdout);
+  std::clearerr(stdout);
+  ASSERT_GE(::dup2(kept, STDOUT_FILENO), 0);
+  ::close(kept);
+  ::close(pipe[1]);
+  std::signal(SIGPIPE, handler);
+  EXPECT_EQ(code, kOk);
+  EXPECT_EQ(said, "");
+  EXPECT_EQ(nlohmann::json::parse(load("q.json"))["tensors"].size(), 2000U);
 }
 
 TEST_F(Command, JsonLeavesTheProblemAlone) {

@@ -7,6 +7,7 @@
 
 #include "cli/exit_codes.hpp"
 #include "cli/machine.hpp"
+#include "cli/print.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "ragdot/cuda.h"
@@ -87,27 +88,27 @@ Json plan_json(const std::string& problem, const Result<Plan>& plan) {
 }
 
 void print_info() {
-  fmt::print("ragdot {}\n{:<10} {}\n", version(), "cpu", cpu_name());
-  fmt::print("{:<10} {}\n", "features", fmt::join(present_features(), " "));
+  put("ragdot {}\n{:<10} {}\n", version(), "cpu", cpu_name());
+  put("{:<10} {}\n", "features", fmt::join(present_features(), " "));
   constexpr std::array<const char*, 3> kPermission = {"not on this CPU", "the operating system refuses the tile registers",
                                                       "the operating system grants the tile registers"};
-  fmt::print("{:<10} {}\n", "amx", kPermission.at(static_cast<std::size_t>(tile_permission())));
+  put("{:<10} {}\n", "amx", kPermission.at(static_cast<std::size_t>(tile_permission())));
   std::vector<std::string> caches;
   for (const Cache& c : read_caches())
     caches.push_back(fmt::format("{} {}{}", c.name, size_text(c.bytes), c.cpus > 1 ? fmt::format(" for {} CPUs", c.cpus) : ""));
-  fmt::print("{:<10} {}\n", "caches", caches.empty() ? "not listed by this system" : fmt::to_string(fmt::join(caches, ", ")));
-  fmt::print("{:<10} {}, {} threads\n", "executor", executor_name(), default_executor().concurrency());
+  put("{:<10} {}\n", "caches", caches.empty() ? "not listed by this system" : fmt::to_string(fmt::join(caches, ", ")));
+  put("{:<10} {}, {} threads\n", "executor", executor_name(), default_executor().concurrency());
   const char* title = "kernels";
   for (const KernelInfo& kernel : list_kernels()) {
-    fmt::print("{:<10} {:<12} {}\n", title, kernel.name, kernel.usable ? "usable" : "not usable: " + kernel.reason);
+    put("{:<10} {:<12} {}\n", title, kernel.name, kernel.usable ? "usable" : "not usable: " + kernel.reason);
     title = "";
   }
   const std::string no_gpu = ragdot_cuda_refusal();
-  fmt::print("{:<10} {}\n", "cuda", no_gpu.empty() ? "usable" : "not usable: " + no_gpu);
+  put("{:<10} {}\n", "cuda", no_gpu.empty() ? "usable" : "not usable: " + no_gpu);
   std::vector<std::string> variables;
   const Json set = variables_json();
   for (const auto& [name, value] : set.items()) variables.push_back(fmt::format("{}={}", name, value.get<std::string>()));
-  fmt::print("{:<10} {}\n", "variables", variables.empty() ? "none set" : fmt::to_string(fmt::join(variables, " ")));
+  put("{:<10} {}\n", "variables", variables.empty() ? "none set" : fmt::to_string(fmt::join(variables, " ")));
 }
 
 /// The library takes any other value for the usual executor.
@@ -132,7 +133,7 @@ int info_command(const InfoWords& words) {
     if (!plan.ok()) {
       code = refuse(plan.status());
     } else if (!words.json.on_stdout()) {
-      fmt::print("{:<10} {}\n", "plan", plan.value().describe());
+      put("{:<10} {}\n", "plan", plan.value().describe());
     }
   }
   return words.json.write(json) ? code : kUsage;

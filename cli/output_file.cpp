@@ -162,6 +162,19 @@ Status OutputFile::finish() {
   return {};
 }
 
+OutputFolder::~OutputFolder() {
+  for (const std::string& folder : made_) ::rmdir(folder.c_str());  // of empty ones alone
+}
+
+bool OutputFolder::make(const std::string& path) {
+  std::error_code error;
+  for (auto at = std::filesystem::absolute(path); !std::filesystem::exists(at, error) && at.has_relative_path();
+       at = at.parent_path())
+    made_.push_back(at.string());
+  std::filesystem::create_directories(path, error);
+  return std::filesystem::is_directory(path);
+}
+
 Status write_whole(const std::string& path, const std::string& text) {
   if (!is_replaced(path)) return write_through(path, text);
   auto file = OutputFile::create(path, OutputFile::Existing::replace);

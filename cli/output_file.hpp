@@ -39,6 +39,21 @@ class OutputFile {
   int file_ = -1;
 };
 
+/// A folder for outputs. What was made for it goes again unless files came into it.
+class OutputFolder {
+ public:
+  OutputFolder() = default;
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
+  ~OutputFolder();
+
+  /// Makes it, with the folders that it lies in. False where there is none then.
+  [[nodiscard]] bool make(const std::string& path);
+
+ private:
+  std::vector<std::string> made_;  // the innermost first
+};
+
 /// The text becomes what `path` holds, at once where that is a regular file in a folder that takes new ones; devices, FIFOs and
 /// names of descriptors are written to.
 [[nodiscard]] Status write_whole(const std::string& path, const std::string& text);

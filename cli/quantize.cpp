@@ -9,6 +9,7 @@
 #include "cli/checkpoint_index.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/output_file.hpp"
+#include "cli/print.hpp"
 #include "cli/quantize_loss.hpp"
 #include "cli/report.hpp"
 #include "cli/safetensors.hpp"
@@ -24,6 +25,7 @@ struct QuantizeWords {
   std::string input;
   std::string output;
   std::string match;
+  std::string except;
   std::string block = "128x128";
   std::string recipe = "absmax";
   std::string format = "e4m3";
@@ -113,10 +115,10 @@ Extents extents(const TensorInfo& t) {
   return {rank == 3 ? t.shape[0] : 1, t.shape[rank - 2], t.shape[rank - 1]};
 }
 
-std::vector<Step> plan_steps(const SafetensorsFile& file, const std::optional<std::regex>& match, const Setting& setting) {
+std::vector<Step> plan_steps(const SafetensorsFile& file, const WeightChoice& choose, const Setting& setting) {
   std::vector<Step> steps;
   for (const TensorInfo& t : file.tensors()) {
-    const Choice choice = match ? choose_by_match(t, *match) : choose_by_name(t);
+    const Choice choice = choose(t);
     Step step{&t, choice.quantise, choice.why, {}, {}};
     if (choice.quantise) {
       const Extents e = extents(t);
@@ -142,7 +144,7 @@ Result<std::vector<TensorInfo>> outputs_of(const Checkpoint& checkpoint, const P
       return Status(
           Code::invalid_argument,
           fmt::format(
-              "quantize: the checkpoint already has a tensor {}; its weights are quantised, or leave {} out with --match",
+              "quantize: the checkpoint already has a tensor {}; its weights are quantised, or leave {} out with --except",
               step.scales.name, step.from->name));
     }
     outputs.push_back(step.scales);
@@ -170,16 +172,26 @@ Status quantise_step(const SafetensorsFile& file, const Setting& setting, Step& 
   return writer.write(scales.data(), step.scales.bytes);
 }
 
-std::map<std::string, std::string> metadata_of(const SafetensorsFile& file, const QuantizeWords& words) {
-  std::map<std::string, std::string> metadata = file.metadata();
-  metadata["quantization"] = Json({{"method", "block_scaled"},
-                                   {"format", words.format},
-                                   {"block", words.block},
-                                   {"recipe", words.recipe},
-                                   {"scale", words.scale},
-                                   {"scale_suffix", "_scale_inv"},
-                                   {"by", fmt::format("ragdot {}", version())}})
-                                 .dump();
+bool quantises(const Part& part) {
+  return std::any_of(part.steps.begin(), part.steps.end(), [](const Step& s) { return s.quantise; });
+}
+
+/// The file's own, with how its tensors are quantised: a list where that had been said of others before.
+std::map<std::string, std::string> metadata_of(const Part& part, const QuantizeWords& words) {
+  std::map<std::string, std::string> metadata = part.file.metadata();
+  if (!quantises(part)) return metadata;
+  const Json now = {{"method", "block_scaled"},
+                    {"format", words.format},
+                    {"block", words.block},
+                    {"recipe", words.recipe},
+                    {"scale", words.scale},
+                    {"scale_suffix", "_scale_inv"},
+                    {"by", fmt::format("ragdot {}", version())}};
+  const std::string before = metadata["quantization"];
+  const Json said = Json::parse(before, nullptr, false);
+  Json all = said.is_array() ? said : before.empty() ? Json::array() : Json::array({said.is_discarded() ? Json(before) : said});
+  if (std::find(all.begin(), all.end(), now) == all.end()) all.push_back(now);
+  metadata["quantization"] = (all.size() == 1 ? all.front() : all).dump(-1, ' ', false, Json::error_handler_t::replace);
   return metadata;
 }
 
@@ -193,20 +205,20 @@ void print_steps(const Checkpoint& checkpoint) {
   std::int64_t before = 0;
   std::int64_t after = 0;
   std::size_t quantised = 0;
-  fmt::print("{:<10} {:>9}  {:<18} tensor\n", "", "rel. err.", "shape");
+  put("{:<10} {:>9}  {:<18} tensor\n", "", "rel. err.", "shape");
   for (const Part& part : checkpoint.parts) {
     for (const Step& s : part.steps) {
       before += s.from->bytes;
       after += bytes_behind(s);
       quantised += s.quantise ? 1U : 0U;
       const bool measured = s.quantise && !std::isnan(s.loss.relative_error);
-      fmt::print("{:<10} {:>9}  {:<18} {} ({}{})\n", s.quantise ? "quantised" : "copied",
-                 measured ? fmt::format("{:.4f}", s.loss.relative_error) : "-", shape_text(s.from->shape), s.from->name, s.why,
-                 s.loss.all_finite() ? "" : ", " + text_of(s.loss));
+      put("{:<10} {:>9}  {:<18} {} ({}{})\n", s.quantise ? "quantised" : "copied",
+          measured ? fmt::format("{:.4f}", s.loss.relative_error) : "-", shape_text(s.from->shape), s.from->name, s.why,
+          s.loss.all_finite() ? "" : ", " + text_of(s.loss));
     }
   }
-  fmt::print("{} of {} tensors quantised, {:.1f} MB -> {:.1f} MB\n", quantised, checkpoint.tensors(),
-             static_cast<double>(before) / 1e6, static_cast<double>(after) / 1e6);
+  put("{} of {} tensors quantised, {:.1f} MB -> {:.1f} MB\n", quantised, checkpoint.tensors(),
+      static_cast<double>(before) / 1e6, static_cast<double>(after) / 1e6);
 }
 
 Json json_of(const QuantizeWords& words, const Checkpoint& checkpoint) {
@@ -235,10 +247,7 @@ Json json_of(const QuantizeWords& words, const Checkpoint& checkpoint) {
 
 /// --match that chooses nothing was not what the user meant; without it nothing may be a file of norms and embeddings.
 Status check_chosen(const QuantizeWords& words, const Checkpoint& checkpoint) {
-  const auto chooses = [](const Part& part) {
-    return std::any_of(part.steps.begin(), part.steps.end(), [](const Step& s) { return s.quantise; });
-  };
-  if (std::any_of(checkpoint.parts.begin(), checkpoint.parts.end(), chooses)) return {};
+  if (std::any_of(checkpoint.parts.begin(), checkpoint.parts.end(), quantises)) return {};
   if (words.match.empty()) {
     complain(
         fmt::format("quantize: none of the {} tensors of {} looks like weights, so all are copied; --match chooses by name",
@@ -326,7 +335,7 @@ Result<std::vector<SafetensorsWriter>> open_outputs(const QuantizeWords& words, 
     const auto outputs = outputs_of(checkpoint, part, setting);
     if (!outputs.ok()) return outputs.status();
     auto writer =
-        SafetensorsWriter::create(part.output, outputs.value(), metadata_of(part.file, words),
+        SafetensorsWriter::create(part.output, outputs.value(), metadata_of(part, words),
                                   words.overwrite ? SafetensorsWriter::Existing::replace : SafetensorsWriter::Existing::refuse);
     if (!writer.ok()) return writer.status();
     writers.push_back(std::move(writer.value()));
@@ -362,13 +371,9 @@ Status write_all(const QuantizeWords& words, const Setting& setting, Checkpoint&
 int quantize_command(const QuantizeWords& words) {
   const auto setting = setting_of(words);
   if (!setting.ok()) return refuse(setting.status());
-  std::optional<std::regex> match;
-  try {
-    if (!words.match.empty()) match.emplace(words.match);
-  } catch (const std::regex_error& error) {
-    complain(fmt::format("--match {} is no regular expression: {}", words.match, error.what()));
-    return kUsage;
-  }
+  const auto choose = WeightChoice::of(words.match, words.except);
+  if (!choose.ok()) return refuse(choose.status());
+  OutputFolder folder;
   auto opened = open_checkpoint(words);
   if (!opened.ok()) return refuse(opened.status());
   Checkpoint& checkpoint = opened.value();
@@ -377,12 +382,11 @@ int quantize_command(const QuantizeWords& words) {
     index = (std::filesystem::path(words.output) / std::filesystem::path(words.input).filename()).string();
     checkpoint.inputs.push_back(words.input);
     checkpoint.outputs.push_back(index);
-    std::error_code error;
-    std::filesystem::create_directories(words.output, error);
-    if (!std::filesystem::is_directory(words.output))
+    if (!folder.make(words.output))
       return refuse({Code::invalid_argument, fmt::format("{}: is no folder; the output of an index is one", words.output)});
     if (std::filesystem::exists(index) && !words.overwrite)
       return refuse({Code::invalid_argument, fmt::format("{}: exists; give another folder, or --overwrite", index)});
+    std::error_code error;
     if (std::filesystem::equivalent(std::filesystem::absolute(words.input).parent_path(), words.output, error))
       return refuse({Code::invalid_argument, fmt::format("{}: is the folder of the input; give another one", words.output)});
   }
@@ -390,7 +394,7 @@ int quantize_command(const QuantizeWords& words) {
     if (Status s = words.json.check(*files); !s.ok()) return refuse(s);
   }
   if (Status s = check_outputs(checkpoint.outputs, checkpoint.inputs); !s.ok()) return refuse(s);
-  for (Part& part : checkpoint.parts) part.steps = plan_steps(part.file, match, setting.value());
+  for (Part& part : checkpoint.parts) part.steps = plan_steps(part.file, choose.value(), setting.value());
   if (Status s = check_chosen(words, checkpoint); !s.ok()) return refuse(s);
   auto writers = open_outputs(words, checkpoint, setting.value());
   if (!writers.ok()) return refuse(writers.status());
@@ -398,11 +402,12 @@ int quantize_command(const QuantizeWords& words) {
   if (checkpoint.index) {
     if (Status s = write_index(words, checkpoint, index); !s.ok()) return refuse(s);
   }
+  const bool reported = words.json.write(json_of(words, checkpoint));  // before a reader of the table goes away
   if (!words.json.on_stdout()) {
     print_steps(checkpoint);
-    fmt::print("wrote {}\n", words.output);
+    put("wrote {}\n", words.output);
   }
-  return words.json.write(json_of(words, checkpoint)) ? kOk : kUsage;
+  return reported ? kOk : kUsage;
 }
 
 }  // namespace
@@ -421,6 +426,9 @@ void add_quantize(CLI::App& app, int& exit_code) {
       ->type_name("OUT");
   verb->add_option("--match", words->match, "quantise the tensors whose names match, instead of the usual ones")
       ->check(not_empty("a regular expression, or leave --match out"))
+      ->type_name("REGEX");
+  verb->add_option("--except", words->except, "leave the tensors alone whose names match")
+      ->check(not_empty("a regular expression, or leave --except out"))
       ->type_name("REGEX");
   verb->add_option("--block", words->block, "rows x columns that share a scale; * for a whole axis")
       ->capture_default_str()

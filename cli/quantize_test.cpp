@@ -12,17 +12,10 @@ namespace {
 
 using QuantizeVerb = Files;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
-TEST_F(QuantizeVerb, LeavesConvolutionsAlone) {
-  const auto stacked = [](const char* name) { return tensor(name, "F32", {2, 3, 4}, bytes_of(some_weights(24))); };
-  ASSERT_TRUE(write_file(path("in"),
-                         {stacked("linear_attn.conv1d.weight"), stacked("mlp.experts.gate_up_proj"),
-                          stacked("block_sparse_moe.input_linear.weight"), stacked("patch.weight")},
-                         {})
-                  .ok());
-  const auto quantised = [&](std::vector<std::string> words) {
+class ChosenWeights : public Files {
+ protected:
+  /// Of the file "in".
+  [[nodiscard]] std::vector<std::string> quantised_names(std::vector<std::string> words) const {
     words.insert(words.begin(), {"quantize", path("in"), "-o", path("out"), "--overwrite", "--json", path("q.json")});
     EXPECT_EQ(command(words), kOk);
     std::vector<std::string> names;
@@ -31,9 +24,69 @@ TEST_F(QuantizeVerb, LeavesConvolutionsAlone) {
       if (t["quantised"].get<bool>()) names.push_back(t["name"]);
     }
     return names;
+  }
+};
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+TEST_F(ChosenWeights, AreNoConvolutions) {
+  const auto stacked = [](const char* name) { return tensor(name, "F32", {2, 3, 4}, bytes_of(some_weights(24))); };
+  ASSERT_TRUE(write_file(path("in"),
+                         {stacked("linear_attn.conv1d.weight"), stacked("mlp.experts.gate_up_proj"),
+                          stacked("block_sparse_moe.input_linear.weight"), stacked("patch.weight")},
+                         {})
+                  .ok());
+  EXPECT_THAT(quantised_names({}), ::testing::ElementsAre("mlp.experts.gate_up_proj", "block_sparse_moe.input_linear.weight"));
+  EXPECT_THAT(quantised_names({"--match", "conv1d"}), ::testing::ElementsAre("linear_attn.conv1d.weight"));
+}
+
+TEST_F(ChosenWeights, AreThoseOfLinearLayersByTheNamesOfCheckpoints) {
+  const auto weight = [](const std::string& name) { return tensor(name, "F32", {3, 4}, bytes_of(some_weights(12))); };
+  std::vector<Tensor> tensors;
+  const std::vector<std::string> chosen = {"l.mlp.gate_proj.weight", "l.mlp.experts.0.w1.weight",
+                                           "l.mlp.shared_expert.up_proj.weight", "l.self_attn.o_proj.weight",
+                                           "l.attention.output.dense.weight"};
+  for (const std::string& name : chosen) tensors.push_back(weight(name));
+  for (const char* name :
+       {"l.mlp.gate.weight", "gate.weight", "l.block_sparse_moe.gate.weight", "l.mlp.shared_expert_gate.weight",
+        "l.mlp.gate.wg.weight", "l.mlp.router.weight", "lm_head.weight", "l.61.shared_head.head.weight", "head.weight",
+        "output.weight", "score.weight", "l.61.eh_proj.weight", "embed_tokens.weight", "l.q_norm.weight"})
+    tensors.push_back(weight(name));
+  ASSERT_TRUE(write_file(path("in"), tensors, {}).ok());
+  EXPECT_EQ(quantised_names({}), chosen);
+  EXPECT_THAT(quantised_names({"--except", "experts|attn"}),
+              ::testing::ElementsAre("l.mlp.gate_proj.weight", "l.mlp.shared_expert.up_proj.weight",
+                                     "l.attention.output.dense.weight"));
+  EXPECT_THAT(quantised_names({"--match", "gate", "--except", "gate_proj|wg"}),
+              ::testing::ElementsAre("l.mlp.gate.weight", "gate.weight", "l.block_sparse_moe.gate.weight",
+                                     "l.mlp.shared_expert_gate.weight"));
+  EXPECT_EQ(command_says({"quantize", path("in"), "-o", path("x"), "--except", "["}, "--except [ is no regular expression: "),
+            kUsage);
+}
+
+TEST_F(QuantizeVerb, SaysInTheFileHowItsTensorsAreQuantised) {
+  const auto said = [&](const char* name) {
+    return nlohmann::json::parse(SafetensorsFile::open(path(name)).value().metadata().at("quantization"));
   };
-  EXPECT_THAT(quantised({}), ::testing::ElementsAre("mlp.experts.gate_up_proj", "block_sparse_moe.input_linear.weight"));
-  EXPECT_THAT(quantised({"--match", "conv1d"}), ::testing::ElementsAre("linear_attn.conv1d.weight"));
+  const auto weight = [](const char* name) { return tensor(name, "F32", {3, 4}, bytes_of(some_weights(12))); };
+  ASSERT_TRUE(write_file(path("in"), {weight("a.weight"), weight("b.weight"), weight("norm.weight")}, {}).ok());
+  ASSERT_EQ(command({"quantize", path("in"), "-o", path("one"), "--match", "a.weight", "--block", "32x1"}), kOk);
+  EXPECT_EQ(said("one")["block"], "32x1");
+  ASSERT_EQ(command({"quantize", path("one"), "-o", path("two")}), kOk);
+  ASSERT_EQ(said("two").size(), 2U);
+  EXPECT_EQ(said("two")[0], said("one"));
+  EXPECT_EQ(said("two")[1]["block"], "128x128");
+  ASSERT_EQ(command({"quantize", path("two"), "-o", path("three"), "--block", "1x32"}), kOk);  // nothing is left to quantise
+  EXPECT_EQ(said("three"), said("two"));
+}
+
+TEST_F(QuantizeVerb, CopiesDtypesThatItDoesNotRead) {
+  const std::vector<Tensor> copied = {tensor("a", "C64", {1}, std::string(8, 'x')), tensor("b", "F4", {2, 3}, "abc"),
+                                      tensor("c", "F6_E2M3", {4}, "abc"), tensor("d", "F8_E4M3FNUZ", {2}, "ab")};
+  ASSERT_TRUE(write_file(path("in"), copied, {}).ok());
+  ASSERT_EQ(command({"quantize", path("in"), "-o", path("out")}), kOk);
+  EXPECT_EQ(load("out"), load("in"));
 }
 
 /// Those of stacked experts have three dimensions too: what is quantised already is copied whole.
@@ -149,7 +202,7 @@ TEST_F(ShardedCheckpoint, IsQuantisedFileByFile) {
 TEST_F(ShardedCheckpoint, ThatIsRefusedLeavesNoFiles) {
   const auto refused = [&](const std::vector<std::string>& called, const std::string& sentence) {
     EXPECT_EQ(command_says(called, sentence), kUsage);
-    EXPECT_TRUE(!fs::exists(path("out")) || fs::is_empty(path("out"))) << sentence;
+    EXPECT_FALSE(fs::exists(path("out"))) << sentence;
   };
   refused(words({"--match", "zzz"}),
           "quantize: --match zzz finds no f32, bf16 or f16 matrix among the 3 tensors of " + path("model"));

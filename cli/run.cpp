@@ -8,6 +8,7 @@
 #include "cli/case_file.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/output_file.hpp"
+#include "cli/print.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 
@@ -72,8 +73,8 @@ int run_command(const RunWords& words) {
   const double median = answer.seconds[answer.seconds.size() / 2];
   const std::string tile = fmt::format("{}x{}x{}", answer.tile.tm, answer.tile.tk, answer.tile.tn);
   if (!words.json.on_stdout()) {
-    fmt::print("{}\nkernel {}, tile {}, {:.3f} ms (median of {})\nwrote {}\n", testing::to_string(c.problem()), answer.kernel,
-               tile, median * 1e3, answer.seconds.size(), words.output);
+    put("{}\nkernel {}, tile {}, {:.3f} ms (median of {})\nwrote {}\n", testing::to_string(c.problem()), answer.kernel, tile,
+        median * 1e3, answer.seconds.size(), words.output);
   }
   const Json json = {{"command", "run"},
                      {"version", version()},

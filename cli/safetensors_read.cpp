@@ -24,11 +24,14 @@ struct Dtype {
   int bits;
   Format values;
 };
-constexpr Dtype kDtypes[] = {
-    {"F32", 32, Format::f32},     {"BF16", 16, Format::bf16}, {"F16", 16, Format::f16},     {"F8_E4M3", 8, Format::e4m3},
-    {"F8_E5M2", 8, Format::e5m2}, {"I8", 8, Format::i8},      {"F8_E8M0", 8, Format::e8m0}, {"U8", 8, Format::none},
-    {"F64", 64, Format::none},    {"I16", 16, Format::none},  {"U16", 16, Format::none},    {"I32", 32, Format::none},
-    {"U32", 32, Format::none},    {"I64", 64, Format::none},  {"U64", 64, Format::none},    {"BOOL", 8, Format::none}};
+constexpr Dtype kDtypes[] = {{"F32", 32, Format::f32},        {"BF16", 16, Format::bf16},   {"F16", 16, Format::f16},
+                             {"F8_E4M3", 8, Format::e4m3},    {"F8_E5M2", 8, Format::e5m2}, {"I8", 8, Format::i8},
+                             {"F8_E8M0", 8, Format::e8m0},    {"U8", 8, Format::none},      {"F64", 64, Format::none},
+                             {"I16", 16, Format::none},       {"U16", 16, Format::none},    {"I32", 32, Format::none},
+                             {"U32", 32, Format::none},       {"I64", 64, Format::none},    {"U64", 64, Format::none},
+                             {"BOOL", 8, Format::none},       {"C64", 64, Format::none},    {"F4", 4, Format::none},
+                             {"F6_E2M3", 6, Format::none},    {"F6_E3M2", 6, Format::none}, {"F8_E4M3FNUZ", 8, Format::none},
+                             {"F8_E5M2FNUZ", 8, Format::none}};
 
 const Dtype* dtype_named(const std::string& name) {
   const auto* found = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return name == d.name; });
@@ -110,7 +113,7 @@ const char* dtype_of(Format format) {
 std::string shape_text(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would be waited for
   if (fd < 0) return refused(fmt::format("{}: {}", path, std::strerror(errno)));
   struct stat info{};
   Status status = refused(fmt::format("{}: is no regular file", path));

@@ -20,6 +20,8 @@ TEST_F(Output, OnlyRegularFilesAreReplaced) {
       EXPECT_EQ(command_says(words, path(name) + ": exists and is no regular file; give the name of a file"), kUsage);
     }
   }
+  EXPECT_EQ(command_says({"quantize", path("fifo"), "-o", path("out")}, path("fifo") + ": is no regular file"), kUsage)
+      << "nor read: nobody may ever write into it";
   EXPECT_TRUE(fs::is_fifo(path("fifo")));
   EXPECT_TRUE(fs::is_directory(path("folder")));
   EXPECT_TRUE(fs::is_symlink(path("to_fifo")));

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "cli/exit_codes.hpp"
+#include "cli/print.hpp"
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "cli/verify_random.hpp"
@@ -46,25 +47,24 @@ Json json_of(const VerifyReport& r, double seconds) {
 }
 
 void print_header() {
-  fmt::print("{:<4} {:>9} {:>8} {:>11} {:>9} {:>8} {:>7}  problem\n", "", "checked", "worst/E", "cosine", "diff bits",
-             "tilings", "time");
+  put("{:<4} {:>9} {:>8} {:>11} {:>9} {:>8} {:>7}  problem\n", "", "checked", "worst/E", "cosine", "diff bits", "tilings",
+      "time");
 }
 
 void print_row(const VerifyReport& r, double seconds) {
   if (r.refusal != Code::ok) {
-    fmt::print("REFUSED {}\n     {}\n", r.problem, r.failure);
-    std::fflush(stdout);
+    put("REFUSED {}\n     {}\n", r.problem, r.failure);
+    flush();
     return;
   }
-  fmt::print("{:<4} {:>9} {:>8.4f} {:>11} {:>9} {:>8} {:>6.1f}s  {}\n", r.ok ? "ok" : "FAIL", r.outputs_checked,
-             r.worst_over_bound, r.has_cosine ? fmt::format("{:.7f}", r.cosine_to_bf16) : "-", r.differing_bits, r.tilings,
-             seconds, r.problem);
+  put("{:<4} {:>9} {:>8.4f} {:>11} {:>9} {:>8} {:>6.1f}s  {}\n", r.ok ? "ok" : "FAIL", r.outputs_checked, r.worst_over_bound,
+      r.has_cosine ? fmt::format("{:.7f}", r.cosine_to_bf16) : "-", r.differing_bits, r.tilings, seconds, r.problem);
   for (const double cosine : r.tiling_cosines) {
     if (fmt::format("{:.7f}", cosine) != fmt::format("{:.7f}", r.cosine_to_bf16))
-      fmt::print("     a tiling's cosine is {:.7f}\n", cosine);
+      put("     a tiling's cosine is {:.7f}\n", cosine);
   }
-  if (!r.ok) fmt::print("     {}\n     replay: ragdot verify {}\n", r.failure, r.problem);
-  std::fflush(stdout);
+  if (!r.ok) put("     {}\n     replay: ragdot verify {}\n", r.failure, r.problem);
+  flush();
 }
 
 /// The problems that were asked for, or the exit code of a refusal.
@@ -138,7 +138,7 @@ int verify_command(const VerifyWords& words) {
     if (!quiet) print_row(report, seconds);
     cases.push_back(json_of(report, seconds));
   }
-  if (!quiet) fmt::print("{} problems, {} in {:.1f} s\n", cases.size(), code == kOk ? "all ok" : "NOT ok", total);
+  if (!quiet) put("{} problems, {} in {:.1f} s\n", cases.size(), code == kOk ? "all ok" : "NOT ok", total);
   const Json json = {
       {"command", "verify"}, {"version", version()}, {"machine", machine_json()}, {"ok", code == kOk}, {"cases", cases}};
   return words.json.write(json) ? code : kUsage;

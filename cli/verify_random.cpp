@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cli/exit_codes.hpp"
+#include "cli/print.hpp"
 #include "ragdot/kernels.hpp"
 #include "testing/words.hpp"
 
@@ -60,27 +61,26 @@ Json json_of_rows(const CampaignOptions& options, const CampaignReport& report) 
 }
 
 void print_rows(const Json& rows) {
-  fmt::print("{:<12} {:<5} {:>8} {:>12} {:>9} {:>8}  skipped\n", "kernel", "op", "cases", "outputs", "diff bits", "worst/E");
+  put("{:<12} {:<5} {:>8} {:>12} {:>9} {:>8}  skipped\n", "kernel", "op", "cases", "outputs", "diff bits", "worst/E");
   for (const Json& row : rows) {
     if (row.contains("unusable")) {
-      fmt::print("{:<12} not run: {}\n", row["kernel"].get<std::string>(), row["unusable"].get<std::string>());
+      put("{:<12} not run: {}\n", row["kernel"].get<std::string>(), row["unusable"].get<std::string>());
       continue;
     }
     std::int64_t skipped = 0;
     for (const Json& count : row["skipped"]) skipped += count.get<std::int64_t>();
-    fmt::print("{:<12} {:<5} {:>8} {:>12} {:>9} {:>8.4f}  {}\n", row["kernel"].get<std::string>(), row["op"].get<std::string>(),
-               row["cases"].get<std::int64_t>(), row["outputs"].get<std::int64_t>(), row["differing_bits"].get<std::int64_t>(),
-               row["worst_over_bound"].get<double>(), skipped);
-    for (const auto& [reason, count] : row["skipped"].items())
-      fmt::print("  {} skipped: {}\n", count.get<std::int64_t>(), reason);
+    put("{:<12} {:<5} {:>8} {:>12} {:>9} {:>8.4f}  {}\n", row["kernel"].get<std::string>(), row["op"].get<std::string>(),
+        row["cases"].get<std::int64_t>(), row["outputs"].get<std::int64_t>(), row["differing_bits"].get<std::int64_t>(),
+        row["worst_over_bound"].get<double>(), skipped);
+    for (const auto& [reason, count] : row["skipped"].items()) put("  {} skipped: {}\n", count.get<std::int64_t>(), reason);
   }
 }
 
 void print_failure(const Json& failure) {
-  fmt::print("FAIL case {} on kernel {}: {}\n     {}\n     called {}\n     replay: {}\n", failure["index"].get<std::uint64_t>(),
-             failure["kernel"].get<std::string>(), failure["failure"].get<std::string>(), failure["problem"].get<std::string>(),
-             failure["call"].get<std::string>(), failure["replay"].get<std::string>());
-  if (failure.contains("smaller")) fmt::print("     smaller: ragdot verify {}\n", failure["smaller"].get<std::string>());
+  put("FAIL case {} on kernel {}: {}\n     {}\n     called {}\n     replay: {}\n", failure["index"].get<std::uint64_t>(),
+      failure["kernel"].get<std::string>(), failure["failure"].get<std::string>(), failure["problem"].get<std::string>(),
+      failure["call"].get<std::string>(), failure["replay"].get<std::string>());
+  if (failure.contains("smaller")) put("     smaller: ragdot verify {}\n", failure["smaller"].get<std::string>());
 }
 
 }  // namespace
@@ -100,8 +100,8 @@ int verify_random(CampaignOptions options, const JsonOption& json_option) {
   if (!json_option.on_stdout()) {
     print_rows(rows);
     for (const Json& failure : failures) print_failure(failure);
-    fmt::print("{} of {} random cases of seed {} from {} on, {} in {:.1f} s\n", report.cases, options.cases, options.seed,
-               options.first, ok ? "all ok" : "NOT ok", report.seconds);
+    put("{} of {} random cases of seed {} from {} on, {} in {:.1f} s\n", report.cases, options.cases, options.seed,
+        options.first, ok ? "all ok" : "NOT ok", report.seconds);
   }
   const Json json = {{"command", "verify"},
                      {"version", version()},

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace ragdot::cli {
 namespace {
 
@@ -16,15 +18,31 @@ const char* unfit(const TensorInfo& t) {
   return t.bytes == 0 ? "empty" : nullptr;
 }
 
-}  // namespace
+/// Linear layers that no checkpoint quantises, by the ends of their names.
+const char* left_alone(const std::string& name) {
+  struct Kind {
+    const char* end;
+    const char* why;
+  };
+  // shared_expert_gate of Qwen; gate.wg of Hunyuan; eh_proj and shared_head of DeepSeek's MTP layer.
+  constexpr Kind kKinds[] = {{"gate.weight", "a router gate"},
+                             {"gate.wg.weight", "a router gate"},
+                             {"head.weight", "an output head"},
+                             {"score.weight", "an output head"},
+                             {"eh_proj.weight", "joins MTP inputs"}};
+  for (const Kind& kind : kKinds) {
+    if (ends_with(name, kind.end)) return kind.why;
+  }
+  return name == "output.weight" ? "an output head" : nullptr;
+}
 
-Choice choose_by_name(const TensorInfo& t) {
+Choice by_name(const TensorInfo& t) {
   if (const char* why = unfit(t)) return {false, why};
   constexpr const char* kOthers[] = {"embed", "norm", "lm_head", "router", "pooler", "classifier", "wte.", "wpe.", "rotary"};
   for (const char* other : kOthers) {
     if (t.name.find(other) != std::string::npos) return {false, fmt::format("\"{}\" in its name", other)};
   }
-  if (ends_with(t.name, ".gate.weight")) return {false, "a router gate"};
+  if (const char* why = left_alone(t.name)) return {false, why};
   if (t.shape.size() == 3) {
     // Convolutions have three dimensions too.
     const bool experts = t.name.find("expert") != std::string::npos || t.name.find("moe") != std::string::npos;
@@ -34,10 +52,37 @@ Choice choose_by_name(const TensorInfo& t) {
   return {false, "not named .weight"};
 }
 
-Choice choose_by_match(const TensorInfo& t, const std::regex& match) {
+Choice by_match(const TensorInfo& t, const std::regex& match) {
   if (!std::regex_search(t.name, match)) return {false, "no match"};
   if (const char* why = unfit(t)) return {false, why};
   return {true, "match"};
+}
+
+Result<std::optional<std::regex>> regex_of(const char* option, const std::string& text) {
+  if (text.empty()) return std::optional<std::regex>();
+  try {
+    return std::optional<std::regex>(text);
+  } catch (const std::regex_error& error) {
+    return Status(Code::invalid_argument, fmt::format("{} {} is no regular expression: {}", option, text, error.what()));
+  }
+}
+
+}  // namespace
+
+Result<WeightChoice> WeightChoice::of(const std::string& match, const std::string& except) {
+  auto matches = regex_of("--match", match);
+  if (!matches.ok()) return matches.status();
+  auto excepted = regex_of("--except", except);
+  if (!excepted.ok()) return excepted.status();
+  WeightChoice choice;
+  choice.match_ = std::move(matches.value());
+  choice.except_ = std::move(excepted.value());
+  return choice;
+}
+
+Choice WeightChoice::operator()(const TensorInfo& t) const {
+  if (except_ && std::regex_search(t.name, *except_)) return {false, "--except"};
+  return match_ ? by_match(t, *match_) : by_name(t);
 }
 
 }  // namespace ragdot::cli

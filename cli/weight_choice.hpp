@@ -1,10 +1,12 @@
 // Which tensors of a checkpoint are weights of linear layers.
 #pragma once
 
+#include <optional>
 #include <regex>
 #include <string>
 
 #include "cli/safetensors.hpp"
+#include "ragdot/status.hpp"
 
 namespace ragdot::cli {
 
@@ -14,10 +16,17 @@ struct Choice {
   std::string why;
 };
 
-/// By the rules of names: matrices "*.weight", and [E, rows, cols] with "expert" or "moe" in the name, except embeddings,
-/// norms, output heads and routers.
-[[nodiscard]] Choice choose_by_name(const TensorInfo& tensor);
-/// By a regular expression that is searched for in the name.
-[[nodiscard]] Choice choose_by_match(const TensorInfo& tensor, const std::regex& match);
+/// Matrices "*.weight", and [E, rows, cols] with "expert" or "moe" in the name, except embeddings, norms, output heads and
+/// routers; or what a regular expression finds in the name. Nothing that another expression finds.
+class WeightChoice {
+ public:
+  /// The texts of --match and --except, "" for none.
+  [[nodiscard]] static Result<WeightChoice> of(const std::string& match, const std::string& except);
+  [[nodiscard]] Choice operator()(const TensorInfo& tensor) const;
+
+ private:
+  std::optional<std::regex> match_;
+  std::optional<std::regex> except_;
+};
 
 }  // namespace ragdot::cli

@@ -41,4 +41,6 @@ target_compile_options(ragdot_cuda_device PRIVATE -O3 -DNDEBUG -Werror=all-warni
 file(GLOB products CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cuda/device/product*.cu")
 set_source_files_properties(${products} PROPERTIES COMPILE_OPTIONS "-ftz=true")
 target_link_options(ragdot_cuda_device PRIVATE "LINKER:--no-undefined" "LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/ragdot_cuda.map")
-install(TARGETS ragdot_cuda_device LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+if(RAGDOT_INSTALL)
+  install(TARGETS ragdot_cuda_device LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()

@@ -4,13 +4,18 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
-if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()
 
 add_library(ragdot_flags INTERFACE)
-# Contraction would fuse a multiply and an add that the reduction order keeps apart.
-target_compile_options(ragdot_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Werror -ffp-contract=off)
+# Contraction would fuse a multiply and an add that the reduction order keeps apart; -ffast-math of a project around this one
+# would give other bits and set flush modes for its whole process.
+target_compile_options(ragdot_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -ffp-contract=off -fno-fast-math)
+target_link_options(ragdot_flags INTERFACE -fno-fast-math)
+if(PROJECT_IS_TOP_LEVEL)
+  target_compile_options(ragdot_flags INTERFACE -Werror)
+endif()
 set(RAGDOT_COLD_FLAGS "$<$<CONFIG:Release>:-O1>")  # of code that is never hot and full of templates of others
 if(RAGDOT_SANITIZE)
   set(RAGDOT_COLD_FLAGS -O0)

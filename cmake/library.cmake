@@ -14,12 +14,24 @@ set_target_properties(ragdot PROPERTIES LINK_DEPENDS "${PROJECT_BINARY_DIR}/ragd
 target_link_options(ragdot PRIVATE "LINKER:--version-script=${PROJECT_BINARY_DIR}/ragdot.map")
 # It stays where it was loaded: oneTBB's threads sleep in code that would go with it.
 target_link_options(ragdot PRIVATE "LINKER:-z,nodelete")
+# Its calls are its own: a process may hold two copies, one that it links and one of a Python package.
+target_link_options(ragdot PRIVATE "LINKER:-Bsymbolic")
 if(NOT RAGDOT_SANITIZE)
   target_link_options(ragdot PRIVATE "LINKER:--no-undefined")
 endif()
 
+# For those who use ragdot.h alone: it asks for no C++20.
+add_library(ragdot_c INTERFACE)
+add_library(ragdot::c ALIAS ragdot_c)
+set_target_properties(ragdot_c PROPERTIES EXPORT_NAME c)
+target_include_directories(ragdot_c INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+target_link_libraries(ragdot_c INTERFACE "$<LINK_ONLY:ragdot>")
+
+if(NOT RAGDOT_INSTALL)
+  return()
+endif()
 set(config_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ragdot")
-install(TARGETS ragdot EXPORT ragdot LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(TARGETS ragdot ragdot_c EXPORT ragdot LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/ragdot" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT ragdot NAMESPACE ragdot:: FILE ragdot-targets.cmake DESTINATION "${config_dir}")
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/ragdot-config.cmake.in" "${PROJECT_BINARY_DIR}/ragdot-config.cmake" INSTALL_DESTINATION "${config_dir}")
@@ -29,3 +41,6 @@ install(FILES "${PROJECT_BINARY_DIR}/ragdot-config.cmake" "${PROJECT_BINARY_DIR}
 file(RELATIVE_PATH RAGDOT_PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 configure_file("${CMAKE_CURRENT_LIST_DIR}/ragdot.pc.in" "${PROJECT_BINARY_DIR}/ragdot.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/ragdot.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+if(NOT SKBUILD)  # wheels have theirs
+  install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+endif()

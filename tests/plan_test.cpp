@@ -62,17 +62,6 @@ TEST_F(Plans, AKernelYieldsToAFasterOneUnlessItIsForced) {
   }
 }
 
-TEST_F(Plans, TheEnvironmentForcesToo) {
-  setenv("RAGDOT_KERNEL", "no_such_kernel", 1);
-  const Status status = gmm(args());
-  unsetenv("RAGDOT_KERNEL");
-  EXPECT_EQ(status.code(), Code::unsupported);
-  EXPECT_NE(status.message().find("kernel \"no_such_kernel\", which RAGDOT_KERNEL asks for, is unknown; take one of "),
-            std::string::npos)
-      << status.message();
-  expect_untouched();
-}
-
 TEST_F(Plans, UnknownKernelsAreRefusedByName) {
   EXPECT_EQ(force_kernel("fast").code(), Code::unsupported);
   Options options;
@@ -98,10 +87,6 @@ TEST_F(Plans, AForcedKernelSaysWhatItDoesNotTake) {
     EXPECT_EQ(sentence.find("gmm: kernel avx512bf16, which the call asks for, does not take gmm g=1"), 0U) << sentence;
     EXPECT_EQ(sentence.find("is forced"), std::string::npos) << sentence;
     EXPECT_TRUE(sentence.ends_with("; name none, for the fastest that does")) << sentence;
-    setenv("RAGDOT_KERNEL", "avx512bf16", 1);
-    const std::string of_variable = make_plan(args).status().message();
-    unsetenv("RAGDOT_KERNEL");
-    EXPECT_TRUE(of_variable.ends_with("; unset it, for the fastest that does")) << of_variable;
   }
 }
 
@@ -152,40 +137,6 @@ TEST_F(Plans, DescribeEveryChoiceThatTellsProblemsApart) {
   EXPECT_NE(plan.value().describe().find("out=f32 bias=1 act=gelu_erf rows_outside=leave accumulate=1: kernel"),
             std::string::npos)
       << plan.value().describe();
-}
-
-/// What make_plan writes to stderr with RAGDOT_VERBOSE set to `value`.
-std::string said(const char* value, const GmmArgs& args, const Options& options) {
-  setenv("RAGDOT_VERBOSE", value, 1);
-  ::testing::internal::CaptureStderr();
-  const auto plan = make_plan(args, options);
-  std::string text = ::testing::internal::GetCapturedStderr();
-  unsetenv("RAGDOT_VERBOSE");
-  EXPECT_TRUE(plan.ok()) << plan.status().message();
-  EXPECT_TRUE(text.empty() || text == "ragdot: " + plan.value().describe() + "\n") << text;
-  return text;
-}
-
-TEST_F(Plans, PrintWhyOtherKernelsWereNotTakenWhereTheEnvironmentAsks) {
-  Options last;
-  last.kernel = "portable";
-  const std::string forced = said("1", args(), last);
-  EXPECT_EQ(forced.find("ragdot: gmm g=2 m=12 k=130 n=20"), 0U) << forced;
-  EXPECT_NE(forced.find(": kernel portable, tile "), std::string::npos) << forced;
-  const std::string found = said("1", args(), {});
-  for (const KernelInfo& kernel : list_kernels()) {
-    if (kernel.name == "portable") break;
-    EXPECT_NE(forced.find("\n  not " + kernel.name + ": portable is forced"), std::string::npos) << forced;
-    const std::size_t at = found.find("\n  not " + kernel.name + ": ");
-    if (kernel.usable) {  // the first of them is taken, and the others are not asked
-      EXPECT_NE(found.find(": kernel " + kernel.name + ", "), std::string::npos) << found;
-      EXPECT_EQ(at, std::string::npos) << found;
-      break;
-    }
-    EXPECT_EQ(at, found.find("\n  not " + kernel.name + ": " + kernel.reason)) << found;
-    EXPECT_NE(at, std::string::npos) << found;
-  }
-  for (const char* value : {"0", ""}) EXPECT_EQ(said(value, args(), {}), "") << value;
 }
 
 TEST_F(Plans, RefuseASmallWorkspaceAndSayHowMuchIsNeeded) {

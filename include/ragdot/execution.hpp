@@ -26,14 +26,15 @@ class Executor {
   [[nodiscard]] virtual int concurrency() const = 0;
 };
 
-/// Executor on oneTBB. One for the process, thread-safe.
+/// Executor on oneTBB. One for the process, thread-safe. oneTBB takes as many threads as the first caller in the process might
+/// run on: one, where that thread was bound to one processor.
 [[nodiscard]] Executor& tbb_executor();
 
 /// Executor that starts std::threads for each call: for sanitizers, and hosts without oneTBB's scheduler.
 [[nodiscard]] Executor& thread_executor();
 
 /// What a call runs on that names no executor: tbb_executor(), or thread_executor() where the environment had
-/// RAGDOT_EXECUTOR=threads at the first call.
+/// RAGDOT_EXECUTOR=threads at the first call. (All variables of the environment are read once, at the first call.)
 [[nodiscard]] Executor& default_executor();
 
 /// Each thread of a call needs a workspace.

@@ -1,12 +1,14 @@
 /* The C interface of ragdot: grouped matrix multiplication with block-scaled FP8, for C and for foreign function interfaces.
 
    Conventions of every function that returns int: RAGDOT_OK, or another code below with one sentence in
-   ragdot_last_error(). A refused call has written nothing into its outputs. Nothing is printed, aborted or thrown.
-   All functions are thread-safe. Pointers are borrowed for the call only, unless a comment says otherwise.
+   ragdot_last_error(). A refused call has written nothing into its outputs. Nothing is aborted or thrown, and nothing is
+   printed but plans where the environment has RAGDOT_VERBOSE=1. All functions are thread-safe; a thread must not be cancelled
+   (pthread_cancel) within one. Variables of the environment are read once, at the first call. Pointers are borrowed for the
+   call only, unless a comment says otherwise.
 
    Structs that begin with struct_size are set to zero first, then struct_size to sizeof(the struct), then what is needed:
    zero is the default of every field that may be left out. A library takes the smaller structs of older headers (fields they
-   lack are zero) and refuses larger ones. The structs without struct_size never change.
+   lack are zero) and refuses larger ones, and sizes that no header had. The structs without struct_size never change.
 
    Meaning of the operations, field by field: docs/api.md; numerics: docs/numerics.md. */
 #ifndef RAGDOT_RAGDOT_H
@@ -18,6 +20,11 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Of this header; ragdot_version() is that of the library. */
+#define RAGDOT_VERSION_MAJOR 0
+#define RAGDOT_VERSION_MINOR 1
+#define RAGDOT_VERSION_PATCH 0
 
 /* ---- results ---------------------------------------------------------------------------------------------------------- */
 
@@ -67,6 +74,8 @@ enum { RAGDOT_ROWS_OUTSIDE_ZERO = 0, RAGDOT_ROWS_OUTSIDE_LEAVE = 1 }; /* gmm: ro
 enum { RAGDOT_OVERWRITE = 0, RAGDOT_ACCUMULATE = 1 };                 /* accumulate: out += result; out is f32 */
 enum { RAGDOT_ORIGIN_GLOBAL = 0, RAGDOT_ORIGIN_PER_GROUP = 1 };       /* where scale blocks start on a grouped row axis */
 enum { RAGDOT_ABSMAX = 0, RAGDOT_POW2 = 1, RAGDOT_MX = 2, RAGDOT_FIXED = 3 }; /* recipes, see ragdot_quantize */
+enum { RAGDOT_PACKED_COLS = 32 };                                             /* columns of a block of packed weights */
+enum { RAGDOT_MOST_THREADS = 1024 };                                          /* of a call */
 enum { RAGDOT_IEEE = 0, RAGDOT_STRICT = 1 }; /* strict: scales that are NaN, Inf, zero or negative are errors */
 
 /* Forms of group metadata. */
@@ -165,7 +174,9 @@ typedef struct ragdot_tiling {
 /* ---- how a call runs ---------------------------------------------------------------------------------------------------- */
 
 /* Calls task(task_context, i) once for every i in [0, tasks), on any threads in any order; returns when all have returned. The
-   calling thread must be able to do all of them alone. A task takes up to 192 KiB of stack. */
+   calling thread must be able to do all of them alone. A task takes up to 192 KiB of stack. The caller's floating-point
+   environment is put aside for the time of the call. An exception that comes out of it ends the call with RAGDOT_FAILED; its
+   tasks must have returned by then. */
 typedef void (*ragdot_task)(void* task_context, int32_t index);
 typedef void (*ragdot_run_tasks)(void* context, int32_t tasks, ragdot_task task, void* task_context);
 
@@ -174,9 +185,10 @@ typedef struct ragdot_options {
   size_t struct_size;
   const ragdot_tiling* tiling; /* null: chosen by the plan */
   const char* kernel;          /* null or "": the first usable one, or the forced one */
-  int32_t threads;             /* 0: as many as the executor has; more than 1024 count as 1024 */
+  int32_t threads;             /* 0: as many as the executor has; more than RAGDOT_MOST_THREADS count as so many */
   int32_t strictness;
-  ragdot_run_tasks run;                  /* the caller's executor; null: the library's own. A plan keeps it */
+  ragdot_run_tasks run;                  /* the caller's executor; null: the library's own, which has as many threads as the
+                                            first caller in the process might run on. A plan keeps it */
   int32_t (*concurrency)(void* context); /* how many tasks can make progress at once; needed with run */
   void* executor_context;                /* passed to run and concurrency */
 } ragdot_options;

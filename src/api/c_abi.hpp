@@ -49,13 +49,17 @@ struct StructName {
   const char* argument;
   const char* type;
 };
-/// Refuses a struct that is null, without a size, or of a newer header.
-[[nodiscard]] Status check_struct(const StructName& name, const void* given, std::size_t known_bytes);
+/// Bytes of a struct in the first header that had it; one that grows later gets a specialisation with what it had then.
+template <class T>
+inline constexpr std::size_t kFirstBytes = sizeof(T);
+
+/// Refuses a struct that is null, has a size that no header gave it, or is of a newer header.
+[[nodiscard]] Status check_struct(const StructName& name, const void* given, std::size_t first_bytes, std::size_t known_bytes);
 
 /// Copies a caller's struct of this or an older header into `full`; fields that it lacks are zero.
 template <class T>
 [[nodiscard]] Status read_struct(const StructName& name, const T* given, T& full) {
-  if (Status s = check_struct(name, given, sizeof(T)); !s.ok()) return s;
+  if (Status s = check_struct(name, given, kFirstBytes<T>, sizeof(T)); !s.ok()) return s;
   full = T{};
   std::size_t bytes = 0;
   std::memcpy(&bytes, given, sizeof bytes);

@@ -1,4 +1,5 @@
 // The C interface: struct sizes, errors, handles, the caller's executor, and the same results as the C++ calls.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,7 +8,42 @@
 #include <vector>
 
 #include "api/bad_calls.hpp"
+#include "api/c_abi.hpp"
 #include "ragdot/ragdot.h"
+
+namespace ragdot::c_abi {
+namespace {
+
+/// A struct that has grown since its first header.
+struct Grown {
+  std::size_t struct_size;
+  std::int64_t first;
+  std::int64_t later;
+};
+
+}  // namespace
+
+template <>
+constexpr std::size_t kFirstBytes<Grown> = offsetof(Grown, later);
+
+namespace {
+
+TEST(Structs, FieldsThatAnOlderOneLacksAreZero) {
+  Grown given{offsetof(Grown, later), 1, 99};  // 99 stands behind the end that the caller's header knows
+  Grown full{};
+  ASSERT_TRUE(read_struct({"f", "args", "grown"}, &given, full).ok());
+  EXPECT_EQ(full.first, 1);
+  EXPECT_EQ(full.later, 0);
+  given.struct_size = sizeof given;
+  ASSERT_TRUE(read_struct({"f", "args", "grown"}, &given, full).ok());
+  EXPECT_EQ(full.later, 99);
+  given.struct_size = offsetof(Grown, later) - 1;
+  EXPECT_EQ(read_struct({"f", "args", "grown"}, &given, full).message(),
+            "f: struct_size of args is 15; set it to sizeof(grown)");
+}
+
+}  // namespace
+}  // namespace ragdot::c_abi
 
 namespace ragdot::api {
 namespace {
@@ -118,12 +154,16 @@ TEST(CAbi, RefusesStructsOfANewerHeader) {
   EXPECT_TRUE(c.memory.untouched());
 }
 
-TEST(CAbi, ReadsFieldsThatAnOlderStructLacksAsZero) {
+TEST(CAbi, RefusesSizesThatNoHeaderGaveAStruct) {
   CGmm c;
-  c.c.first_group = 99;  // behind the end that the caller's header knows
-  c.c.struct_size = offsetof(ragdot_gmm_args, first_group);
-  ASSERT_EQ(ragdot_gmm(&c.c, nullptr), RAGDOT_OK) << ragdot_last_error();
-  EXPECT_EQ(c.memory.out, expected<CGmm>());
+  c.c.first_group = 99;
+  for (const std::size_t bytes : {sizeof(ragdot_tgmm_args), offsetof(ragdot_gmm_args, first_group), sizeof(std::size_t)}) {
+    c.c.struct_size = bytes;
+    EXPECT_EQ(ragdot_gmm(&c.c, nullptr), RAGDOT_INVALID_ARGUMENT);
+    EXPECT_EQ(ragdot_last_error(),
+              "ragdot_gmm: struct_size of args is " + std::to_string(bytes) + "; set it to sizeof(ragdot_gmm_args)");
+  }
+  EXPECT_TRUE(c.memory.untouched());
 }
 
 TEST(CAbi, KeepsTheSentenceOfEachThread) {
@@ -379,6 +419,12 @@ TEST(CAbi, PacksWeights) {
   ragdot_packed_free(packed);
 }
 
+TEST(CAbi, HasTheNumbersOfTheCppInterface) {
+  EXPECT_EQ(fmt::format("{}.{}.{}", RAGDOT_VERSION_MAJOR, RAGDOT_VERSION_MINOR, RAGDOT_VERSION_PATCH), ragdot_version());
+  EXPECT_EQ(RAGDOT_PACKED_COLS, kPackedCols);
+  EXPECT_EQ(RAGDOT_MOST_THREADS, kMostThreads);
+}
+
 TEST(CAbi, ListsKernels) {
   const std::vector<KernelInfo> kernels = list_kernels();
   ASSERT_EQ(static_cast<std::size_t>(ragdot_kernel_count()), kernels.size());
@@ -390,12 +436,13 @@ TEST(CAbi, ListsKernels) {
     EXPECT_EQ(info.reason, kernels[static_cast<std::size_t>(i)].reason);
     EXPECT_EQ(info.usable != 0, kernels[static_cast<std::size_t>(i)].usable);
   }
-  ragdot_kernel_info older{sizeof(size_t) + sizeof(const char*), nullptr, nullptr, -7};
-  ASSERT_EQ(ragdot_kernel(0, &older), RAGDOT_OK);
-  EXPECT_EQ(older.name, kernels[0].name);
-  EXPECT_EQ(older.usable, -7);
-  EXPECT_EQ(ragdot_kernel(ragdot_kernel_count(), &older), RAGDOT_INVALID_ARGUMENT);
-  EXPECT_EQ(ragdot_kernel(-1, &older), RAGDOT_INVALID_ARGUMENT);
+  ragdot_kernel_info info{sizeof(size_t) + sizeof(const char*), nullptr, nullptr, -7};
+  EXPECT_EQ(ragdot_kernel(0, &info), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_EQ(info.name, nullptr);
+  info.struct_size = sizeof info;
+  EXPECT_EQ(ragdot_kernel(ragdot_kernel_count(), &info), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_EQ(ragdot_kernel(-1, &info), RAGDOT_INVALID_ARGUMENT);
+  EXPECT_EQ(info.usable, -7);
   EXPECT_EQ(ragdot_kernel(0, nullptr), RAGDOT_INVALID_ARGUMENT);
 }
 

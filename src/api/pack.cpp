@@ -80,7 +80,7 @@ std::string PackedRhs::describe() const {
 }
 
 Result<PackedRhs> pack_rhs(const Operand& rhs, const Options& options) {
-  constexpr char kNoCopy[] = "the packed copy could not be allocated; pack fewer matrices";
+  constexpr char kNoCopy[] = "there is no memory for the packed copy, or the executor had none; pack fewer matrices";
   return api::door("pack_rhs", kNoCopy, [&]() -> Result<PackedRhs> {
     if (Status s = check(rhs, options); !s.ok()) return s;
     const Result<Plan> plan = plan_of(rhs, options);

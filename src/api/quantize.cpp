@@ -64,7 +64,7 @@ Status check_elements(const char* op, const Operand& input, const GroupRows& gro
   return {};
 }
 
-constexpr char kNoTables[] = "its tables could not be allocated; give fewer rows at once";
+constexpr char kNoTables[] = "there is no memory for its tables, or the executor had none; give fewer rows or groups at once";
 
 Status check_plain(const char* op, const ConstView& input) {
   if (input.format == Format::f32 || input.format == Format::bf16 || input.format == Format::f16) return {};

@@ -19,8 +19,9 @@ std::string block_text(const Scales& s) {
 Status check_grid(const NamedOperand& n, RowAxis row_axis) {
   const Scales& s = n.operand.scales;
   if (s.block_rows < 1 || s.block_cols < 1) {
-    return {Code::invalid_argument, fmt::format("{}: {} have block {}; a block is 1 or more, kWholeAxis for the whole axis",
-                                                n.op, n.scales, block_text(s))};
+    return {Code::invalid_argument,
+            fmt::format("{}: {} have block {}; a block is 1 or more, kWholeAxis (in C RAGDOT_WHOLE_AXIS) for the whole axis",
+                        n.op, n.scales, block_text(s))};
   }
   const auto origin = static_cast<std::int32_t>(s.origin);
   if (origin < 0 || origin > static_cast<std::int32_t>(ScaleOrigin::per_group)) {

@@ -124,7 +124,8 @@ const std::vector<BadCall<QuantizeCall>> kShapes = {
      },
      "quantize_both: col_wise scales are [1, 2, 8]; col_wise [1, 6, 8] with block 2x1 needs [1, 3, 8]"},
     {"Block", [](auto& c) { c.args.row_wise.scales.block_cols = 0; },
-     "quantize_both: row_wise scales have block 1x0; a block is 1 or more, kWholeAxis for the whole axis"},
+     "quantize_both: row_wise scales have block 1x0; a block is 1 or more, kWholeAxis (in C RAGDOT_WHOLE_AXIS) for the whole "
+     "axis"},
 };
 
 const std::vector<BadCall<QuantizeCall>> kChoices = {

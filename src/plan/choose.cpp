@@ -21,9 +21,18 @@ std::string& forced_name() {
   return *name;
 }
 
+/// Variables of the environment are read once: getenv must not run beside another thread's setenv.
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 bool verbose() {
-  const char* value = std::getenv("RAGDOT_VERBOSE");
-  return value != nullptr && *value != '\0' && *value != '0';
+  static const bool kVerbose = [] {
+    const std::string value = variable("RAGDOT_VERBOSE");
+    return !value.empty() && value.front() != '0';
+  }();
+  return kVerbose;
 }
 
 std::string joined(const std::vector<std::string>& words, const char* between) {
@@ -40,9 +49,9 @@ Forced forced_kernel(const Options& options) {
     const std::scoped_lock lock(forced_mutex);
     if (!forced_name().empty()) return {forced_name(), "force_kernel", "force none"};
   }
-  const char* variable = std::getenv("RAGDOT_KERNEL");
-  if (variable != nullptr && *variable != '\0') return {variable, "RAGDOT_KERNEL", "unset it"};
-  return {};
+  static format::NeverDestroyed<std::string> kernel(variable("RAGDOT_KERNEL"));
+  if ((*kernel).empty()) return {};
+  return {*kernel, "RAGDOT_KERNEL", "unset it"};
 }
 
 std::string unknown_kernel(const Forced& forced, const std::string& names) {

@@ -10,7 +10,7 @@ prefix=$work/prefix
 
 cmake --install "$build" --prefix "$prefix" > "$work/install.log"
 
-for language in c cpp; do
+for language in c cpp cpp17; do
   cmake -S "$here/$language" -B "$work/$language" -DCMAKE_PREFIX_PATH="$prefix" > "$work/configure.log" || {
     cat "$work/configure.log"
     exit 1
@@ -31,6 +31,10 @@ ${CC:-cc} -std=c99 -pedantic -Wall -Wextra -Werror "$here/c/consumer.c" $flags -
 "$work/consumer"
 ${CXX:-c++} -std=c++20 -Wall -Wextra -Werror "$here/cpp/consumer.cpp" $flags -o "$work/consumer"
 "$work/consumer"
+
+cp "$LD_LIBRARY_PATH/libragdot.so" "$work/libcopy.so"
+${CC:-cc} -std=c99 -pedantic -Wall -Wextra -Werror "$here/copies/two_copies.c" $flags -ldl -o "$work/copies"
+"$work/copies" "$work/libcopy.so"
 
 # Defined symbols only; what is not part of the interface must not be visible.
 nm -DC --defined-only "$LD_LIBRARY_PATH/libragdot.so" | cut -d' ' -f3- | grep -v '^RAGDOT_C' | sed 's/@@RAGDOT_C.*//' > "$work/exports"
