@@ -82,6 +82,7 @@ TEST_F(CheckVerb, SaysWhereAnAnswerIsWrong) {
   EXPECT_EQ(check({"--of-sum", "0.5"}), kOk);
   answer(one(place, [](float) { return std::nanf(""); }));
   EXPECT_EQ(check({"--of-sum", "0.5"}), kCheckFailed);
+  EXPECT_TRUE(report()["worst_over_allowed"].is_null()) << "NaN is off by more than any number";
   answer(one(37 * 50, [](float) { return 1.0F; }));
   EXPECT_EQ(check(), kCheckFailed);
   EXPECT_THAT(report()["failure"].get<std::string>(), HasSubstr("(group -1, row 37, col 0): exact 0, got 1"));
