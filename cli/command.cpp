@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <sstream>
 #include <stdexcept>
 
 #include "cli/exit_codes.hpp"
@@ -62,7 +63,12 @@ int parse_and_run(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kOk : kUsage;
+    std::ostringstream out;
+    std::ostringstream err;
+    const int code = app.exit(error, out, err) == 0 ? kOk : kUsage;
+    put_text(out.str());
+    std::fputs(err.str().c_str(), stderr);
+    return code;
   }
   return exit_code;
 }

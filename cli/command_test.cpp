@@ -31,15 +31,15 @@ struct Variable {
 
 TEST_F(Command, RefusalsEndWithTheirCode) {
   const std::string small = "gmm g=2 m=4 k=4 n=4 ";
-  EXPECT_EQ(command({"verify", small + "accumulate=1 out=bf16"}), kUsage);
-  EXPECT_EQ(command({"verify", small + "lhs=bf16:1x128"}), kUsage);
-  EXPECT_EQ(command({"verify", small + "lhs=f32 rhs=bf16"}), kNotPossible);
   testing::FLAGS_gtest_death_test_style = "threadsafe";  // the library reads its environment once
   const auto with_a_kernel_that_is_none = [&] {
     const Variable kernel("RAGDOT_KERNEL", "nonsense");
     _exit(command({"verify", small}));
   };
   EXPECT_EXIT(with_a_kernel_that_is_none(), testing::ExitedWithCode(kNotPossible), "");
+  EXPECT_EQ(command({"verify", small + "accumulate=1 out=bf16"}), kUsage);
+  EXPECT_EQ(command({"verify", small + "lhs=bf16:1x128"}), kUsage);
+  EXPECT_EQ(command({"verify", small + "lhs=f32 rhs=bf16"}), kNotPossible);
 }
 
 TEST_F(Command, VerifyPrintsARefusalAsOne) {
@@ -99,7 +99,8 @@ TEST_F(Command, SaysThatAnExecutorIsIgnored) {
 /// Stdout becomes a file that was opened for reading, so nothing can be written to it.
 TEST_F(Command, OutputThatIsLostIsNoSuccess) {
   store("readable", "");
-  for (const std::vector<std::string>& words : {std::vector<std::string>{"info"}, {"info", "--json"}, {"--help"}}) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"info"}, {"info", "--json"}, {"--help"}, {"--version"}}) {
     std::fflush(stdout);
     const int kept = ::dup(STDOUT_FILENO);
     const int lost = ::open(path("readable").c_str(), O_RDONLY | O_CLOEXEC);

@@ -26,9 +26,6 @@ void flush() {
   keep_error(std::fflush(stdout) == 0);
 }
 
-int stdout_error() {
-  keep_error(first_error != 0 || std::ferror(stdout) == 0);  // by someone else: the parser prints help
-  return std::exchange(first_error, 0);
-}
+int stdout_error() { return std::exchange(first_error, 0); }
 
 }  // namespace ragdot::cli

@@ -245,14 +245,23 @@ Json json_of(const QuantizeWords& words, const Checkpoint& checkpoint) {
           {"scale", words.scale},   {"output", words.output}, {"tensors", tensors}};
 }
 
+bool excepts(const Part& part) {
+  return std::any_of(part.steps.begin(), part.steps.end(), [](const Step& s) { return s.why == kExcepted; });
+}
+
 /// --match that chooses nothing was not what the user meant; without it nothing may be a file of norms and embeddings.
 Status check_chosen(const QuantizeWords& words, const Checkpoint& checkpoint) {
   if (std::any_of(checkpoint.parts.begin(), checkpoint.parts.end(), quantises)) return {};
   if (words.match.empty()) {
     complain(
-        fmt::format("quantize: none of the {} tensors of {} looks like weights, so all are copied; --match chooses by name",
-                    checkpoint.tensors(), words.input));
+        fmt::format("quantize: none of the {} tensors of {} looks like weights{}, so all are copied; --match chooses by name",
+                    checkpoint.tensors(), words.input, words.except.empty() ? "" : " beside those of --except"));
     return {};
+  }
+  if (std::any_of(checkpoint.parts.begin(), checkpoint.parts.end(), excepts)) {
+    return {Code::invalid_argument,
+            fmt::format("quantize: --except {} leaves nothing of what --match {} finds; give a narrower one", words.except,
+                        words.match)};
   }
   return {Code::invalid_argument,
           fmt::format("quantize: --match {} finds no f32, bf16 or f16 matrix among the {} tensors of {}; give a part of a name "

@@ -44,23 +44,28 @@ TEST_F(ChosenWeights, AreNoConvolutions) {
 TEST_F(ChosenWeights, AreThoseOfLinearLayersByTheNamesOfCheckpoints) {
   const auto weight = [](const std::string& name) { return tensor(name, "F32", {3, 4}, bytes_of(some_weights(12))); };
   std::vector<Tensor> tensors;
-  const std::vector<std::string> chosen = {"l.mlp.gate_proj.weight", "l.mlp.experts.0.w1.weight",
-                                           "l.mlp.shared_expert.up_proj.weight", "l.self_attn.o_proj.weight",
-                                           "l.attention.output.dense.weight"};
+  const std::vector<std::string> chosen = {
+      "l.mlp.gate_proj.weight",         "l.mlp.experts.0.w1.weight",      "l.mlp.shared_expert.up_proj.weight",
+      "l.self_attn.o_proj.weight",      "l.self_attn.output_gate.weight", "l.ffn_gate.weight",
+      "l.attention.output.dense.weight"};
   for (const std::string& name : chosen) tensors.push_back(weight(name));
   for (const char* name :
        {"l.mlp.gate.weight", "gate.weight", "l.block_sparse_moe.gate.weight", "l.mlp.shared_expert_gate.weight",
         "l.mlp.gate.wg.weight", "l.mlp.router.weight", "lm_head.weight", "l.61.shared_head.head.weight", "head.weight",
-        "output.weight", "score.weight", "l.61.eh_proj.weight", "embed_tokens.weight", "l.q_norm.weight"})
+        "language_model.output.weight", "transformer.output_layer.weight", "output.weight", "score.weight",
+        "l.61.eh_proj.weight", "embed_tokens.weight", "l.q_norm.weight"})
     tensors.push_back(weight(name));
   ASSERT_TRUE(write_file(path("in"), tensors, {}).ok());
   EXPECT_EQ(quantised_names({}), chosen);
   EXPECT_THAT(quantised_names({"--except", "experts|attn"}),
-              ::testing::ElementsAre("l.mlp.gate_proj.weight", "l.mlp.shared_expert.up_proj.weight",
+              ::testing::ElementsAre("l.mlp.gate_proj.weight", "l.mlp.shared_expert.up_proj.weight", "l.ffn_gate.weight",
                                      "l.attention.output.dense.weight"));
   EXPECT_THAT(quantised_names({"--match", "gate", "--except", "gate_proj|wg"}),
-              ::testing::ElementsAre("l.mlp.gate.weight", "gate.weight", "l.block_sparse_moe.gate.weight",
-                                     "l.mlp.shared_expert_gate.weight"));
+              ::testing::ElementsAre("l.self_attn.output_gate.weight", "l.ffn_gate.weight", "l.mlp.gate.weight", "gate.weight",
+                                     "l.block_sparse_moe.gate.weight", "l.mlp.shared_expert_gate.weight"));
+  EXPECT_EQ(command_says({"quantize", path("in"), "-o", path("x"), "--match", "wg", "--except", "gate"},
+                         "--except gate leaves nothing of what --match wg finds"),
+            kUsage);
   EXPECT_EQ(command_says({"quantize", path("in"), "-o", path("x"), "--except", "["}, "--except [ is no regular expression: "),
             kUsage);
 }

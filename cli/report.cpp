@@ -91,7 +91,7 @@ Json machine_json() {
   return {{"cpu", cpu_name()}, {"threads", std::thread::hardware_concurrency()}, {"kernels", kernels}};
 }
 
-void complain(const std::string& sentence) { fmt::print(stderr, "ragdot: {}\n", sentence); }
+void complain(const std::string& sentence) { std::fputs(fmt::format("ragdot: {}\n", sentence).c_str(), stderr); }
 
 int refuse(const Status& status) {
   complain(status.message());
@@ -122,13 +122,13 @@ CLI::Validator not_empty(const std::string& instead) {
 
 void Progress::show(const std::string& line) {
   if (isatty(STDERR_FILENO) == 0) return;
-  fmt::print(stderr, "\r\033[K{}", line);
+  std::fputs(("\r\033[K" + line).c_str(), stderr);
   std::fflush(stderr);
   shown_ = true;
 }
 
 void Progress::clear() {
-  if (shown_) fmt::print(stderr, "\r\033[K");
+  if (shown_) std::fputs("\r\033[K", stderr);
   shown_ = false;
 }
 

@@ -18,22 +18,24 @@ const char* unfit(const TensorInfo& t) {
   return t.bytes == 0 ? "empty" : nullptr;
 }
 
+/// Whether a name ends in these components: all of it, or behind a dot.
+bool ends_in(const std::string& name, const std::string& components) {
+  return name == components || name.ends_with("." + components);
+}
+
 /// Linear layers that no checkpoint quantises, by the ends of their names.
 const char* left_alone(const std::string& name) {
-  struct Kind {
-    const char* end;
-    const char* why;
-  };
-  // shared_expert_gate of Qwen; gate.wg of Hunyuan; eh_proj and shared_head of DeepSeek's MTP layer.
-  constexpr Kind kKinds[] = {{"gate.weight", "a router gate"},
-                             {"gate.wg.weight", "a router gate"},
-                             {"head.weight", "an output head"},
-                             {"score.weight", "an output head"},
-                             {"eh_proj.weight", "joins MTP inputs"}};
-  for (const Kind& kind : kKinds) {
-    if (ends_with(name, kind.end)) return kind.why;
+  // gate.wg of Hunyuan, shared_head and eh_proj of DeepSeek's layer for several tokens, output of InternLM, output_layer of
+  // GLM.
+  constexpr const char* kRouters[] = {"gate.weight", "shared_expert_gate.weight", "gate.wg.weight"};
+  constexpr const char* kHeads[] = {"head.weight", "score.weight", "output.weight", "output_layer.weight", "eh_proj.weight"};
+  for (const char* router : kRouters) {
+    if (ends_in(name, router)) return "a router gate";
   }
-  return name == "output.weight" ? "an output head" : nullptr;
+  for (const char* head : kHeads) {
+    if (ends_in(name, head)) return "of an output head";
+  }
+  return nullptr;
 }
 
 Choice by_name(const TensorInfo& t) {
@@ -81,8 +83,8 @@ Result<WeightChoice> WeightChoice::of(const std::string& match, const std::strin
 }
 
 Choice WeightChoice::operator()(const TensorInfo& t) const {
-  if (except_ && std::regex_search(t.name, *except_)) return {false, "--except"};
-  return match_ ? by_match(t, *match_) : by_name(t);
+  const Choice choice = match_ ? by_match(t, *match_) : by_name(t);
+  return choice.quantise && except_ && std::regex_search(t.name, *except_) ? Choice{false, kExcepted} : choice;
 }
 
 }  // namespace ragdot::cli

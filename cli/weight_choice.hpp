@@ -16,6 +16,9 @@ struct Choice {
   std::string why;
 };
 
+/// Why a tensor that --except names is not.
+inline constexpr char kExcepted[] = "--except";
+
 /// Matrices "*.weight", and [E, rows, cols] with "expert" or "moe" in the name, except embeddings, norms, output heads and
 /// routers; or what a regular expression finds in the name. Nothing that another expression finds.
 class WeightChoice {

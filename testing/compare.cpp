@@ -68,9 +68,10 @@ void compare_output(const Place& place, double got, const reference::Exact& exac
   const Expected e = expected_output(exact, finish);
   const double rounding =
       finish.out == Format::f32 ? 0 : std::max(std::abs(e.value - rounded_to(finish.out, e.value)), 0x1p-9 * std::abs(e.value));
-  const double error = std::isnan(got) ? std::numeric_limits<double>::infinity() : std::abs(got - e.value);
-  if (e.bound > 0 && std::isfinite(e.high) && std::isfinite(e.low))
-    found.worst = std::max(found.worst, error / (e.bound + rounding));
+  if (std::isnan(got))
+    found.worst = std::numeric_limits<double>::infinity();
+  else if (e.bound > 0 && std::isfinite(e.high) && std::isfinite(e.low))
+    found.worst = std::max(found.worst, std::abs(got - e.value) / (e.bound + rounding));
   if (got >= e.low && got <= e.high) return;
   note_bad(found, fmt::format("{}: exact {:.9g}, got {:.9g}, bound {:.3g}", text_of(place), e.value, got, e.bound));
 }

@@ -12,7 +12,8 @@ def info() -> dict[str, Any]:
     """What the library finds here.
 
     version: of the library. kernels: best first, each with name, usable and, where it is not, the reason. library, tbb: the files
-    that this process runs (None where not loaded from a file). variables: RAGDOT_* of the environment.
+    that this process runs (None where not loaded from a file). variables: RAGDOT_* of the environment, as it is now; the
+    library took its own at its first call.
     """
     kernels = []
     for index in range(LIBRARY.ragdot_kernel_count()):

@@ -1,5 +1,6 @@
 """Quantised operands: values, and scales on a grid of blocks."""
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,12 @@ class ScaledArray:
     origin: str = "global"
 
     def __post_init__(self) -> None:
-        if isinstance(self.block, (list, np.ndarray)):  # plans and transformations compare blocks
-            object.__setattr__(self, "block", tuple(self.block))
+        if type(self.block) is not tuple:  # plans and transformations compare blocks
+            try:
+                block = tuple(None if extent is None else operator.index(extent) for extent in self.block)
+            except TypeError:  # the call that uses it says so
+                return
+            object.__setattr__(self, "block", block)
 
     @property
     def shape(self) -> tuple[int, ...]:

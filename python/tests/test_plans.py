@@ -190,5 +190,6 @@ def test_blocks_that_are_lists_or_arrays_are_looked_at_once():
     block = [128, 128]
     of_list, of_array = (ScaledArray(rhs.values, rhs.scales, given) for given in (block, np.array(block)))
     block[1] = 64
+    assert of_array.block == of_list.block == (128, 128) and all(type(extent) is int for extent in of_array.block)
     for given in (of_list, of_array, rhs, of_array):
         np.testing.assert_array_equal(bits(plan(lhs, given, SIZES)), bits(expected))

@@ -114,6 +114,7 @@ PACKAGE = [
     (lambda: Groups.from_starts_and_sizes([1], [1, 2]), "groups: 1 starts and 2 sizes; give one of each for every group"),
     (lambda: ragdot.gmm(ScaledArray(QX.values, QX.scales, 4), W, SIZES),
      "gmm: lhs: block is 4; give (rows, columns) that share a scale, None for a whole axis"),
+    (lambda: ragdot.gmm(ScaledArray(QX.values, QX.scales, np.ones((2, 2), int)), W, SIZES), "gmm: lhs: block is array("),
     (lambda: ragdot.gmm(X, ScaledArray(QW.values, QW.scales, (0, 2)), SIZES),
      "gmm: rhs: block is (0, 2); its extents must be 1 or more, or None for a whole axis"),
     (lambda: ragdot.quantize(X, (0, 1)), "quantize: block is (0, 1); its extents must be 1 or more, or None for a whole axis"),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/isa/float_env.hpp"
+#include "plan/environment.hpp"
 #include "plan/out_of_memory.hpp"
 
 namespace ragdot::api {
@@ -16,7 +17,10 @@ inline constexpr char kNoTasks[] = "a sentence or the executor's tasks could not
 template <class Call>
 [[nodiscard]] auto door(const char* op, const char* sentence, Call call) {
   const cpu::FloatEnv environment(cpu::FloatEnv::kPlain);
-  return plan::catching(op, sentence, call);
+  return plan::catching(op, sentence, [&] {
+    static_cast<void>(plan::environment());  // read by the first call, whether it needs it or not
+    return call();
+  });
 }
 
 }  // namespace ragdot::api

@@ -5,13 +5,12 @@
 #include <tbb/task_group.h>
 
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
 #include <new>
 #include <thread>
 #include <vector>
 
 #include "format/never_destroyed.hpp"
+#include "plan/environment.hpp"
 #include "ragdot/execution.hpp"
 
 namespace ragdot {
@@ -86,12 +85,6 @@ Executor& thread_executor() {
   return *executor;
 }
 
-Executor& default_executor() {
-  static const bool kPlainThreads = [] {
-    const char* name = std::getenv("RAGDOT_EXECUTOR");
-    return name != nullptr && std::strcmp(name, "threads") == 0;
-  }();
-  return kPlainThreads ? thread_executor() : tbb_executor();
-}
+Executor& default_executor() { return plan::environment().plain_threads ? thread_executor() : tbb_executor(); }
 
 }  // namespace ragdot

@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <mutex>
 
 #include "format/fault.hpp"
 #include "format/never_destroyed.hpp"
 #include "plan/backend.hpp"
+#include "plan/environment.hpp"
 #include "plan/out_of_memory.hpp"
 #include "plan/threads.hpp"
 
@@ -19,20 +19,6 @@ std::mutex forced_mutex;
 std::string& forced_name() {
   static format::NeverDestroyed<std::string> name;
   return *name;
-}
-
-/// Variables of the environment are read once: getenv must not run beside another thread's setenv.
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-bool verbose() {
-  static const bool kVerbose = [] {
-    const std::string value = variable("RAGDOT_VERBOSE");
-    return !value.empty() && value.front() != '0';
-  }();
-  return kVerbose;
 }
 
 std::string joined(const std::vector<std::string>& words, const char* between) {
@@ -49,9 +35,9 @@ Forced forced_kernel(const Options& options) {
     const std::scoped_lock lock(forced_mutex);
     if (!forced_name().empty()) return {forced_name(), "force_kernel", "force none"};
   }
-  static format::NeverDestroyed<std::string> kernel(variable("RAGDOT_KERNEL"));
-  if ((*kernel).empty()) return {};
-  return {*kernel, "RAGDOT_KERNEL", "unset it"};
+  const std::string& kernel = environment().kernel;
+  if (kernel.empty()) return {};
+  return {kernel, "RAGDOT_KERNEL", "unset it"};
 }
 
 std::string unknown_kernel(const Forced& forced, const std::string& names) {
@@ -86,7 +72,7 @@ Result<Plan> choose(const Problem& problem, const Options& options, const Forced
         choice->kernel = kernels[i].name;
         backend->size(*choice);
         Plan plan(choice);
-        if (verbose()) std::fprintf(stderr, "ragdot: %s\n", plan.describe().c_str());
+        if (environment().verbose) std::fprintf(stderr, "ragdot: %s\n", plan.describe().c_str());
         return plan;
       }
       choice->refusals.push_back(kernels[i].name + ": " + reason);

@@ -57,6 +57,19 @@ TEST_F(Environment, ForcesAKernelForGood) {
   EXPECT_EXIT(force("", args()), ExitedWithCode(0), "");
 }
 
+/// Calls that need no variable, then one that would, with RAGDOT_KERNEL set in between.
+[[noreturn]] void set_late(const GmmArgs& args, const Options& named) {
+  const bool first = gmm(args, named).ok();
+  setenv("RAGDOT_KERNEL", "no_such_kernel", 1);
+  _exit(first && gmm(args).ok() ? 0 : 1);
+}
+
+TEST_F(Environment, IsThatOfTheFirstCall) {
+  Options named;
+  named.kernel = "portable";
+  EXPECT_EXIT(set_late(args(), named), ExitedWithCode(0), "");
+}
+
 /// Plans with RAGDOT_VERBOSE set to `value`. Ends with 0 where the plan's own words were written, 2 where nothing was.
 [[noreturn]] void plan_aloud(const char* value, const GmmArgs& args, const Options& options) {
   setenv("RAGDOT_VERBOSE", value, 1);

@@ -24,8 +24,7 @@ ORIGINS = _abi.ORIGINS | {LOCAL: 2}
 
 
 def _leaves(x: ScaledArray) -> tuple[Any, Any]:
-    block = tuple(x.block) if isinstance(x.block, list) else x.block
-    return (x.values, x.scales), (block, x.origin)
+    return (x.values, x.scales), (x.block, x.origin)
 
 
 def _with_keys(x: ScaledArray) -> tuple[Any, Any]:
