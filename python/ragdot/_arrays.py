@@ -28,7 +28,7 @@ _DLPACK = {(2, 32): DTYPES["f32"], (4, 16): DTYPES["bf16"], (2, 16): DTYPES["f16
            (0, 8): DTYPES["i8"], (14, 8): DTYPES["e8m0"], (0, 32): np.dtype(np.int32), (0, 64): np.dtype(np.int64)}  # fmt: skip
 _DLPACK_CPU, _DLPACK_PINNED = 1, 3
 
-_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer = ctypes.pythonapi["PyCapsule_GetPointer"]  # a function object of its own: as an attribute it is everybody's
 _capsule_pointer.restype, _capsule_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 _at = ctypes.c_void_p.from_address
 

@@ -5,6 +5,8 @@ import importlib.metadata
 import os
 import sys
 import warnings
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -69,6 +71,12 @@ class OfOneProcess:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(self._not_pickled)
+
+
+def free_with(owner: object, free: Callable[[Any], None], pointer: Any) -> None:
+    """Frees what the library made for an object when that is collected. Not at the interpreter's end, where finalizers run that are left
+    over: threads, and functions of atexit, may still use it."""
+    weakref.finalize(owner, free, pointer).atexit = False
 
 
 def refuse(status: int) -> NoReturn:

@@ -1,12 +1,11 @@
 """Weights packed once, for many calls."""
 
 import ctypes
-import weakref
 from typing import Any
 
 from ragdot import _abi
 from ragdot._choices import options_of
-from ragdot._library import LIBRARY, OfOneProcess, check
+from ragdot._library import LIBRARY, OfOneProcess, check, free_with
 from ragdot._scaled import fill_operand, transposed
 
 
@@ -17,7 +16,7 @@ class PackedWeights(OfOneProcess):
 
     def __init__(self, op: str, extents: tuple[int, int, int], pointer: ctypes.c_void_p):
         self._op, self._extents, self.pointer = op, extents, pointer.value
-        weakref.finalize(self, LIBRARY.ragdot_packed_free, pointer)
+        free_with(self, LIBRARY.ragdot_packed_free, pointer)
 
     @property
     def shape(self) -> tuple[int, int, int]:

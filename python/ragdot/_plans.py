@@ -1,7 +1,6 @@
 """A product prepared ahead: a struct whose pointers change from call to call, a plan, and workspace."""
 
 import ctypes
-import weakref
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from ragdot._arrays import FORMATS, address, new_array, to_read, to_write, view_
 from ragdot._calls import Output
 from ragdot._choices import Tiling, options_of
 from ragdot._groups import as_groups
-from ragdot._library import LIBRARY, OfOneProcess, check, refuse
+from ragdot._library import LIBRARY, OfOneProcess, check, free_with, refuse
 from ragdot._packing import PackedWeights
 from ragdot._products import call_of
 from ragdot._scaled import ScaledArray, fill_operand, transposed
@@ -134,7 +133,7 @@ class Plan(OfOneProcess):
 
     def __init__(self, op: str, like: _abi.GmmArgs | _abi.TgmmArgs, columns: tuple[int, ...], pointer: ctypes.c_void_p):
         self._op, self._like, self._columns, self._pointer = op, like, columns, pointer.value
-        weakref.finalize(self, LIBRARY.ragdot_plan_free, pointer)
+        free_with(self, LIBRARY.ragdot_plan_free, pointer)
         self._dtype = _DTYPES[like.out.format]
         self._has_bias = op != "tgmm" and bool(like.bias.format)
         self._leaves = op != "tgmm" and bool(like.rows_outside)

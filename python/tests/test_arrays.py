@@ -148,3 +148,17 @@ def test_no_freed_memory_is_read():
     environment = {**os.environ, "PYTHONMALLOC": "debug", "PYTHONPATH": os.pathsep.join(sys.path)}
     printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment).stdout
     assert float(printed) == 8 * 128 * 256
+
+
+def test_what_others_make_of_pythons_functions_changes_nothing():
+    """The attributes of ctypes.pythonapi are one object for all packages of a process."""
+    program = """
+import ctypes
+import numpy as np, ragdot
+ctypes.pythonapi.PyCapsule_GetPointer.restype = ctypes.c_char_p
+ctypes.pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object]
+print(ragdot.gmm(np.ones((4, 4), np.float32), np.ones((1, 4, 4), np.float32), [4]).sum())
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment).stdout
+    assert float(printed) == 64

@@ -1,7 +1,10 @@
 """Plans: the bits of the one-shot call for every op, whatever changes from call to call, from several threads."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -193,3 +196,18 @@ def test_blocks_that_are_lists_or_arrays_are_looked_at_once():
     assert of_array.block == of_list.block == (128, 128) and all(type(extent) is int for extent in of_array.block)
     for given in (of_list, of_array, rhs, of_array):
         np.testing.assert_array_equal(bits(plan(lhs, given, SIZES)), bits(expected))
+
+
+def test_plans_and_packed_weights_serve_to_the_end_of_the_interpreter():
+    """Functions of atexit that were registered first are called last, behind those of finalizers."""
+    program = """
+import atexit
+import numpy as np
+x, w, sizes = np.ones((4, 4), np.float32), np.ones((3, 4, 32), np.float32), [1, 2, 1]
+atexit.register(lambda: print(plan(x, w, sizes).sum(), ragdot.gmm(x, packed, sizes).sum()))
+import ragdot
+plan, packed = ragdot.plan("gmm", x, w, sizes), ragdot.pack(w)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_PERTURB_": "165"}
+    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment).stdout
+    assert printed.split() == ["512.0", "512.0"]

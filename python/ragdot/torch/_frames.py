@@ -4,14 +4,13 @@ Planning, and writing a struct from Python, take longer than a small product.
 """
 
 import ctypes
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from ragdot import _abi
-from ragdot._library import LIBRARY, check, refuse
+from ragdot._library import LIBRARY, check, free_with, refuse
 from ragdot.torch._executor import OPTIONS
 from ragdot.torch._packed import columns_of, is_packed, packed_view
 from ragdot.torch._pages import LARGE_BYTES, with_large_pages
@@ -31,7 +30,7 @@ class _Workspace:
     __slots__ = ("bytes", "memory", "address")
 
     def __init__(self, size: int):
-        self.bytes, self.memory = size, torch.empty(size, dtype=torch.uint8)
+        self.bytes, self.memory = size, torch.empty(size, dtype=torch.uint8, device="cpu")
         self.address = self.memory.data_ptr()
 
 
@@ -49,7 +48,7 @@ class _Frame:
         self.rhs, self.rhs_scales = args.rhs.values, args.rhs.scales.view
         self.like = out.new_empty(1).expand(out.shape)  # a result like it is made from this in half the time
         self.large = out.nbytes >= LARGE_BYTES
-        weakref.finalize(self, LIBRARY.ragdot_plan_free, plan)
+        free_with(self, LIBRARY.ragdot_plan_free, plan)
 
 
 def fill_operand(operand: _abi.Operand, x: torch.Tensor, scales: torch.Tensor | None, grid: Grid) -> list[torch.Tensor]:

@@ -30,6 +30,7 @@ class _Copies(NamedTuple):
     samples: torch.Tensor | None = None
     may_be_asked_for: bool = False  # by is_first_microbatch=False
     for_inference: bool = False  # the last call wanted no gradients
+    changes: int = 0  # of the KeptWeight, when they were begun
 
     def are_current(self, weight: torch.Tensor, recipe: Recipe) -> bool:
         """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
@@ -70,21 +71,29 @@ def _unseen_by_modes() -> contextlib.AbstractContextManager[None]:
 
 _FEW_ROWS = 32  # of each group: products of more are not bound by reading weights
 
-# Those that hold copies, and what threads take to add to them. Optimizers write to weights without a trace that could be seen here: fused
-# ones, and those that step others which become the weights, as shards and float32 masters do.
+# Those that hold copies or make some, and what threads take to add to them; the collector may run a call within another. Optimizers write
+# to weights without a trace that could be seen here: fused ones, and those that step others which become the weights, as shards and float32
+# masters do.
 _holders: "weakref.WeakSet[KeptWeight]" = weakref.WeakSet()
-_lock = threading.Lock()
+_lock = threading.RLock()
+
+
+def _all_holders() -> "list[KeptWeight]":
+    with _lock:
+        while True:
+            try:
+                return list(_holders)
+            except RuntimeError:  # a call that the collector ran has added one
+                continue
 
 
 def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     """Every weight that wants gradients may have changed, and what the optimizer lists."""
     if torch.compiler.is_compiling() or not _holders:
         return
-    with _lock:
-        holders = list(_holders)
     listed = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
-    for kept in holders:
-        weight = None if kept.copies is None or kept.copies.weight is None else kept.copies.weight()
+    for kept in _all_holders():
+        weight = None if kept.weight is None else kept.weight()
         if weight is not None and (weight.requires_grad or id(weight) in listed):
             kept.give_up(stepped=True)
 
@@ -97,6 +106,8 @@ class KeptWeight:
 
     def __init__(self) -> None:
         self.copies: _Copies | None = None
+        self.weight: "weakref.ref[torch.Tensor] | None" = None  # that copies are made of, from before they are
+        self.changes = 0  # that the weight may have had: copies that were begun before the last one are of no use
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "KeptWeight":
         return KeptWeight()
@@ -107,6 +118,8 @@ class KeptWeight:
     def give_up(self, stepped: bool = False) -> None:
         """The weight may have changed. What is_first_microbatch=False may ask for stays, until a call after a step; other copies go, as those
         of all layers would add up where weights are gathered for each use."""
+        self.changes += 1
+        self.weight = None
         if self.copies is not None:
             asked_for = self.copies.may_be_asked_for
             self.copies = self.copies._replace(weight=None, may_be_asked_for=asked_for and not stepped) if asked_for else None
@@ -127,8 +140,9 @@ class KeptWeight:
         if compiling and is_first_microbatch is None:
             return None
         with contextlib.nullcontext() if compiling else _unseen_by_modes():
-            if is_first_microbatch is None and kept is not None and kept.are_current(weight, recipe) and kept.serve(weight, backward):
-                return self._again(kept, backward, rows, w.shape[0])
+            current = is_first_microbatch is None and kept is not None and kept.changes == self.changes and kept.are_current(weight, recipe)
+            if current and kept.serve(weight, backward):  # type: ignore[union-attr]  # it is not None
+                return self._again(kept, backward, rows, w.shape[0])  # type: ignore[arg-type]
             return self._anew(weight, w, recipe, backward, is_first_microbatch is True, compiling)
 
     def _anew(self, weight: torch.Tensor, w: torch.Tensor, recipe: Recipe, backward: bool, first: bool,
@@ -136,7 +150,12 @@ class KeptWeight:
         # While compiling, nothing can be known of the memory that the weight will have; a captured copy is written when the graph runs.
         traceable = not compiling and not weight.is_inference()
         asked_for = first or (self.copies is not None and self.copies.recipe is recipe and self.copies.may_be_asked_for)
-        # Before, so that a write meanwhile is seen later. A GPU would have to be waited for.
+        # All before, so that a write or a step meanwhile is seen later. A GPU would have to be waited for.
+        changes = self.changes if traceable else 0
+        if traceable:
+            self.weight = weakref.ref(weight)
+            with _lock:
+                _holders.add(self)
         version = weight._version if traceable else 0
         samples = _sampled(weight).clone() if traceable and weight.numel() > 0 and weight.device.type == "cpu" else None
         # Copies made in inference mode could not be saved for a later way back.
@@ -149,9 +168,7 @@ class KeptWeight:
             self.copies = None
             return operands
         self.copies = _Copies(operands, recipe, self._ref(weight, not first), StorageWeakRef(weight.untyped_storage()), weight.data_ptr(), version,
-                              samples, asked_for, not backward)  # fmt: skip
-        with _lock:
-            _holders.add(self)
+                              samples, asked_for, not backward, changes)  # fmt: skip
         return operands
 
     def _ref(self, weight: torch.Tensor, forget: bool) -> "weakref.ref[torch.Tensor]":

@@ -71,6 +71,11 @@ class GroupedLinear(torch.nn.Module):
             self._kept.give_up()
         super().__setattr__(name, value)
 
+    def _replicate_for_data_parallel(self) -> "GroupedLinear":
+        replica = super()._replicate_for_data_parallel()
+        replica.__dict__["_kept"] = KeptWeight()
+        return replica
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": KeptWeight()}
 
