@@ -18,25 +18,23 @@ from ragdot.torch._products import Operand, one_copy, weight_operands
 
 
 class _Copies(NamedTuple):
-    """A weight as it was quantised, and what tells that it is still the same: itself, where it lay, how often it was written to, and some of
-    its elements, as not every write is counted."""
+    """A weight as it was quantised, and what tells that it is still the same: where it lay, how often it was written to, and some of its
+    elements, as not every write is counted."""
 
     operands: tuple[Operand, Operand | None]
     recipe: Recipe
-    weight: "weakref.ref[torch.Tensor] | None" = None  # None: it may have changed
     storage: StorageWeakRef | None = None  # no later storage gets the number of one that is referred to
     address: int = 0
     version: int = 0
     samples: torch.Tensor | None = None
     may_be_asked_for: bool = False  # by is_first_microbatch=False
     for_inference: bool = False  # the last call wanted no gradients
-    changes: int = 0  # of the KeptWeight, when they were begun
+    changes: int = -1  # of the KeptWeight, when they were begun; -1: of no weight that can be told apart
 
-    def are_current(self, weight: torch.Tensor, recipe: Recipe) -> bool:
+    def are_of(self, weight: torch.Tensor, recipe: Recipe) -> bool:
         """Whether they are what would be quantised now. Writes to a tensor of inference mode leave no trace."""
-        return (self.weight is not None and self.weight() is weight and self.recipe is recipe and not weight.is_inference()
-                and self.address == weight.data_ptr() and self.version == weight._version
-                and self.storage.cdata == weight.untyped_storage()._cdata  # type: ignore[union-attr]
+        return (self.recipe is recipe and not weight.is_inference() and self.address == weight.data_ptr()
+                and self.version == weight._version and self.storage.cdata == weight.untyped_storage()._cdata  # type: ignore[union-attr]
                 and (self.samples is None or torch.equal(self.samples, _sampled(weight))))  # fmt: skip
 
     def serve(self, weight: torch.Tensor, backward: bool) -> bool:
@@ -93,7 +91,7 @@ def _after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         return
     listed = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
     for kept in _all_holders():
-        weight = None if kept.weight is None else kept.weight()
+        weight = None if (ref := kept.weight) is None else ref()
         if weight is not None and (weight.requires_grad or id(weight) in listed):
             kept.give_up(stepped=True)
 
@@ -122,7 +120,7 @@ class KeptWeight:
         self.weight = None
         if self.copies is not None:
             asked_for = self.copies.may_be_asked_for
-            self.copies = self.copies._replace(weight=None, may_be_asked_for=asked_for and not stepped) if asked_for else None
+            self.copies = self.copies._replace(may_be_asked_for=not stepped) if asked_for else None
 
     def quantized(self, weight: torch.Tensor, w: torch.Tensor, recipe: Recipe, rows: int,
                   is_first_microbatch: bool | None = None) -> tuple[Operand, Operand | None] | None:  # fmt: skip
@@ -140,10 +138,13 @@ class KeptWeight:
         if compiling and is_first_microbatch is None:
             return None
         with contextlib.nullcontext() if compiling else _unseen_by_modes():
-            current = is_first_microbatch is None and kept is not None and kept.changes == self.changes and kept.are_current(weight, recipe)
-            if current and kept.serve(weight, backward):  # type: ignore[union-attr]  # it is not None
-                return self._again(kept, backward, rows, w.shape[0])  # type: ignore[arg-type]
+            if is_first_microbatch is None and kept is not None and self._current(kept, weight, recipe) and kept.serve(weight, backward):
+                return self._again(kept, backward, rows, w.shape[0])
             return self._anew(weight, w, recipe, backward, is_first_microbatch is True, compiling)
+
+    def _current(self, kept: _Copies, weight: torch.Tensor, recipe: Recipe) -> bool:
+        seen = self.weight
+        return kept.changes == self.changes and seen is not None and seen() is weight and kept.are_of(weight, recipe)
 
     def _anew(self, weight: torch.Tensor, w: torch.Tensor, recipe: Recipe, backward: bool, first: bool,
               compiling: bool) -> tuple[Operand, Operand | None]:  # fmt: skip
@@ -153,7 +154,7 @@ class KeptWeight:
         # All before, so that a write or a step meanwhile is seen later. A GPU would have to be waited for.
         changes = self.changes if traceable else 0
         if traceable:
-            self.weight = weakref.ref(weight)
+            self.weight = self._ref(weight, not first)
             with _lock:
                 _holders.add(self)
         version = weight._version if traceable else 0
@@ -167,8 +168,8 @@ class KeptWeight:
         if weight.grad_fn is not None and not first:  # computed, as adapters do: another one in the next call
             self.copies = None
             return operands
-        self.copies = _Copies(operands, recipe, self._ref(weight, not first), StorageWeakRef(weight.untyped_storage()), weight.data_ptr(), version,
-                              samples, asked_for, not backward, changes)  # fmt: skip
+        self.copies = _Copies(operands, recipe, StorageWeakRef(weight.untyped_storage()), weight.data_ptr(), version, samples, asked_for,
+                              not backward, changes)  # fmt: skip
         return operands
 
     def _ref(self, weight: torch.Tensor, forget: bool) -> "weakref.ref[torch.Tensor]":
@@ -179,7 +180,7 @@ class KeptWeight:
 
         def gone(ref: "weakref.ref[torch.Tensor]") -> None:
             kept = own()
-            if kept is not None and kept.copies is not None and kept.copies.weight is ref:
+            if kept is not None and kept.weight is ref:
                 kept.copies = None
 
         return weakref.ref(weight, gone)
