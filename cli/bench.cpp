@@ -93,7 +93,7 @@ void sample_machine(bench::Meter& meter, BenchReport& report, Progress& progress
 void print_comparison(const std::vector<Row>& rows, const bench::Ratios& ratios, bool with_chart) {
   print_rows(rows);
   print_ratios(ratios);
-  if (with_chart) put("{}", chart_of(rows));
+  if (with_chart) put_text(chart_of(rows));
   put("\n");
   flush();
 }

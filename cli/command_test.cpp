@@ -29,6 +29,28 @@ struct Variable {
   const char* name;
 };
 
+/// Makes a file, which it closes, stdout for as long as it lives. What could not be written by then is forgotten.
+class Stdout {
+ public:
+  explicit Stdout(int file) {
+    std::fflush(stdout);
+    kept_ = ::dup(STDOUT_FILENO);
+    EXPECT_GE(::dup2(file, STDOUT_FILENO), 0);
+    ::close(file);
+  }
+  Stdout(const Stdout&) = delete;
+  Stdout& operator=(const Stdout&) = delete;
+  ~Stdout() {
+    ::__fpurge(stdout);
+    std::clearerr(stdout);
+    EXPECT_GE(::dup2(kept_, STDOUT_FILENO), 0);
+    ::close(kept_);
+  }
+
+ private:
+  int kept_ = -1;
+};
+
 TEST_F(Command, RefusalsEndWithTheirCode) {
   const std::string small = "gmm g=2 m=4 k=4 n=4 ";
   testing::FLAGS_gtest_death_test_style = "threadsafe";  // the library reads its environment once
@@ -101,16 +123,11 @@ TEST_F(Command, OutputThatIsLostIsNoSuccess) {
   store("readable", "");
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{"info"}, {"info", "--json"}, {"--help"}, {"--version"}}) {
-    std::fflush(stdout);
-    const int kept = ::dup(STDOUT_FILENO);
-    const int lost = ::open(path("readable").c_str(), O_RDONLY | O_CLOEXEC);
-    ASSERT_GE(::dup2(lost, STDOUT_FILENO), 0);
-    const int code = command_says(words, "stdout cannot be written: Bad file descriptor");
-    ::__fpurge(stdout);
-    std::clearerr(stdout);
-    ASSERT_GE(::dup2(kept, STDOUT_FILENO), 0);
-    ::close(lost);
-    ::close(kept);
+    int code = kOk;
+    {
+      const Stdout lost(::open(path("readable").c_str(), O_RDONLY | O_CLOEXEC));
+      code = command_says(words, "stdout cannot be written: Bad file descriptor");
+    }
     EXPECT_EQ(code, kUsage) << words.back();
   }
 }
@@ -125,17 +142,14 @@ TEST_F(Command, AReaderThatGoesAwayChangesNothing) {
   ASSERT_EQ(::pipe(pipe.data()), 0);
   ::close(pipe[0]);
   auto* const handler = std::signal(SIGPIPE, SIG_IGN);
-  std::fflush(stdout);
-  const int kept = ::dup(STDOUT_FILENO);
-  ASSERT_GE(::dup2(pipe[1], STDOUT_FILENO), 0);
-  ::testing::internal::CaptureStderr();
-  const int code = command({"quantize", path("in"), "-o", path("out"), "--json", path("q.json")});
-  const std::string said = ::testing::internal::GetCapturedStderr();
-  ::__fpurge(stdout);
-  std::clearerr(stdout);
-  ASSERT_GE(::dup2(kept, STDOUT_FILENO), 0);
-  ::close(kept);
-  ::close(pipe[1]);
+  int code = kUsage;
+  std::string said;
+  {
+    const Stdout unread(pipe[1]);
+    ::testing::internal::CaptureStderr();
+    code = command({"quantize", path("in"), "-o", path("out"), "--json", path("q.json")});
+    said = ::testing::internal::GetCapturedStderr();
+  }
   std::signal(SIGPIPE, handler);
   EXPECT_EQ(code, kOk);
   EXPECT_EQ(said, "");

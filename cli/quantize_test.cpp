@@ -27,6 +27,8 @@ class ChosenWeights : public Files {
   }
 };
 
+Tensor weight(const std::string& name) { return tensor(name, "F32", {3, 4}, bytes_of(some_weights(12))); }
+
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
@@ -42,7 +44,6 @@ TEST_F(ChosenWeights, AreNoConvolutions) {
 }
 
 TEST_F(ChosenWeights, AreThoseOfLinearLayersByTheNamesOfCheckpoints) {
-  const auto weight = [](const std::string& name) { return tensor(name, "F32", {3, 4}, bytes_of(some_weights(12))); };
   std::vector<Tensor> tensors;
   const std::vector<std::string> chosen = {
       "l.mlp.gate_proj.weight",         "l.mlp.experts.0.w1.weight",      "l.mlp.shared_expert.up_proj.weight",
@@ -74,7 +75,6 @@ TEST_F(QuantizeVerb, SaysInTheFileHowItsTensorsAreQuantised) {
   const auto said = [&](const char* name) {
     return nlohmann::json::parse(SafetensorsFile::open(path(name)).value().metadata().at("quantization"));
   };
-  const auto weight = [](const char* name) { return tensor(name, "F32", {3, 4}, bytes_of(some_weights(12))); };
   ASSERT_TRUE(write_file(path("in"), {weight("a.weight"), weight("b.weight"), weight("norm.weight")}, {}).ok());
   ASSERT_EQ(command({"quantize", path("in"), "-o", path("one"), "--match", "a.weight", "--block", "32x1"}), kOk);
   EXPECT_EQ(said("one")["block"], "32x1");
@@ -167,7 +167,6 @@ class ShardedCheckpoint : public Files {
   void SetUp() override {
     Files::SetUp();
     fs::create_directories(path("model"));
-    const auto weight = [](const char* name) { return tensor(name, "F32", {3, 4}, bytes_of(some_weights(12))); };
     ASSERT_TRUE(write_file(path("model/1.safetensors"), {weight("a.weight"), weight("norm.bias")}, {}).ok());
     ASSERT_TRUE(write_file(path("model/2.safetensors"), {weight("b.weight")}, {{"format", "pt"}}).ok());
     store_index({{"a.weight", "1.safetensors"}, {"norm.bias", "1.safetensors"}, {"b.weight", "2.safetensors"}});
@@ -273,9 +272,7 @@ TEST_F(ShardedCheckpoint, WithScalesInAnotherFileIsRefused) {
 }
 
 TEST_F(QuantizeVerb, TakesNamesThatExpressionsCanMatch) {
-  const auto names = [&](const std::string& name) {
-    ASSERT_TRUE(write_file(path("in"), {tensor(name, "F32", {3, 4}, bytes_of(some_weights(12)))}, {}).ok());
-  };
+  const auto names = [&](const std::string& name) { ASSERT_TRUE(write_file(path("in"), {weight(name)}, {}).ok()); };
   names(std::string(1023, 'a') + "c");
   EXPECT_EQ(command({"quantize", path("in"), "-o", path("out"), "--match", "(a|b)*c"}), kOk);
   fs::remove(path("in"));

@@ -75,7 +75,7 @@ bool JsonOption::write(const Json& json) const {
   // Names of files and variables are bytes of any kind; JSON is UTF-8.
   const std::string text = json.dump(on_stdout() ? -1 : 1, ' ', false, Json::error_handler_t::replace) + "\n";
   if (on_stdout()) {
-    put("{}", text);
+    put_text(text);
     return true;
   }
   const Status status = write_whole(arguments.front(), text);

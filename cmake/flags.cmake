@@ -13,11 +13,10 @@ add_library(ragdot_flags INTERFACE)
 # would give other bits and set flush modes for its whole process.
 target_compile_options(ragdot_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -ffp-contract=off -fno-fast-math)
 target_link_options(ragdot_flags INTERFACE -O2 -fno-fast-math -fno-unsafe-math-optimizations)  # for -Ofast, too
-if(NOT PROJECT_IS_TOP_LEVEL)
-  target_compile_options(ragdot_flags INTERFACE $<$<CONFIG:>:-O3>)  # 28 times as slow without
-endif()
 if(PROJECT_IS_TOP_LEVEL)
   target_compile_options(ragdot_flags INTERFACE -Werror)
+else()
+  target_compile_options(ragdot_flags INTERFACE $<$<CONFIG:>:-O3>)  # 28 times as slow without
 endif()
 set(RAGDOT_COLD_FLAGS "$<$<CONFIG:Release>:-O1>")  # of code that is never hot and full of templates of others
 if(RAGDOT_SANITIZE)

@@ -2,14 +2,12 @@
 
 import ctypes
 import gc
-import os
-import subprocess
-import sys
 
 import ml_dtypes
 import numpy as np
 import pytest
 from oracle import bits
+from programs import printed_by
 
 import ragdot
 from ragdot._arrays import as_array, from_dlpack
@@ -145,9 +143,7 @@ def test_transposed_reads_what_speaks_dlpack_in_place():
 def test_no_freed_memory_is_read():
     """An address is read from memory that a capsule holds; Python's debug allocator overwrites what has been freed."""
     program = "import numpy as np, ragdot; print(ragdot.gmm(np.ones((8, 256), np.float32), np.ones((2, 256, 128), np.float32), [4, 4]).sum())"
-    environment = {**os.environ, "PYTHONMALLOC": "debug", "PYTHONPATH": os.pathsep.join(sys.path)}
-    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment).stdout
-    assert float(printed) == 8 * 128 * 256
+    assert float(printed_by(program, PYTHONMALLOC="debug")) == 8 * 128 * 256
 
 
 def test_what_others_make_of_pythons_functions_changes_nothing():
@@ -159,6 +155,4 @@ ctypes.pythonapi.PyCapsule_GetPointer.restype = ctypes.c_char_p
 ctypes.pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object]
 print(ragdot.gmm(np.ones((4, 4), np.float32), np.ones((1, 4, 4), np.float32), [4]).sum())
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment).stdout
-    assert float(printed) == 64
+    assert float(printed_by(program)) == 64

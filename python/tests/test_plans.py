@@ -1,10 +1,7 @@
 """Plans: the bits of the one-shot call for every op, whatever changes from call to call, from several threads."""
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from oracle import bf16, bits
+from programs import printed_by
 
 import ragdot
 from ragdot import Groups, ScaledArray
@@ -208,6 +206,4 @@ atexit.register(lambda: print(plan(x, w, sizes).sum(), ragdot.gmm(x, packed, siz
 import ragdot
 plan, packed = ragdot.plan("gmm", x, w, sizes), ragdot.pack(w)
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_PERTURB_": "165"}
-    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment).stdout
-    assert printed.split() == ["512.0", "512.0"]
+    assert printed_by(program, MALLOC_PERTURB_="165").split() == ["512.0", "512.0"]

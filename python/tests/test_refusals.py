@@ -16,7 +16,7 @@ F32 = np.float32
 
 
 class Negated:
-    """As torch's imaginary part of a conjugate: the numbers of `values`, yet to be negated."""
+    """As torch's imaginary part of a conjugate, whose memory has the other sign."""
 
     def __dlpack__(self) -> None: ...
 

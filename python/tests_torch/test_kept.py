@@ -2,15 +2,11 @@
 
 import pytest
 import torch
-from problems import ENDS, INNER, OUTER, ROWS, normal, offs
+from problems import INNER, ROWS, normal, offs
+from test_modules import linear
 
 import ragdot.torch as rt
 from ragdot.torch import _frames, _kept
-
-
-def linear() -> rt.GroupedLinear:
-    torch.manual_seed(0)
-    return rt.GroupedLinear(len(ENDS), INNER, OUTER, recipe="blockwise")
 
 
 @pytest.mark.parametrize("first", [False, True])

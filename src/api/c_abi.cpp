@@ -121,8 +121,7 @@ int32_t ragdot_kernel_count(void) {
 
 int ragdot_kernel(int32_t index, ragdot_kernel_info* info) {
   return c_abi::guarded("ragdot_kernel", [&]() -> Status {
-    const c_abi::StructName name = {"ragdot_kernel", "info", "ragdot_kernel_info"};
-    if (Status s = c_abi::check_struct(name, info, c_abi::kFirstBytes<ragdot_kernel_info>, sizeof *info); !s.ok()) return s;
+    if (Status s = c_abi::check_struct({"ragdot_kernel", "info", "ragdot_kernel_info"}, info); !s.ok()) return s;
     const auto& kernels = c_abi::kernels();
     if (index < 0 || static_cast<std::size_t>(index) >= kernels.size()) {
       return {Code::invalid_argument, fmt::format("ragdot_kernel: index is {}; there are {} kernels", index, kernels.size())};

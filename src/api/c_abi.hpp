@@ -56,10 +56,15 @@ inline constexpr std::size_t kFirstBytes = sizeof(T);
 /// Refuses a struct that is null, has a size that no header gave it, or is of a newer header.
 [[nodiscard]] Status check_struct(const StructName& name, const void* given, std::size_t first_bytes, std::size_t known_bytes);
 
+template <class T>
+[[nodiscard]] Status check_struct(const StructName& name, const T* given) {
+  return check_struct(name, given, kFirstBytes<T>, sizeof(T));
+}
+
 /// Copies a caller's struct of this or an older header into `full`; fields that it lacks are zero.
 template <class T>
 [[nodiscard]] Status read_struct(const StructName& name, const T* given, T& full) {
-  if (Status s = check_struct(name, given, kFirstBytes<T>, sizeof(T)); !s.ok()) return s;
+  if (Status s = check_struct(name, given); !s.ok()) return s;
   full = T{};
   std::size_t bytes = 0;
   std::memcpy(&bytes, given, sizeof bytes);
